@@ -1,0 +1,133 @@
+"""Can the whole chain learn? Train a small DAMamba on a few pictures until it knows them, and test it on the same.
+
+    python benchmarks/memorise.py data/coco
+
+Takes the folder of any data set in COCO's layout; prints box and mask AP50, and ends with status 1 below --at-least.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+from damamba.cli.common import build_runner, run
+
+ROOT = Path(__file__).resolve().parents[1]
+DIMS = [32, 64, 128, 160]
+WIDTH = 64
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('data_root', type=Path, help="a data set in COCO's layout")
+    parser.add_argument('--annotations', default='annotations/instances_train2017.json', help='in data_root')
+    parser.add_argument('--pictures', default='train2017', help='their folder in data_root')
+    parser.add_argument('--count', type=int, default=4, help='how many pictures to memorise')
+    parser.add_argument('--iterations', type=int, default=300)
+    parser.add_argument('--size', type=int, default=256, help='long side of the pictures in pixels')
+    parser.add_argument('--at-least', type=float, default=0.8, help='AP50 of boxes and of masks to reach')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/memorise'))
+    return parser.parse_args(argv)
+
+
+def choose(data: dict, count: int) -> dict:
+    """Keep the first pictures with 1 to 6 objects, all of them large enough to be seen when the picture is reduced."""
+    kept = []
+    for image in data['images']:
+        areas = [a['area'] / (image['width'] * image['height']) for a in _of(data, image)]
+        crowded = any(a['iscrowd'] for a in _of(data, image))
+        if 1 <= len(areas) <= 6 and min(areas) > 0.01 and not crowded:
+            kept.append(image)
+    kept = kept[:count]
+    if len(kept) < count:
+        sys.exit(
+            f'only {len(kept)} of {len(data["images"])} pictures have 1 to 6 objects of more than 1% of their area'
+        )
+    ids = {image['id'] for image in kept}
+    return {**data, 'images': kept, 'annotations': [a for a in data['annotations'] if a['image_id'] in ids]}
+
+
+def _of(data: dict, image: dict) -> list[dict]:
+    return [a for a in data['annotations'] if a['image_id'] == image['id']]
+
+
+def narrow(cfg: Config, classes: int) -> None:
+    """Make the tiny 1x recipe's model small enough for a CPU."""
+    arch = dict(_delete_=True, depths=(1, 1, 2, 1), dims=DIMS, drop_path_rate=0.0)
+    extractor = dict(out_channels=WIDTH)
+    norm = dict(type='GN', num_groups=8)  # helps a training from scratch
+    cfg.merge_from_dict(
+        dict(
+            model=dict(
+                backbone=dict(arch=arch, norm_cfg=dict(type='BN')),
+                neck=dict(in_channels=DIMS, out_channels=WIDTH, norm_cfg=norm),
+                rpn_head=dict(in_channels=WIDTH, feat_channels=WIDTH),
+                roi_head=dict(
+                    bbox_roi_extractor=extractor,
+                    bbox_head=dict(in_channels=WIDTH, fc_out_channels=256, num_classes=classes),
+                    mask_roi_extractor=extractor,
+                    mask_head=dict(
+                        in_channels=WIDTH, conv_out_channels=WIDTH, num_convs=2, num_classes=classes, norm_cfg=norm
+                    ),
+                ),
+                train_cfg=dict(rpn_proposal=dict(max_per_img=128), rcnn=dict(sampler=dict(num=64))),
+                test_cfg=dict(rpn=dict(max_per_img=128)),
+            )
+        )
+    )
+
+
+def configure(args: argparse.Namespace) -> Config:
+    """Train and test on the chosen pictures, in one batch, without flips."""
+    data = json.loads((args.data_root / args.annotations).read_text())
+    subset = args.work_dir.resolve() / 'annotations.json'
+    subset.parent.mkdir(parents=True, exist_ok=True)
+    subset.write_text(json.dumps(choose(data, args.count)))
+
+    cfg = Config.fromfile(ROOT / 'configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py')
+    classes = tuple(category['name'] for category in data['categories'])
+    narrow(cfg, len(classes))
+    resize = dict(type='Resize', scale=(args.size, args.size), keep_ratio=True)
+    load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+    pipeline = [*load, resize, dict(type='PackDetInputs', meta_keys=keys)]
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        where = dict(data_root=str(args.data_root.resolve()), data_prefix=dict(img=args.pictures), indices=None)
+        loader.dataset.update(ann_file=str(subset), metainfo=dict(classes=classes), pipeline=pipeline, **where)
+    for split in ('val', 'test'):
+        cfg[f'{split}_evaluator'].ann_file = str(subset)
+    cfg.train_dataloader.update(batch_size=args.count, batch_sampler=None)
+    cfg.train_cfg.update(max_epochs=args.iterations, val_interval=args.iterations)
+    cfg.optim_wrapper.optimizer.lr = 5e-4
+    cfg.optim_wrapper.clip_grad = dict(max_norm=10)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=args.iterations, eta_min=1e-5),
+    ]
+    cfg.default_hooks.checkpoint.update(interval=args.iterations)
+    cfg.default_hooks.logger.interval = 50
+    cfg.log_processor.by_epoch = True
+    cfg.randomness = dict(seed=0)
+    cfg.work_dir = str(args.work_dir)
+    return cfg
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    runner = build_runner(configure(args), ('train', 'val'))
+    runner.train()
+    metrics = runner.val_loop.run()
+    box, mask = (metrics[f'coco/{kind}_mAP_50'] for kind in ('bbox', 'segm'))
+    sys.stdout.write(
+        f'{args.count} pictures after {args.iterations} iterations: box AP50 {box:.3f}, mask AP50 {mask:.3f}\n'
+    )
+    if min(box, mask) < args.at_least:
+        sys.exit(f'below {args.at_least}')
+
+
+if __name__ == '__main__':
+    run(main)

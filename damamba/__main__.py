@@ -1,0 +1,24 @@
+"""``python -m damamba COMMAND``: the same commands as in tools/."""
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    'train': 'train a detector from a config file',
+    'test': 'test a detector',
+    'publish_model': 'write the weights of a training checkpoint',
+    'check': 'check the installation',
+}
+
+
+def main() -> None:
+    """Entry point."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ''
+    if name not in COMMANDS:
+        lines = [f'  {command:<14} {text}' for command, text in COMMANDS.items()]
+        sys.exit('\n'.join(['usage: python -m damamba COMMAND ...', *lines]))
+    import_module(f'damamba.cli.{name}').main(sys.argv[2:])
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,117 @@
+"""Test a detector: COCO mAP of boxes and masks, predictions to a file, pictures."""
+
+import argparse
+import inspect
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.engine.config import ConfigError
+from damamba.evaluation.coco import CocoInstanceMetric
+
+OLD_OPTIONS = {'jsonfile_prefix': 'outfile_prefix'}
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line; flags of MMDetection 2.x work, or say what replaced them."""
+    parser = argparse.ArgumentParser(prog='test.py', description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='weights: a path or URL')
+    parser.add_argument(
+        '--eval',
+        nargs='+',
+        choices=['bbox', 'segm', 'proposal', 'proposal_fast'],
+        help="what to measure; by default what the config's evaluator says",
+    )
+    parser.add_argument(
+        '--eval-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of the evaluator, such as classwise=True',
+    )
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions')
+    parser.add_argument('--format-only', action='store_true', help='write COCO result files and measure nothing')
+    parser.add_argument('--show-dir', help='draw predictions beside the ground truth into this folder of the run')
+    parser.add_argument('--show', action='store_true', help='draw them on the screen')
+    parser.add_argument('--show-score-thr', type=float, default=0.3, help='draw what scores at least this much')
+    parser.add_argument('--fuse-conv-bn', action='store_true', help='fold batch normalisation into convolutions')
+    add_shared(parser)
+    parser.add_argument('--options', nargs='+', action=DictAction, default={}, help=argparse.SUPPRESS)
+    parser.add_argument('--gpu-collect', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--tmpdir', help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    settle_shared(parser, args)
+    _check(parser, args)
+    return args
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.eval and args.format_only:
+        parser.error('--format-only measures nothing: leave out --eval')
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out must end in .pkl or .pickle, got {args.out}')
+    if args.options:
+        args.eval_options = {**args.options, **args.eval_options}
+        logger.warning('--options is the old way: --eval-options')
+
+
+def configure(args: argparse.Namespace) -> Config:
+    """Return the config with the command line in it."""
+    cfg = load_config(args)
+    if not cfg.get('test_dataloader'):
+        raise ConfigError(f'{args.config} has no test_dataloader: nothing to test on')
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.test_evaluator = _evaluators(cfg, args)
+    if args.show or args.show_dir:
+        _draw(cfg, args)
+    if args.fuse_conv_bn:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='FuseConvBNHook')]
+    return cfg
+
+
+def _evaluators(cfg: Config, args: argparse.Namespace) -> list[dict]:
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+    options = _evaluator_options(cfg, args)
+    evaluators = [{**evaluator, **options} for evaluator in evaluators]
+    if not args.out:
+        return evaluators
+    dump = dict(type='DumpDetResults', out_file_path=args.out)
+    return [*evaluators, dump] if args.eval or args.format_only else [dump]
+
+
+def _evaluator_options(cfg: Config, args: argparse.Namespace) -> dict:
+    options = {OLD_OPTIONS.get(key, key): value for key, value in args.eval_options.items()}
+    known = [name for name in inspect.signature(CocoInstanceMetric).parameters if name != 'metric']
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(f'--eval-options does not know {", ".join(unknown)}; it takes {", ".join(known)}')
+    if args.eval:
+        options['metric'] = args.eval
+    if args.format_only:
+        options['format_only'] = True
+        options.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'results'))
+    if args.gpu_collect:
+        options['collect_device'] = 'gpu'
+    if args.tmpdir:
+        options['collect_dir'] = args.tmpdir
+    return options
+
+
+def _draw(cfg: Config, args: argparse.Namespace) -> None:
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if not hook:
+        raise ConfigError(f'--show and --show-dir need default_hooks.visualization in {args.config}')
+    hook.update(draw=True, show=args.show, wait_time=2, score_thr=args.show_score_thr, test_out_dir=args.show_dir)
+
+
+def test(argv: list[str] | None = None) -> None:
+    """Parse, build, test."""
+    build_runner(configure(parse(argv)), ('test',)).test()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(test, argv)

@@ -1,0 +1,76 @@
+"""Train a detector from a config file."""
+
+import argparse
+
+from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.engine.config import ConfigError
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line; flags of MMDetection 2.x work, or say what replaced them."""
+    parser = argparse.ArgumentParser(prog='train.py', description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='go on from this checkpoint, or without a path from the newest one in the work folder',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
+    parser.add_argument('--seed', type=int, help='of all random numbers')
+    parser.add_argument('--diff-seed', action='store_true', help='another seed for each process')
+    parser.add_argument('--deterministic', action='store_true', help='use deterministic algorithms only')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
+    add_shared(parser)
+    parser.add_argument('--resume-from', help=argparse.SUPPRESS)
+    parser.add_argument('--auto-resume', action='store_true', help=argparse.SUPPRESS)
+    parser.add_argument('--options', nargs='+', action=type(_cfg_action(parser)), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    settle_shared(parser, args)
+    _settle_old(args)
+    return args
+
+
+def _cfg_action(parser: argparse.ArgumentParser) -> argparse.Action:
+    return next(action for action in parser._actions if action.dest == 'cfg_options')
+
+
+def _settle_old(args: argparse.Namespace) -> None:
+    if args.resume_from or args.auto_resume:
+        args.resume = args.resume_from or 'auto'
+        logger.warning('--resume-from PATH and --auto-resume are the old way: --resume PATH and --resume')
+    if args.options:
+        args.cfg_options = {**args.options, **args.cfg_options}
+        logger.warning('--options is the old way: --cfg-options')
+
+
+def configure(args: argparse.Namespace):
+    """Return the config with the command line in it."""
+    cfg = load_config(args)
+    if not cfg.get('train_dataloader'):
+        raise ConfigError(f'{args.config} has no train_dataloader: nothing to train on')
+    if args.amp:
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
+        cfg.auto_scale_lr.enable = True
+    if args.no_validate:
+        cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
+    given = dict(seed=args.seed, deterministic=args.deterministic or None, diff_rank_seed=args.diff_seed or None)
+    cfg.randomness = {**cfg.get('randomness', {'seed': None}), **{k: v for k, v in given.items() if v is not None}}
+    if args.resume:
+        cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
+    return cfg
+
+
+def train(argv: list[str] | None = None) -> None:
+    """Parse, build, train."""
+    build_runner(configure(parse(argv)), ('train', 'val')).train()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(train, argv)

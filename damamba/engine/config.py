@@ -1,0 +1,119 @@
+"""What a config goes through before a runner is built from it."""
+
+import os
+from collections.abc import Iterator
+
+from mmengine.config import Config
+from mmengine.device import get_device
+
+VERSION_2 = {
+    'data': 'train_dataloader, val_dataloader, test_dataloader and their evaluators',
+    'optimizer': 'optim_wrapper.optimizer',
+    'optimizer_config': 'optim_wrapper',
+    'lr_config': 'param_scheduler',
+    'runner': 'train_cfg',
+    'total_epochs': 'train_cfg.max_epochs',
+    'evaluation': 'val_evaluator and train_cfg.val_interval',
+    'checkpoint_config': 'default_hooks.checkpoint',
+    'log_config': 'default_hooks.logger',
+    'fp16': 'optim_wrapper.type="AmpOptimWrapper"',
+}
+
+
+class ConfigError(ValueError):
+    """A config that can't be run as it stands; the text says what to change."""
+
+
+def prepare(cfg: Config) -> list[str]:
+    """Fit a config, in place, to its ``data_root`` and to this machine; return what the user should be told.
+
+    Raises:
+        ConfigError: it is written for MMDetection 2.x.
+    """
+    refuse_version_2(cfg)
+    spread_data_root(cfg)
+    return [note for note in (without_amp_on_cpu(cfg),) if note]
+
+
+def refuse_version_2(cfg: Config) -> None:
+    """Raise for settings of MMDetection 2.x, which 3.x would ignore in silence."""
+    found = [key for key in VERSION_2 if key in cfg]
+    if found:
+        replaced = '; '.join(f'{key} became {VERSION_2[key]}' for key in found)
+        raise ConfigError(f'{cfg.filename or "this config"} has settings of MMDetection 2.x: in 3.x {replaced}')
+
+
+def spread_data_root(cfg: Config) -> None:
+    """Carry ``data_root`` to every dataset and evaluator whose paths still begin with the base configs' root.
+
+    MMEngine has used the base configs' value by the time that a leaf config or ``--cfg-options`` sets another.
+    """
+    old, new = cfg.get('base_data_root'), cfg.get('data_root')
+    if old is None or new is None or old == new:
+        return
+    for section in ('dataloader', 'evaluator'):
+        for split in ('train', 'val', 'test'):
+            _move(cfg.get(f'{split}_{section}'), old, new)
+    cfg.base_data_root = new
+
+
+def _move(node, old: str, new: str) -> None:
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            _move(item, old, new)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, str) and key in ('data_root', 'ann_file'):
+                node[key] = _moved(value, old, new)
+            else:
+                _move(value, old, new)
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    if path.rstrip('/') == old.rstrip('/'):
+        return new
+    inside = old.rstrip('/') + '/'
+    return os.path.join(new, path.removeprefix(inside)) if path.startswith(inside) else path
+
+
+def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Raise if an annotation file of these splits is not there, before anything slow begins.
+
+    Raises:
+        ConfigError: names the files and ``data_root``.
+    """
+    nodes = [cfg.get(f'{split}_{section}') for split in splits for section in ('dataloader', 'evaluator')]
+    missing = sorted({path for path in _annotations(nodes, '') if '://' not in path and not os.path.exists(path)})
+    if missing:
+        raise ConfigError(
+            f'{", ".join(missing)} not found: data_root is {cfg.get("data_root", "not set")!r}; '
+            'edit it in the config or give --cfg-options data_root=PATH'
+        )
+
+
+def _annotations(node, root: str) -> Iterator[str]:
+    """Every annotation file below a node of the config, joined to its dataset's root."""
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _annotations(item, root)
+    elif isinstance(node, dict):
+        root = node.get('data_root') or root
+        for key, value in node.items():
+            if key == 'ann_file' and isinstance(value, str) and value:
+                yield os.path.join(root, value)
+            elif key != 'pipeline':
+                yield from _annotations(value, root)
+
+
+def without_amp_on_cpu(cfg: Config) -> str | None:
+    """Turn mixed precision into float32 where MMEngine has none; return the warning."""
+    wrapper = cfg.get('optim_wrapper')
+    if not wrapper or get_device() not in ('cpu', 'mps'):
+        return None
+    kind = wrapper.get('type')
+    if (kind if isinstance(kind, str) else getattr(kind, '__name__', '')) != 'AmpOptimWrapper':
+        return None
+    wrapper['type'] = 'OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        wrapper.pop(key, None)
+    return 'There is no GPU: this config asks for mixed precision (AMP), and trains in float32 instead.'

@@ -1,0 +1,60 @@
+"""Joining a group of processes where there is no GPU, and refusing more processes than GPUs where there are some."""
+
+import os
+import subprocess
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from damamba.engine.config import ConfigError
+
+SLURM = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
+
+
+def join(launcher: str, timeout_s: float | None = None) -> None:
+    """Join over gloo on a machine without GPUs. With GPUs MMEngine joins over nccl, once there is one for each process.
+
+    Raises:
+        ConfigError: more processes than GPUs were started on this machine, or their launcher is not to be found.
+    """
+    if launcher == 'none' or dist.is_initialized():
+        return
+    if launcher == 'slurm':
+        _adopt_slurm()
+    if launcher != 'mpi' and 'RANK' not in os.environ:
+        raise ConfigError(f'--launcher {launcher} was given, but not started by it: use dist_train.sh or dist_test.sh')
+    if torch.cuda.is_available():
+        _check_gpus(int(os.environ.get('LOCAL_RANK', 0)))
+        return
+    timeout = {'timeout': timedelta(seconds=timeout_s)} if timeout_s else {}
+    dist.init_process_group('gloo', **timeout)
+
+
+def _adopt_slurm() -> None:
+    """Say in torch's variables what Slurm says in its own."""
+    for name, source in SLURM.items():
+        if source not in os.environ:
+            raise ConfigError(f'--launcher slurm needs {source}, which srun sets: start this with srun')
+        os.environ[name] = os.environ[source]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+        os.environ['MASTER_ADDR'] = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[
+            0
+        ]
+
+
+def _check_gpus(local_rank: int) -> None:
+    gpus = torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise ConfigError(
+            f'process {local_rank + 1} of this machine has no GPU: {gpus} can be seen. '
+            'Start at most as many processes as GPUs, or hide them (CUDA_VISIBLE_DEVICES=) to train on the CPU'
+        )
+
+
+def leave() -> None:
+    """Leave the group, if one was joined."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

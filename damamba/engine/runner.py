@@ -1,0 +1,131 @@
+"""MMEngine's runner, with our configs' promises: where it runs, which weights it reads, and that they fit."""
+
+import copy
+import logging
+import re
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
+
+from damamba.checkpoint import CheckpointError, describe, match, read, state_dict_of
+from damamba.engine.config import prepare
+from damamba.engine.hooks import bare
+from damamba.engine.launch import join
+from damamba.models import DAMamba
+
+SCRATCH = (
+    'Training from scratch: model.backbone.pretrained is None. The published results start from ImageNet-1K weights; '
+    'the config says where they are.'
+)
+
+
+class DAMambaRunner(Runner):
+    """Builds from a config of ours or of MMDetection 3.x, on the CPU or on GPUs, on one process or many."""
+
+    _needs_all = False  # whether a checkpoint has to fill the whole model: to test or to resume
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'DAMambaRunner':
+        """Prepare the config (see :func:`damamba.engine.config.prepare`) and build."""
+        cfg = copy.deepcopy(cfg)
+        notes = prepare(cfg)
+        runner = super().from_cfg(cfg)
+        for note in notes:
+            runner.logger.warning(note)
+        return runner
+
+    def setup_env(self, env_cfg: dict) -> None:
+        join(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
+        super().setup_env(env_cfg)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(_is_news)
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if isinstance(getattr(model, 'backbone', None), DAMamba):
+            model = model.to(memory_format=torch.channels_last)  # what its feature maps come in
+        if self.distributed and not torch.cuda.is_available():
+            model = revert_sync_batchnorm(model)
+            unused = self.cfg.get('find_unused_parameters', False)
+            cpu = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
+            model_wrapper_cfg = {**(model_wrapper_cfg or {}), **cpu}
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def test(self) -> dict:
+        self._needs_all = True
+        return super().test()
+
+    def val(self) -> dict:
+        self._needs_all = True
+        return super().val()
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        self._needs_all = True
+        super().resume(filename, *args, **kwargs)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location='cpu',
+        strict: bool = False,
+        revise_keys: list = [],  # noqa: B006  the base class's signature; never modified
+    ) -> dict:
+        """Read a checkpoint, hold it against the model, fill the model.
+
+        Testing and resuming need every tensor. ``load_from`` needs the whole backbone, and names what it leaves out.
+
+        Raises:
+            CheckpointError: the file is unusable, or does not hold what is needed.
+        """
+        content = read(filename, map_location)
+        if self._resume and not {'meta', 'message_hub'} <= set(content):
+            raise CheckpointError(
+                f'{filename} holds weights alone and no state of a training to resume; '
+                'to start a new training from it, give --cfg-options load_from=PATH instead of --resume'
+            )
+        state = state_dict_of(content)[0]
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
+        content['state_dict'] = state
+        self.call_hook('after_load_checkpoint', checkpoint=content)
+        self._fill(filename, content['state_dict'], self._needs_all or strict)
+        self._has_loaded = True
+        return content
+
+    def _fill(self, filename: str, state: dict, needs_all: bool) -> None:
+        model = bare(self.model)
+        result = match(model, state)
+        lacking = [*result.missing, *result.mismatched]
+        if not result.filled or (lacking if needs_all else any(name.startswith('backbone.') for name in lacking)):
+            raise CheckpointError(f'{filename} holds {describe(state)}; {_wanted(model, state)}: {result}')
+        model.load_state_dict({name: state[name] for name in result.filled}, strict=False)
+        level = self.logger.info if result.complete and not result.unexpected else self.logger.warning
+        level('Loaded %s: %s', filename, result)
+
+    def _init_model_weights(self) -> None:
+        """Draw or read the weights that a new training starts from; a resumed one has its own."""
+        if self._resume and (self._load_from or find_latest_checkpoint(self.work_dir)):
+            return
+        if not self._load_from and getattr(getattr(bare(self.model), 'backbone', None), 'pretrained', '') is None:
+            self.logger.warning(SCRATCH)
+        super()._init_model_weights()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out the hundreds of lines in which MMEngine lists options of parameters, and constants as not trained."""
+    text = record.getMessage()
+    return not (text.startswith('paramwise_options') or 'conv_constant is skipped' in text)
+
+
+def _wanted(model: nn.Module, state: dict) -> str:
+    name = type(model).__name__
+    wanted = f'wanted a {name} with {describe(model.state_dict())}'
+    if any(name.startswith('backbone.') for name in state):
+        return wanted
+    return f'{wanted} (weights of a backbone alone go into model.backbone.pretrained)'

@@ -1,0 +1,1 @@
+"""What DAMamba adds to MMDetection's evaluation."""

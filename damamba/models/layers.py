@@ -1,0 +1,90 @@
+"""The convolutional layers of DAMamba. Maps are [B, C, H, W], in channels-last memory so that a permute costs nothing.
+
+The attribute names are those of the published weights.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
+
+
+def build_norm(channels: int, norm_cfg: dict) -> nn.Module:
+    """Build a batch normalisation from MMDetection's ``norm_cfg``, such as ``dict(type='SyncBN')``.
+
+    Other keys are those of torch's class (eps, momentum, ...), and ``requires_grad``.
+    """
+    options = dict(norm_cfg)
+    kind = options.pop('type', None)
+    if kind not in NORMS:
+        raise ValueError(f'DAMamba: norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}')
+    requires_grad = options.pop('requires_grad', True)
+    return NORMS[kind](channels, **options).requires_grad_(requires_grad)
+
+
+class Permute(nn.Module):
+    """[B, C, H, W] -> [B, H, W, C], a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of a map."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ResidualDepthwiseConv(nn.Module):
+    """x + dw3x3(x) as one convolution: the identity is added to the kernel, in the kernel's own precision."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        identity = torch.zeros(1, 1, 3, 3)
+        identity[..., 1, 1] = 1
+        self.conv_constant = nn.Parameter(identity, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.conv.weight + self.conv_constant.detach()  # detached: never trained, whoever thaws parameters
+        return F.conv2d(x, kernel, self.conv.bias, padding=1, groups=self.conv.groups)
+
+
+class FeedForward(nn.Module):
+    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C."""
+
+    def __init__(self, channels: int, ratio: float):
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.act = nn.GELU()
+        self.conv = ResidualDepthwiseConv(hidden)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.conv(self.act(self.fc1(x))))
+
+
+def stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+    """Four 3x3 convolutions, no activation after the last: [B, 3, H, W] -> [B, C, H/4, W/4]."""
+    half = channels // 2
+    layers: list[nn.Module] = []
+    for before, after, stride in (
+        (in_channels, half, 2),
+        (half, half, 1),
+        (half, channels, 2),
+        (channels, channels, 1),
+    ):
+        layers += [nn.Conv2d(before, after, 3, stride, 1), build_norm(after, norm_cfg), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def downsample(before: int, after: int, norm_cfg: dict) -> nn.Sequential:
+    """[B, before, H, W] -> [B, after, H/2, W/2]."""
+    return nn.Sequential(nn.Conv2d(before, after, 3, 2, 1), build_norm(after, norm_cfg))

@@ -1,0 +1,130 @@
+"""The two operators of DAMamba, in torch alone: shapes, checks, dispatch.
+
+B batch, H x W feature map, L sequence length (H*W row-major), C channels, G groups of C/G channels.
+"""
+
+import torch
+from torch import Tensor
+
+from damamba.ops import adaptive_sample as _sample
+from damamba.ops import selective_scan as _scan
+from damamba.ops.backend import choose
+
+__all__ = ['adaptive_sample', 'selective_scan']
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) -> Tensor:
+    """Sample every position of a map bilinearly at its own displacement, group by group of channels.
+
+    The value at row h, column w of group g is read at (w + dx, h + dy), (dx, dy) = offset[b, h, w, 2g : 2g + 2] in
+    pixels. A sample counts where -1 < w + dx < W and -1 < h + dy < H; elsewhere its value and gradients are 0, and so
+    is the share of a corner outside the map. At an integer position the derivative is that of the cell to the right
+    and below. Coordinates and weights are computed in float32 at least.
+
+    Args:
+        x: the map, (B, H, W, C), floating point, any strides.
+        offset: (B, H, W, 2G), ordered (g0 dx, g0 dy, g1 dx, ...); x's dtype or float32. C is divisible by G.
+        backend: 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
+
+    Returns:
+        (B, H, W, C) in x's dtype.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, dtype, shape or device; the text names it.
+        RuntimeError: the backend asked for can't run.
+
+    Source: DAMamba, arXiv 2502.12627, section 3.2 (dynamic adaptive scan).
+    """
+    _check_tensor('adaptive_sample', 'x', x, ndim=4, layout='(B, H, W, C)')
+    _check_tensor('adaptive_sample', 'offset', offset, ndim=4, layout='(B, H, W, 2G)')
+    _check_beside('adaptive_sample', 'offset', offset, 'x', x, or_float32=True)
+    groups, odd = divmod(offset.shape[3], 2)
+    if offset.shape[:3] != x.shape[:3] or odd or not groups:
+        raise ValueError(
+            f'adaptive_sample: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
+        )
+    if x.shape[3] % groups:
+        raise ValueError(
+            f'adaptive_sample: the {x.shape[3]} channels of x do not divide into {groups} groups of offset'
+        )
+    args = (x, offset)
+    return choose('adaptive_sample', _sample.BACKENDS, backend, args).run(*args)
+
+
+def selective_scan(
+    u: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    dt_bias: Tensor,
+    *,
+    backend: str | None = None,
+) -> Tensor:
+    """Run the selective state-space recurrence with one state per channel along a sequence.
+
+    With d_t = softplus(dt_t + dt_bias):  h_t = exp(d_t A) h_{t-1} + d_t B_t u_t,  h_{-1} = 0;  y_t = C_t h_t + D u_t.
+    The state and everything that feeds it are computed in float32 at least.
+
+    Args:
+        u: the sequence, (B, L, C), floating point, any strides.
+        dt: step sizes before bias and softplus, (B, L, C), u's dtype.
+        A: decay rates, (C), negative for a stable recurrence; u's dtype or float32.
+        B: input weights shared by all channels, (B, L), u's dtype.
+        C: output weights shared by all channels, (B, L), u's dtype.
+        D: skip weights, (C), u's dtype or float32.
+        dt_bias: (C), u's dtype or float32.
+        backend: 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
+
+    Returns:
+        y, (B, L, C) in u's dtype.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type, dtype, shape or device; the text names it.
+        RuntimeError: the backend asked for can't run.
+
+    Source: Mamba, arXiv 2312.00752, section 3.2; state size 1 as in DAMamba, arXiv 2502.12627.
+    """
+    name = 'selective_scan'
+    _check_tensor(name, 'u', u, ndim=3, layout='(B, L, C)')
+    batch, length, channels = u.shape
+    for arg, value in (('dt', dt), ('B', B), ('C', C)):
+        shape = (batch, length, channels) if arg == 'dt' else (batch, length)
+        _check_shape(name, arg, value, shape)
+        _check_beside(name, arg, value, 'u', u)
+    for arg, value in (('A', A), ('D', D), ('dt_bias', dt_bias)):
+        _check_shape(name, arg, value, (channels,))
+        _check_beside(name, arg, value, 'u', u, or_float32=True)
+    args = (u, dt, A, B, C, D, dt_bias)
+    return choose(name, _scan.BACKENDS, backend, args).run(*args)
+
+
+def _check_tensor(operator: str, name: str, value: object, ndim: int, layout: str) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f'{operator}: {name} must be a tensor, got {type(value).__name__}')
+    if value.ndim != ndim:
+        raise ValueError(f'{operator}: {name} must be {layout}, got {tuple(value.shape)}')
+    if value.dtype not in FLOATS:
+        raise TypeError(f'{operator}: {name} must be float16, bfloat16, float32 or float64, got {value.dtype}')
+
+
+def _check_shape(operator: str, name: str, value: object, shape: tuple[int, ...]) -> None:
+    _check_tensor(operator, name, value, len(shape), f'({_dims(shape)})')
+    if value.shape != shape:
+        raise ValueError(f'{operator}: {name} must be ({_dims(shape)}), got {tuple(value.shape)}')
+
+
+def _check_beside(operator: str, name: str, value: Tensor, of: str, model: Tensor, or_float32: bool = False) -> None:
+    if value.device != model.device:
+        raise ValueError(f'{operator}: {name} must be on {model.device} like {of}, got {value.device}')
+    allowed = (model.dtype, torch.float32) if or_float32 else (model.dtype,)
+    if value.dtype not in allowed:
+        wanted = ' or '.join(dict.fromkeys(str(dtype) for dtype in allowed))
+        raise TypeError(f'{operator}: {name} must be {wanted} (the dtype of {of}), got {value.dtype}')
+
+
+def _dims(shape) -> str:
+    return ', '.join(str(size) for size in shape)

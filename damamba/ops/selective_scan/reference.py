@@ -1,0 +1,21 @@
+"""The truth: the recurrence as the obvious loop over time, differentiated by autograd.
+
+d_t = softplus(dt_t + dt_bias);  h_t = exp(d_t A) h_{t-1} + d_t B_t u_t,  h_{-1} = 0;  y_t = C_t h_t + D u_t
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> Tensor:
+    """Scan u (B, L, C); see :func:`damamba.ops.selective_scan`."""
+    dtype = u.dtype
+    u, dt, A, B, C, D, dt_bias = (t.to(torch.promote_types(dtype, torch.float32)) for t in (u, dt, A, B, C, D, dt_bias))
+    h = torch.zeros_like(u[:, 0]) if u.shape[1] else None
+    out = []
+    for t in range(u.shape[1]):
+        d = F.softplus(dt[:, t] + dt_bias)  # [B, C]
+        h = torch.exp(d * A) * h + d * B[:, t, None] * u[:, t]
+        out.append(C[:, t, None] * h + D * u[:, t])
+    return (torch.stack(out, dim=1) if out else u * D).to(dtype)

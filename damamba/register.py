@@ -1,0 +1,39 @@
+"""Importing this registers DAMamba with MMDetection: ``custom_imports = dict(imports=['damamba.register'])``.
+
+It also makes every checkpoint that MMEngine reads go through :mod:`damamba.checkpoint`.
+"""
+
+from damamba.mmcv_ops import require_mmcv_ops
+
+require_mmcv_ops()
+
+from mmdet.registry import HOOKS, METRICS, MODELS  # noqa: E402
+from mmengine.registry import RUNNERS  # noqa: E402
+
+from damamba.detection import Float32RoIExtractor  # noqa: E402
+from damamba.engine.hooks import FuseConvBNHook, SyncStatisticsHook  # noqa: E402
+from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
+from damamba.engine.runner import DAMambaRunner  # noqa: E402
+from damamba.evaluation.coco import CocoInstanceMetric  # noqa: E402
+from damamba.models import ARCHS, DAMamba  # noqa: E402
+
+
+def _variant(arch: str):
+    def build(**kwargs) -> DAMamba:
+        return DAMamba(arch=arch, **kwargs)
+
+    build.__name__ = f'DAMamba_{arch}'  # as published configs say
+    return build
+
+
+MODELS.register_module(module=DAMamba)
+for _arch in ARCHS:
+    MODELS.register_module(module=_variant(_arch), name=f'DAMamba_{_arch}')
+MODELS.register_module(module=Float32RoIExtractor)
+HOOKS.register_module(module=SyncStatisticsHook)
+HOOKS.register_module(module=FuseConvBNHook)
+METRICS.register_module(module=CocoInstanceMetric)
+RUNNERS.register_module(module=DAMambaRunner)
+
+use_safe_loading()
+forward_logs()

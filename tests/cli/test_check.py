@@ -1,0 +1,77 @@
+"""The check of an environment: what it prints, and the command that each problem names."""
+
+import sys
+
+import pytest
+import torch
+
+from damamba.cli import check
+
+pytest.importorskip('mmcv', reason='the check imports what it checks')
+
+
+def installed(monkeypatch, *names):
+    monkeypatch.setattr(check.metadata, 'distributions', lambda name: [name] if name in names else [])
+
+
+def test_a_working_environment_prints_its_versions_and_ends_well(capsys):
+    assert check.main() == 0
+    shown = capsys.readouterr().out
+    assert all(f'\n{name} ' in shown for name in check.PACKAGES)
+    assert shown.endswith('All of it works.\n')
+
+
+def test_one_opencv_is_good(monkeypatch):
+    installed(monkeypatch, 'opencv-python-headless')
+    assert check.check_opencv() == []
+
+
+def test_two_opencvs_are_named_with_the_command_that_leaves_one(monkeypatch):
+    installed(monkeypatch, 'opencv-python', 'opencv-python-headless')
+    (problem,) = check.check_opencv()
+    assert problem.startswith('2 OpenCVs are installed (opencv-python, opencv-python-headless)')
+    assert f'{sys.executable} -m pip uninstall -y opencv-python opencv-contrib-python' in problem
+    assert "--no-deps --force-reinstall 'opencv-python-headless<4.13'`" in problem
+
+
+def test_no_opencv_is_a_problem(monkeypatch):
+    installed(monkeypatch)
+    assert check.check_opencv()[0].startswith('no OpenCV is installed')
+
+
+def test_the_operators_give_the_answers_known_by_hand():
+    assert check.check_operators('cpu') == []
+
+
+def test_a_wrong_answer_names_the_operator_and_the_command(monkeypatch):
+    monkeypatch.setattr(check, 'nms_answer', lambda device: [0, 1, 2])
+    (problem,) = check.check_operators('cpu')
+    assert problem.startswith('nms of mmcv gives a wrong answer on cpu tensors: run `make install`')
+
+
+def test_operators_that_do_not_run_on_a_device_are_named_with_the_command(monkeypatch):
+    def fail(device):
+        raise RuntimeError(f'nms_impl: implementation for device {device}:0 not found.\nlong trace')
+
+    monkeypatch.setattr(check, 'nms_answer', fail)
+    (problem,) = check.check_operators('cuda')
+    assert 'do not run on cuda tensors (nms_impl: implementation for device cuda:0 not found.)' in problem
+    assert '--force-reinstall --no-deps onedl-mmcv==' in problem
+
+
+def test_a_package_that_does_not_import_is_a_problem_and_not_a_traceback(monkeypatch, capsys):
+    def importing(name):
+        raise ImportError('libGL.so.1: cannot open shared object file')
+
+    monkeypatch.setattr(check.importlib, 'import_module', importing)
+    assert check.main() == 1
+    shown = capsys.readouterr().out
+    assert 'cv2 does not import (libGL.so.1: cannot open shared object file): run `' in shown
+    assert '-m pip uninstall -y opencv-python' in shown
+    assert 'torch does not import (libGL.so.1: cannot open shared object file): run `make install`.' in shown
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_the_operators_run_on_the_gpu():
+    assert check.check_operators('cuda') == []

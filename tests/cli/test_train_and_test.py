@@ -1,0 +1,290 @@
+"""The commands on a tiny detector and data set, in this process: every flag does what it says."""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from damamba.checkpoint import CheckpointError
+from damamba.cli import publish_model
+from damamba.cli import test as test_command
+from damamba.cli import train as train_command
+from damamba.engine.config import ConfigError
+from tests.detection import ROOT, SIZE, write_config
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU, where AMP stays')
+
+
+def train(*argv) -> None:
+    train_command.train([str(a) for a in argv])
+
+
+def test(*argv) -> dict:
+    return test_command.test([str(a) for a in argv])
+
+
+test.__test__ = False
+
+
+def logs(work_dir) -> str:
+    return '\n'.join(path.read_text() for path in sorted(work_dir.rglob('*.log')))
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, coco):
+    """The work folder of one epoch."""
+    folder = tmp_path_factory.mktemp('trained')
+    config = write_config(folder / 'small.py', coco)
+    train(config, '--work-dir', folder / 'run', '--seed', 1)
+    return folder / 'run'
+
+
+def test_training_leaves_a_checkpoint_and_says_that_it_starts_from_scratch(trained):
+    assert (trained / 'epoch_1.pth').is_file()
+    text = logs(trained)
+    assert text.count('Training from scratch') == 1 and 'pretrained is None' in text
+    assert 'coco/bbox_mAP' in text and 'coco/segm_mAP' in text
+    assert 'paramwise_options' not in text
+
+
+def test_eval_reports_boxes_and_masks(trained, small_config, tmp_path):
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--eval', 'bbox', 'segm')
+    text = logs(tmp_path)
+    assert 'coco/bbox_mAP:' in text and 'coco/segm_mAP:' in text
+    assert 'tensors match' in text and 'tensors match; ' not in text
+
+
+@pytest.mark.parametrize(('asked', 'absent'), [('bbox', 'segm'), ('segm', 'bbox')])
+def test_eval_takes_any_subset(trained, small_config, tmp_path, asked, absent):
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--eval', asked)
+    text = logs(tmp_path)
+    assert f'coco/{asked}_mAP:' in text and f'coco/{absent}_mAP:' not in text
+
+
+def test_out_alone_writes_predictions_and_measures_nothing(trained, small_config, tmp_path):
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--out', tmp_path / 'out.pkl')
+    predictions = pickle.loads((tmp_path / 'out.pkl').read_bytes())
+    assert sorted(p['img_id'] for p in predictions) == [1, 2, 3]
+    assert all({'bboxes', 'labels', 'scores', 'masks'} <= set(p['pred_instances']) for p in predictions)
+    assert 'mAP:' not in logs(tmp_path)
+
+
+def test_out_goes_with_eval(trained, small_config, tmp_path):
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--out', tmp_path / 'o.pkl', '--eval', 'bbox')
+    assert (tmp_path / 'o.pkl').is_file() and 'coco/bbox_mAP:' in logs(tmp_path)
+
+
+def test_format_only_writes_coco_results_and_measures_nothing(trained, small_config, tmp_path):
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--format-only')
+    results = json.loads((tmp_path / 'results.segm.json').read_text())
+    assert {'image_id', 'category_id', 'score', 'segmentation'} <= set(results[0])
+    assert 'mAP:' not in logs(tmp_path)
+
+
+def test_eval_options_reach_the_evaluator_by_their_old_names_too(trained, small_config, tmp_path):
+    options = ['classwise=True', f'jsonfile_prefix={tmp_path}/old']
+    command = [small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--eval', 'bbox']
+    test(*command, '--eval-options', *options)
+    assert (tmp_path / 'old.bbox.json').is_file() and 'person_precision' in logs(tmp_path)
+
+
+def test_an_unknown_eval_option_is_an_error_that_names_it(trained, small_config):
+    with pytest.raises(ConfigError, match='does not know clazzwise; it takes .*classwise'):
+        test(small_config, trained / 'epoch_1.pth', '--eval', 'bbox', '--eval-options', 'clazzwise=True')
+
+
+def test_pictures_are_drawn(trained, small_config, tmp_path):
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--show-dir', 'drawn', '--show-score-thr', 0.0)
+    assert len(list(tmp_path.rglob('drawn/*.jpg'))) == 3
+
+
+def test_fusing_keeps_the_predictions(trained, small_config, tmp_path):
+    for name, flags in (('plain', []), ('fused', ['--fuse-conv-bn'])):
+        test(
+            small_config,
+            trained / 'epoch_1.pth',
+            '--work-dir',
+            tmp_path / name,
+            '--out',
+            f'{tmp_path}/{name}.pkl',
+            *flags,
+        )
+    plain, fused = (pickle.loads((tmp_path / f'{name}.pkl').read_bytes()) for name in ('plain', 'fused'))
+    for a, b in zip(plain, fused, strict=True):
+        torch.testing.assert_close(a['pred_instances']['scores'], b['pred_instances']['scores'], atol=1e-4, rtol=1e-3)
+
+
+def test_no_validate_leaves_the_evaluation_out(small_config, tmp_path):
+    train(small_config, '--work-dir', tmp_path / 'run', '--no-validate')
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file() and 'mAP' not in logs(tmp_path / 'run')
+
+
+def test_the_same_seed_gives_the_same_weights(small_config, tmp_path, coco):
+    states = []
+    for name in ('first', 'second'):
+        flags = ['--seed', 7, '--deterministic', '--no-validate']
+        train(small_config, '--work-dir', tmp_path / name, *flags)
+        states.append(torch.load(tmp_path / name / 'epoch_1.pth', weights_only=False)['state_dict'])
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    torch.use_deterministic_algorithms(False)
+
+
+def test_resume_goes_on_and_reads_no_pretrained_file(trained, small_config, tmp_path):
+    options = ['train_cfg.max_epochs=2', 'model.backbone.pretrained=/nowhere.pth']
+    train(small_config, '--work-dir', tmp_path, '--resume', trained / 'epoch_1.pth', '--cfg-options', *options)
+    assert (tmp_path / 'epoch_2.pth').is_file()
+    text = logs(tmp_path)
+    assert 'resumed epoch: 1' in text and 'Training from scratch' not in text
+
+
+def test_resume_without_a_path_takes_the_newest_and_starts_anew_where_there_is_none(small_config, tmp_path):
+    train(small_config, '--work-dir', tmp_path, '--resume', '--no-validate')
+    train(small_config, '--work-dir', tmp_path, '--resume', '--no-validate', '--cfg-options', 'train_cfg.max_epochs=2')
+    text = logs(tmp_path)
+    assert 'Training from scratch' in text and 'resumed epoch: 1' in text and (tmp_path / 'epoch_2.pth').is_file()
+
+
+def test_a_new_training_with_resume_but_no_checkpoint_reads_pretrained(small_config, tmp_path):
+    command = [
+        small_config,
+        '--work-dir',
+        tmp_path,
+        '--resume',
+        '--cfg-options',
+        'model.backbone.pretrained=/nowhere.pth',
+    ]
+    with pytest.raises(CheckpointError, match='/nowhere.pth does not exist'):
+        train(*command)
+
+
+def test_testing_reads_no_pretrained_file(trained, small_config, tmp_path):
+    command = [small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--eval', 'bbox']
+    test(*command, '--cfg-options', 'model.backbone.pretrained=/nowhere.pth')
+    assert 'coco/bbox_mAP:' in logs(tmp_path)
+
+
+def test_pretrained_fills_the_backbone_once(trained, small_config, tmp_path):
+    options = [f'model.backbone.pretrained={trained}/epoch_1.pth', 'optim_wrapper.optimizer.lr=0.0']
+    train(small_config, '--work-dir', tmp_path, '--no-validate', '--cfg-options', *options)
+    before, after = (torch.load(d / 'epoch_1.pth', weights_only=False)['state_dict'] for d in (trained, tmp_path))
+    weights = [name for name in before if name.startswith('backbone.') and name.endswith('weight')]
+    assert weights and all(torch.equal(before[name], after[name]) for name in weights)
+    assert not torch.equal(before['roi_head.bbox_head.fc_cls.weight'], after['roi_head.bbox_head.fc_cls.weight'])
+    text = logs(tmp_path)
+    assert text.count('Filled ') == 1 and 'tensors of the backbone from' in text
+    assert 'Training from scratch' not in text
+
+
+def test_load_from_leaves_class_layers_of_another_size_out_and_names_them(trained, small_config, tmp_path):
+    options = [f'load_from={trained}/epoch_1.pth', 'model.roi_head.mask_head.num_convs=2']
+    train(small_config, '--work-dir', tmp_path, '--no-validate', '--cfg-options', *options)
+    text = logs(tmp_path)
+    assert '2 missing: roi_head.mask_head.convs.1.conv.weight, roi_head.mask_head.convs.1.conv.bias' in text
+
+
+@no_gpu
+def test_amp_is_float32_on_the_cpu_with_one_warning(small_config, tmp_path):
+    train(small_config, '--work-dir', tmp_path, '--amp', '--no-validate')
+    assert logs(tmp_path).count('trains in float32 instead') == 1
+
+
+def test_auto_scale_lr_scales_with_the_batch(small_config, tmp_path):
+    train(small_config, '--work-dir', tmp_path, '--auto-scale-lr', '--no-validate')
+    assert 'Scaling the original LR by 0.0625' in logs(tmp_path)
+
+
+def test_a_detector_without_any_detection_has_an_map_of_zero(trained, small_config, tmp_path):
+    command = [small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--eval', 'bbox', 'segm']
+    test(*command, '--cfg-options', 'model.test_cfg.rcnn.score_thr=1.1')
+    assert 'coco/bbox_mAP: 0.0000' in logs(tmp_path) and 'coco/segm_mAP: 0.0000' in logs(tmp_path)
+
+
+def test_flags_of_mmdetection_2_work(trained, small_config, tmp_path, monkeypatch):
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    flags = [
+        '--resume-from',
+        trained / 'epoch_1.pth',
+        '--gpu-id',
+        0,
+        '--gpus',
+        1,
+        '--options',
+        'train_cfg.max_epochs=2',
+    ]
+    args = train_command.parse([str(a) for a in (small_config, '--work-dir', tmp_path, *flags)])
+    cfg = train_command.configure(args)
+    assert (cfg.resume, cfg.load_from, cfg.train_cfg.max_epochs) == (True, str(trained / 'epoch_1.pth'), 2)
+    args = test_command.parse([str(small_config), 'x.pth', '--gpu-ids', '1', '--tmpdir', 'there', '--eval', 'bbox'])
+    assert test_command.configure(args).test_evaluator[0]['collect_dir'] == 'there'
+
+
+@pytest.mark.parametrize('flags', [['--gpus', '4'], ['--gpu-ids', '0', '1', '2', '3']])
+def test_several_gpus_without_a_launcher_say_what_to_run(small_config, flags, capsys):
+    with pytest.raises(SystemExit):
+        train_command.parse([str(small_config), *flags])
+    assert 'bash dist_train.sh CONFIG 4' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('flags', 'text'),
+    [
+        (['--eval', 'bbox', '--format-only'], 'leave out --eval'),
+        (['--out', 'x.json'], 'must end in .pkl'),
+        (['--eval', 'miou'], 'invalid choice'),
+    ],
+)
+def test_contradictory_flags_are_refused(small_config, flags, text, capsys):
+    with pytest.raises(SystemExit):
+        test_command.parse([str(small_config), 'x.pth', *flags])
+    assert text in capsys.readouterr().err
+
+
+def test_a_missing_config_is_one_sentence():
+    with pytest.raises(ConfigError, match='nowhere.py does not exist; wanted a config file'):
+        train('nowhere.py')
+
+
+def test_missing_annotations_are_one_sentence_that_names_data_root(small_config):
+    with pytest.raises(
+        ConfigError, match='/gone/annotations/instances_train2017.json, .*val2017.json not found: data_root'
+    ):
+        train(small_config, '--cfg-options', 'data_root=/gone')
+
+
+def test_a_checkpoint_of_another_size_is_one_error_when_tested(trained, coco, tmp_path):
+    command = [ROOT / 'configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py', trained / 'epoch_1.pth']
+    with pytest.raises(CheckpointError) as error:
+        test(*command, '--work-dir', tmp_path, '--cfg-options', f'data_root={coco}')
+    text = str(error.value)
+    assert 'epoch_1.pth holds a DAMamba of depths 1, 1, 1, 1 and dims 16, 32, 32, 48' in text
+    assert 'wanted a MaskRCNN with a DAMamba of depths 3, 4, 12, 5 and dims 80, 160, 320, 512' in text
+    assert len(text) < 1500
+
+
+def test_backbone_weights_given_as_a_detector_say_where_they_go(trained, small_config, tmp_path):
+    state = torch.load(trained / 'epoch_1.pth', weights_only=False)['state_dict']
+    alone = {name.removeprefix('backbone.'): value for name, value in state.items() if name.startswith('backbone.')}
+    torch.save(alone, tmp_path / 'alone.pth')
+    with pytest.raises(CheckpointError, match='go into model.backbone.pretrained'):
+        test(small_config, tmp_path / 'alone.pth', '--work-dir', tmp_path)
+
+
+def test_published_weights_test_the_same_and_cannot_be_resumed(trained, small_config, tmp_path, capsys):
+    for ending in ('.pth', '.safetensors'):
+        publish_model.main([str(trained / 'epoch_1.pth'), str(tmp_path / f'small{ending}')])
+        path = capsys.readouterr().out.splitlines()[-1]
+        test(small_config, path, '--work-dir', tmp_path, '--out', f'{tmp_path}/{ending}.pkl')
+    test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--out', f'{tmp_path}/own.pkl')
+    scores = []
+    for name in ('.pth', '.safetensors', 'own'):
+        predictions = pickle.loads((tmp_path / f'{name}.pkl').read_bytes())
+        scores.append(torch.cat([p['pred_instances']['scores'] for p in predictions]))
+    assert torch.equal(scores[0], scores[1]) and torch.equal(scores[0], scores[2])
+    with pytest.raises(CheckpointError, match='holds weights alone and no state of a training'):
+        train(small_config, '--work-dir', tmp_path, '--resume', path)
+
+
+def test_the_tiny_data_set_is_what_the_tests_think(coco):
+    data = json.loads((coco / 'annotations/instances_train2017.json').read_text())
+    assert len(data['images']) == 4 and data['images'][0]['height'] == SIZE[0]

@@ -1,0 +1,76 @@
+"""What tests of several parts share: seeds, devices, one table of tolerances, the folder beside the checkout."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+# The largest error, relative to the largest value of the truth: a few roundings of the dtype.
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Start every test from the same random state."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.gpu] if name == 'cuda' else []) for name in DEVICES])
+def device(request):
+    """Every kind of device that this machine has."""
+    return request.param
+
+
+@pytest.fixture
+def close():
+    """Assert that a tensor is the truth (any dtype, any device), within the tolerance of the tensor's dtype."""
+
+    def check(value, truth, name='value'):
+        assert value.shape == truth.shape, name
+        value64, truth = value.detach().double().cpu(), truth.detach().double().cpu()
+        assert value64.isfinite().all(), f'{name} is not finite'
+        error = (value64 - truth).abs().max().item() if truth.numel() else 0.0
+        scale = max(truth.abs().max().item(), 1e-30) if truth.numel() else 1.0
+        limit = TOLERANCES[value.dtype]
+        assert error <= limit * scale, f'{name}: relative error {error / scale:.1e}, {value.dtype} allows {limit:.0e}'
+
+    return check
+
+
+@pytest.fixture
+def poisoned_memory():
+    """Fill every tensor that torch allocates and nobody wrote with NaN."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert torch.empty(3).isnan().all(), 'this torch does not fill new memory'
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@pytest.fixture
+def shared():
+    """The folder `shared` beside the checkout, where the files of the published model may lie."""
+    folder = Path(__file__).resolve().parents[2] / 'shared'
+    if not folder.is_dir():
+        pytest.skip('there is no folder `shared` beside the checkout, with the files of the published model')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def coco(tmp_path_factory):
+    """The folder of a tiny data set in COCO's layout: 4 pictures to train on, 3 to validate on."""
+    from tests.detection import write_coco
+
+    return write_coco(tmp_path_factory.mktemp('coco'))
+
+
+@pytest.fixture
+def small_config(tmp_path, coco):
+    """A config of ours, narrowed for the CPU, on the tiny data set."""
+    from tests.detection import write_config
+
+    return write_config(tmp_path / 'small.py', coco)

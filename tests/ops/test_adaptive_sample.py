@@ -1,0 +1,330 @@
+"""adaptive_sample: every backend against the plain loop in float64, against torchvision, and against cases by hand.
+
+A backend that is added to `damamba.ops.adaptive_sample.BACKENDS` is tested with the others.
+"""
+
+import importlib
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torchvision.ops import deform_conv2d
+
+from damamba.ops import adaptive_sample
+
+BACKENDS = {backend.name: backend for backend in importlib.import_module('damamba.ops.adaptive_sample').BACKENDS}
+
+MAPS = {  # B, H, W, C, G
+    'one pixel': (1, 1, 1, 16, 1),
+    'one row': (1, 1, 13, 32, 2),
+    'one column': (2, 11, 1, 16, 1),
+    'groups of 16': (2, 6, 5, 48, 3),
+    'primes': (2, 5, 7, 33, 3),
+    'one channel a group': (1, 4, 3, 5, 5),
+}
+OFFSETS = {
+    'as at the start of a training': lambda *size: 0.3 * torch.randn(size),
+    'some outside': lambda *size: 4 * torch.randn(size),
+    'far outside': lambda *size: 1e6 * torch.randn(size),
+    'exact integers': lambda *size: torch.randint(-3, 4, size).float(),
+    'zero': lambda *size: torch.zeros(size),
+}
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return request.param
+
+
+def run(x, offset, backend):
+    """Sample with this backend, or skip the test with the backend's own reason."""
+    reason = BACKENDS[backend].why_not(x, offset)
+    if reason is not None:
+        pytest.skip(f'{backend}: {reason}')
+    return adaptive_sample(x, offset, backend=backend)
+
+
+def results(x, offset, backend, upstream):
+    """The output and both gradients; zeros for a gradient that autograd found no way to."""
+    x, offset = x.detach().requires_grad_(), offset.detach().requires_grad_()
+    y = run(x, offset, backend)
+    grads = torch.autograd.grad(y, (x, offset), upstream, allow_unused=True, materialize_grads=True)
+    return y, *grads
+
+
+def compare(x, offset, backend, close, upstream=None):
+    """Hold the output and both gradients against the loop in float64."""
+    upstream = torch.randn(x.shape, dtype=x.dtype).to(x.device) if upstream is None else upstream
+    values = results(x, offset, backend, upstream)
+    truths = results(*(t.double().cpu() for t in (x, offset)), 'reference', upstream.double().cpu())
+    for name, value, truth, like in zip(('y', 'dx', 'doffset'), values, truths, (x, x, offset), strict=True):
+        assert value.dtype == like.dtype
+        close(value, truth, name)
+
+
+def make(map_name, offset_name, dtype=torch.float32, device='cpu'):
+    b, h, w, c, g = MAPS[map_name]
+    offset = OFFSETS[offset_name](b, h, w, 2 * g)
+    return torch.randn(b, h, w, c).to(device, dtype), offset.to(device, dtype)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize('offset_name', OFFSETS)
+@pytest.mark.parametrize('map_name', MAPS)
+def test_values_and_gradients_are_those_of_the_loop_in_float64(map_name, offset_name, dtype, backend, device, close):
+    compare(*make(map_name, offset_name, dtype, device), backend, close)
+
+
+@pytest.mark.parametrize('offset_dtype', ['as the map', 'float32'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_maps_are_sampled_within_tolerance(dtype, offset_dtype, backend, device, close):
+    x, offset = make('primes', 'some outside', dtype, device)
+    compare(x, offset.float() if offset_dtype == 'float32' else offset, backend, close)
+
+
+@pytest.mark.parametrize('offset_name', ['as at the start of a training', 'some outside', 'exact integers'])
+def test_values_and_gradients_are_those_of_torchvisions_deformable_convolution(offset_name, backend, device, close):
+    x, offset = make('primes', offset_name, torch.float64, device)
+    b, h, w, c = x.shape
+    if offset_name == 'exact integers':  # not at -1 exactly, where torchvision gives a gradient: it has no strict rule
+        offset[..., 0::2] = torch.maximum(offset[..., 0::2], -torch.arange(w, device=device).view(1, 1, w, 1))
+        offset[..., 1::2] = torch.maximum(offset[..., 1::2], -torch.arange(h, device=device).view(1, h, 1, 1))
+    upstream = torch.randn_like(x)
+    values = results(x, offset, backend, upstream)
+
+    x, offset = x.cpu().requires_grad_(), offset.cpu().requires_grad_()
+    rows_first = offset.view(b, h, w, -1, 2).flip(-1).flatten(3).permute(0, 3, 1, 2)  # torchvision wants (dy, dx)
+    planes = deform_conv2d(x.permute(0, 3, 1, 2), rows_first, torch.eye(c, dtype=x.dtype).view(c, c, 1, 1))
+    truth = planes.permute(0, 2, 3, 1)
+    truth.backward(upstream.cpu())
+    for name, value, true in zip(('y', 'dx', 'doffset'), values, (truth, x.grad, offset.grad), strict=True):
+        close(value, true, name)
+
+
+def test_gradients_pass_gradcheck_away_from_the_kinks(backend, device):
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64, device=device, requires_grad=True)
+    away = 0.2 + 0.6 * torch.rand(1, 3, 4, 4, dtype=torch.float64, device=device)
+    offset = (torch.randint(-2, 3, away.shape, device=device) + away).requires_grad_()
+    assert gradcheck(lambda x, offset: run(x, offset, backend), (x, offset))
+
+
+def square(device):
+    """The map  1 2 / 3 5  of one channel, and offsets of zero."""
+    x = torch.tensor([[1.0, 2.0], [3.0, 5.0]], device=device).view(1, 2, 2, 1)
+    return x, torch.zeros(1, 2, 2, 2, device=device)
+
+
+def test_half_a_pixel_to_the_right_is_the_mean_of_two_columns_and_fades_at_the_border(backend, device):
+    x, offset = square(device)
+    offset[..., 0] = 0.5
+    y, dx, doffset = results(x, offset, backend, torch.ones_like(x))
+    assert y.flatten().tolist() == [1.5, 1.0, 4.0, 2.5]  # (1+2)/2, 2/2, (3+5)/2, 5/2
+    assert dx.flatten().tolist() == [0.5, 1.0, 0.5, 1.0]
+    assert doffset[..., 0].flatten().tolist() == [1.0, -2.0, 2.0, -5.0]  # right minus left
+    assert doffset[..., 1].flatten().tolist() == [2.5, 1.5, -4.0, -2.5]  # below minus here, both at x + 0.5
+
+
+def test_a_sample_between_four_pixels_takes_a_share_of_each(backend, device):
+    x, offset = square(device)
+    offset[0, 0, 0] = torch.tensor([0.25, 0.5])
+    y, _, doffset = results(x, offset, backend, torch.ones_like(x))
+    assert y[0, 0, 0].item() == 0.5 * (0.75 * 1 + 0.25 * 2) + 0.5 * (0.75 * 3 + 0.25 * 5)
+    assert doffset[0, 0, 0].tolist() == [0.5 * (2 - 1) + 0.5 * (5 - 3), 0.75 * (3 - 1) + 0.25 * (5 - 2)]
+
+
+def test_offsets_are_ordered_column_first_group_by_group(backend, device):
+    x = torch.arange(24.0, device=device).view(1, 2, 3, 4)  # groups: channels 0 1, channels 2 3
+    offset = torch.zeros(1, 2, 3, 4, device=device)
+    offset[0, 0, 0] = torch.tensor([2.0, 0.0, 0.0, 1.0])  # group 0 two columns to the right, group 1 one row down
+    y = run(x, offset, backend)
+    assert y[0, 0, 0].tolist() == [*x[0, 0, 2, :2].tolist(), *x[0, 1, 0, 2:].tolist()]
+
+
+def test_no_offset_returns_the_map_and_its_gradient_bit_for_bit(backend, device):
+    x, offset = make('groups of 16', 'zero', device=device)
+    upstream = torch.randn_like(x)
+    y, dx, _ = results(x, offset, backend, upstream)
+    assert torch.equal(y, x)
+    assert torch.equal(dx, upstream)
+
+
+def test_at_an_integer_the_derivative_looks_to_the_right_and_down(backend, device):
+    x, offset = square(device)
+    _, _, doffset = results(x, offset, backend, torch.ones_like(x))
+    assert doffset[..., 0].flatten().tolist() == [2 - 1, 0 - 2, 5 - 3, 0 - 5]  # nothing lies right of the last column
+    assert doffset[..., 1].flatten().tolist() == [3 - 1, 5 - 2, 0 - 3, 0 - 5]
+
+
+@pytest.mark.parametrize('axis', [0, 1], ids=['column', 'row'])
+@pytest.mark.parametrize('position', [-1.0, 3.0, -1.5, 3.5, -1e30, 1e30, math.inf, -math.inf, math.nan])
+def test_a_position_outside_or_on_the_border_gives_zero_and_no_gradient(position, axis, backend, device):
+    x = 1 + torch.rand(1, 3, 3, 2, device=device)
+    offset = torch.zeros(1, 3, 3, 2, device=device)
+    offset[0, 1, 1, axis] = position - 1  # the sample of the middle, read at `position` of 0, 1, 2
+    upstream = torch.zeros_like(x)
+    upstream[0, 1, 1] = 1
+    y, dx, doffset = results(x, offset, backend, upstream)
+    assert y[0, 1, 1].tolist() == [0, 0]
+    assert y.isfinite().all()
+    assert torch.equal(dx, torch.zeros_like(dx))
+    assert torch.equal(doffset, torch.zeros_like(doffset))
+
+
+def test_where_every_sample_lies_outside_the_gradients_are_zeros_and_not_missing(backend, device):
+    x, offset = make('primes', 'zero', device=device)
+    x.requires_grad_()
+    offset.add_(1e3).requires_grad_()
+    run(x, offset, backend).sum().backward()
+    for tensor in (x, offset):
+        assert tensor.grad is not None
+        assert torch.equal(tensor.grad, torch.zeros_like(tensor))
+
+
+@pytest.mark.parametrize(('position', 'pixel', 'slope'), [(-0.75, 0, 1), (2.75, 2, -1)])
+@pytest.mark.parametrize('axis', [0, 1], ids=['column', 'row'])
+def test_a_position_just_inside_the_border_takes_its_share_of_the_last_pixel(
+    position, pixel, slope, axis, backend, device
+):
+    x = 1 + torch.rand(1, 3, 3, 2, device=device)
+    offset = torch.zeros(1, 3, 3, 2, device=device)
+    offset[0, 1, 1, axis] = position - 1
+    upstream = torch.zeros_like(x)
+    upstream[0, 1, 1] = 1
+    y, dx, doffset = results(x, offset, backend, upstream)
+    row, column = (1, pixel) if axis == 0 else (pixel, 1)
+    torch.testing.assert_close(y[0, 1, 1], 0.25 * x[0, row, column])
+    assert dx[0, row, column].tolist() == [0.25, 0.25]
+    torch.testing.assert_close(doffset[0, 1, 1, axis], slope * x[0, row, column].sum())
+
+
+@pytest.mark.parametrize('outside', [50.0, math.nan])
+def test_a_broken_pixel_reaches_only_the_samples_that_touch_it(outside, backend, device):
+    x, offset = square(device)
+    x[0, 0, 0] = math.nan
+    offset[:] = outside
+    assert run(x, offset, backend).flatten().tolist() == [0, 0, 0, 0]
+
+
+def test_a_broken_gradient_reaches_only_the_pixels_that_its_sample_touched(backend, device):
+    x, offset = square(device)
+    offset[0, 1, 1] = 50
+    upstream = torch.ones_like(x)
+    upstream[0, 1, 1] = math.nan  # of a sample that lies outside
+    _, dx, doffset = results(x, offset, backend, upstream)
+    assert dx.flatten().tolist() == [1, 1, 1, 0]
+    assert doffset[0, 1, 1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize('offset_name', ['some outside', 'far outside'])
+def test_every_element_of_output_and_gradients_is_written(offset_name, backend, device, close, poisoned_memory):
+    compare(*make('primes', offset_name, device=device), backend, close)
+
+
+def test_strided_maps_offsets_and_gradients_are_read_by_their_strides(backend, device, close):
+    x = torch.randn(2, 32, 5, 14, device=device)[..., ::2].permute(0, 2, 3, 1)  # [2, 5, 7, 32]
+    offset = torch.randn(7, 5, 8, 2, device=device)[:, :, ::2].transpose(0, 3)  # [2, 5, 4, 7]
+    offset = offset.permute(0, 1, 3, 2)  # [2, 5, 7, 4]
+    upstream = torch.randn(1, 1, 7, 1, device=device).expand(2, 5, 7, 32)
+    assert not (x.is_contiguous() or offset.is_contiguous())
+    compare(x, offset, backend, close, upstream)
+
+
+@pytest.mark.parametrize('size', [(0, 3, 5), (2, 0, 5), (2, 3, 0)], ids=['batch', 'rows', 'columns'])
+def test_an_empty_map_gives_an_empty_result_with_gradients(size, backend, device):
+    x, offset = torch.randn(*size, 32, device=device), torch.randn(*size, 4, device=device)
+    y, dx, doffset = results(x, offset, backend, torch.randn_like(x))
+    assert (y.shape, dx.shape, doffset.shape) == (x.shape, x.shape, offset.shape)
+
+
+def test_the_arguments_stay_as_they_are(backend, device):
+    x, offset = make('primes', 'far outside', device=device)
+    before = x.clone(), offset.clone()
+    results(x, offset, backend, torch.ones_like(x))
+    assert torch.equal(x, before[0])
+    assert torch.equal(offset, before[1])
+
+
+@pytest.mark.parametrize('wanted', ['x', 'offset'])
+def test_one_gradient_alone_is_the_same_as_with_the_other(wanted, backend, device, close):
+    args = dict(zip(('x', 'offset'), make('primes', 'some outside', device=device), strict=True))
+    upstream = torch.randn_like(args['x'])
+    both = dict(zip(('x', 'offset'), results(**args, backend=backend, upstream=upstream)[1:], strict=True))
+    args[wanted] = args[wanted].detach().requires_grad_()
+    run(args['x'], args['offset'], backend).backward(upstream)
+    close(args[wanted].grad, both[wanted])
+
+
+def test_autocast_does_not_change_the_float32_inside(backend, device, close):
+    x, offset = make('primes', 'some outside', device=device)
+    upstream = torch.randn_like(x)
+    plain = results(x, offset, backend, upstream)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        under = results(x, offset, backend, upstream)
+    for value, truth in zip(under, plain, strict=True):
+        assert value.dtype == torch.float32
+        close(value, truth)
+
+
+def floats(*size, dtype=torch.float32, device='cpu'):
+    return torch.zeros(size, dtype=dtype, device=device)
+
+
+WRONG = {
+    'x is a list': ([1.0], floats(1, 2, 3, 2), TypeError, ['x must be a tensor', 'list']),
+    'x has three axes': (floats(2, 3, 4), floats(1, 2, 3, 2), ValueError, ['x must be (B, H, W, C)', '(2, 3, 4)']),
+    'x is of integers': (
+        floats(1, 2, 3, 4, dtype=torch.int64),
+        floats(1, 2, 3, 2),
+        TypeError,
+        ['x must be float16, bfloat16, float32 or float64', 'torch.int64'],
+    ),
+    'offset is missing': (floats(1, 2, 3, 4), None, TypeError, ['offset must be a tensor', 'NoneType']),
+    'offset has five axes': (
+        floats(1, 2, 3, 4),
+        floats(1, 2, 3, 1, 2),
+        ValueError,
+        ['offset must be (B, H, W, 2G)', '(1, 2, 3, 1, 2)'],
+    ),
+    'offset of another size': (
+        floats(1, 2, 3, 4),
+        floats(1, 3, 2, 2),
+        ValueError,
+        ['offset must be', '(1, 2, 3, 2G)', '(1, 3, 2, 2)'],
+    ),
+    'an odd number of offsets': (
+        floats(1, 2, 3, 4),
+        floats(1, 2, 3, 3),
+        ValueError,
+        ['offset must be', '2G', '(1, 2, 3, 3)'],
+    ),
+    'no offsets': (floats(1, 2, 3, 4), floats(1, 2, 3, 0), ValueError, ['offset must be', '2G', '(1, 2, 3, 0)']),
+    'channels do not divide': (floats(1, 2, 3, 4), floats(1, 2, 3, 6), ValueError, ['4 channels of x', '3 groups']),
+    'offset of a wider dtype': (
+        floats(1, 2, 3, 4),
+        floats(1, 2, 3, 2, dtype=torch.float64),
+        TypeError,
+        ['offset must be torch.float32', 'torch.float64'],
+    ),
+    'offset of another half': (
+        floats(1, 2, 3, 4, dtype=torch.float16),
+        floats(1, 2, 3, 2, dtype=torch.bfloat16),
+        TypeError,
+        ['offset must be torch.float16 or torch.float32', 'torch.bfloat16'],
+    ),
+    'offset on another device': (
+        floats(1, 2, 3, 4),
+        floats(1, 2, 3, 2, device='meta'),
+        ValueError,
+        ['offset must be on cpu like x', 'meta'],
+    ),
+}
+
+
+@pytest.mark.parametrize('case', WRONG)
+def test_a_wrong_argument_is_an_error_that_names_it_and_says_what_it_should_be(case):
+    x, offset, kind, words = WRONG[case]
+    with pytest.raises(kind) as error:
+        adaptive_sample(x, offset)
+    for word in ('adaptive_sample', *words):
+        assert word in str(error.value)
