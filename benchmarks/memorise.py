@@ -25,8 +25,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--annotations', default='annotations/instances_train2017.json', help='in data_root')
     parser.add_argument('--pictures', default='train2017', help='their folder in data_root')
     parser.add_argument('--count', type=int, default=4, help='how many pictures to memorise')
-    parser.add_argument('--iterations', type=int, default=300)
-    parser.add_argument('--size', type=int, default=256, help='long side of the pictures in pixels')
+    parser.add_argument('--iterations', type=int, default=800)
+    parser.add_argument('--size', type=int, default=256, help='long side of the pictures in pixels, a multiple of 32')
     parser.add_argument('--at-least', type=float, default=0.8, help='AP50 of boxes and of masks to reach')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/memorise'))
     return parser.parse_args(argv)
@@ -87,6 +87,8 @@ def configure(args: argparse.Namespace) -> Config:
     subset.write_text(json.dumps(choose(data, args.count)))
 
     cfg = Config.fromfile(ROOT / 'configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py')
+    # All padded alike: what is memorised of a picture includes where it ends.
+    cfg.model.data_preprocessor.pad_size_divisor = args.size
     classes = tuple(category['name'] for category in data['categories'])
     narrow(cfg, len(classes))
     resize = dict(type='Resize', scale=(args.size, args.size), keep_ratio=True)

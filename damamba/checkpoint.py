@@ -1,7 +1,7 @@
 """Read, verify, strip and write weights. Torch only.
 
 A checkpoint is read with ``weights_only=True`` and a short list of harmless types: what else it carries could be code,
-and is refused unless :func:`trust_checkpoints` was called. All that is wrong with a file is one :class:`CheckpointError`.
+and is refused unless :func:`trust_checkpoints` was called. What is wrong with a file is one :class:`CheckpointError`.
 """
 
 import argparse

@@ -11,6 +11,9 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, to
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 
 
+torch.set_num_threads(1)  # on a busy machine the threads of small operators wait for each other longer than they work
+
+
 @pytest.fixture(autouse=True)
 def seed():
     """Start every test from the same random state."""

@@ -27,6 +27,7 @@ def join(launcher: str, timeout_s: float | None = None) -> None:
     if torch.cuda.is_available():
         _check_gpus(int(os.environ.get('LOCAL_RANK', 0)))
         return
+    _share_cores()
     timeout = {'timeout': timedelta(seconds=timeout_s)} if timeout_s else {}
     dist.init_process_group('gloo', **timeout)
 
@@ -52,6 +53,18 @@ def _check_gpus(local_rank: int) -> None:
             f'process {local_rank + 1} of this machine has no GPU: {gpus} can be seen. '
             'Start at most as many processes as GPUs, or hide them (CUDA_VISIBLE_DEVICES=) to train on the CPU'
         )
+
+
+def _share_cores() -> None:
+    """Give each process of this machine its share of the cores, unless the user has said how many threads to run.
+
+    torchrun gives each of several processes one thread, and MMEngine sets as little where nothing is set.
+    """
+    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    if os.environ.get('OMP_NUM_THREADS', '1') == '1' and (processes > 1 or 'OMP_NUM_THREADS' not in os.environ):
+        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+        os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        torch.set_num_threads(threads)
 
 
 def leave() -> None:

@@ -73,7 +73,7 @@ def test_the_parameters_are_as_many_as_published(published):
 
 
 def test_features_and_gradients_are_those_of_the_published_implementation(shared):
-    env = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2])}
+    env = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[2]), 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, '-B', str(shared / 'reference/check_features.py')]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

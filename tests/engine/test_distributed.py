@@ -1,0 +1,107 @@
+"""Two real processes over gloo."""
+
+import os
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from damamba.models import DAMamba
+
+WORLD = 2
+
+
+def run_ranks(work, tmp_path, *args) -> None:
+    mp.spawn(_rank, (work, str(tmp_path / 'rendezvous'), *args), nprocs=WORLD)
+
+
+def _rank(rank: int, work, rendezvous: str, *args) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=WORLD)
+    try:
+        work(rank, *args)
+    finally:
+        dist.destroy_process_group()
+
+
+def backbone() -> DAMamba:
+    torch.manual_seed(0)
+    model = DAMamba('tiny', drop_path_rate=0.0).double()  # float32 differs by 1e-4 from one batch size to another
+    for block in model.modules():
+        if hasattr(block, 'da_scan'):
+            nn.init.normal_(block.da_scan.offset.bias, std=1.5)  # samples that leave their own pixel
+    return model.train()
+
+
+def eval_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def pictures() -> torch.Tensor:
+    return torch.randn(WORLD, 3, 64, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def loss(features) -> torch.Tensor:
+    """The mean over pictures of a fixed function of their features."""
+    return sum(torch.sin(3 * f).flatten(1).mean(1).mean() for f in features)
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def one_picture_per_rank(rank: int, out: str) -> None:
+    model = backbone()
+    eval_norms(model)
+    parallel = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    loss(parallel(pictures()[rank : rank + 1])).backward()
+    torch.save(gradients(model), f'{out}/{rank}.pth')
+
+
+@pytest.mark.filterwarnings('ignore:Grad strides')
+def test_two_processes_with_one_picture_give_the_gradients_of_one_with_two(tmp_path):
+    run_ranks(one_picture_per_rank, tmp_path, str(tmp_path))
+    model = backbone()
+    eval_norms(model)
+    loss(model(pictures())).backward()
+    truth = gradients(model)
+    for rank in range(WORLD):
+        theirs = torch.load(tmp_path / f'{rank}.pth', weights_only=True)
+        assert theirs.keys() == truth.keys() and len(truth) == 780 - 48  # all but the fixed kernels
+        errors = {name: (theirs[name] - g).abs().max() / g.abs().max() for name, g in truth.items()}
+        worst = max(errors, key=errors.get)
+        assert errors[worst] < 1e-9, (worst, errors[worst])
+
+
+def statistics_after_two_steps(rank: int, out: str) -> None:
+    from types import SimpleNamespace
+
+    from damamba.engine.hooks import SyncStatisticsHook
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    runner = SimpleNamespace(model=model, world_size=WORLD)
+    hook = SyncStatisticsHook()
+    hook.before_train(runner)
+    torch.manual_seed(rank)
+    for step in range(2):
+        model(torch.randn(2, 3, 8, 8) * (rank + 1))
+        before = model[1].running_var.clone()
+        hook.after_train_iter(runner, step)
+        torch.save((before, model[1].running_var), f'{out}/{rank}-{step}.pth')
+
+
+def test_running_statistics_are_averaged_over_the_processes_at_every_step(tmp_path):
+    run_ranks(statistics_after_two_steps, tmp_path, str(tmp_path))
+    for step in range(2):
+        (own0, after0), (own1, after1) = (torch.load(tmp_path / f'{rank}-{step}.pth') for rank in range(WORLD))
+        assert not torch.allclose(own0, own1)
+        torch.testing.assert_close(after0, (own0 + own1) / 2)
+        assert torch.equal(after0, after1)
+
+
+def test_the_environment_of_this_test_is_no_group():
+    assert not dist.is_initialized() and 'RANK' not in os.environ

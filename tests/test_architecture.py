@@ -1,0 +1,188 @@
+"""The house's arrows: which part may import which, and what an import may load."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'damamba'
+FILES = sorted(PACKAGE.rglob('*.py'))
+OPENMMLAB = ('mmcv', 'mmdet', 'mmengine')
+MAY_IMPORT_OPENMMLAB = ('register', 'engine', 'detection', 'evaluation', 'datasets', 'cli', 'inference', 'tuning')
+MAY_IMPORT = {  # besides the standard library, for the parts that promise to need no more
+    'ops': ('torch', 'damamba.ops'),
+    'models': ('torch', 'timm', 'damamba.ops', 'damamba.models', 'damamba.checkpoint'),
+    'checkpoint': ('torch', 'numpy', 'safetensors'),
+}
+LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own
+    'ops': 0,
+    'checkpoint': 0,
+    'models': 1,
+    'register': 2,
+    'engine': 2,
+    'detection': 2,
+    'evaluation': 2,
+    'datasets': 2,
+    'reporting': 2,
+    'inference': 2,
+    'tuning': 2,
+    'cli': 3,
+    '__main__': 4,
+}
+
+
+def module_of(path, package=PACKAGE):
+    """damamba/ops/backend.py -> damamba.ops.backend; damamba/ops/__init__.py -> damamba.ops."""
+    parts = path.relative_to(package.parent).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def part_of(module):
+    """damamba.ops.backend -> ops; damamba -> ''."""
+    return module.split('.')[1] if '.' in module else ''
+
+
+def imports_of(tree, module, is_package):
+    """Every module that a file's import statements name, wherever in the file they stand."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ''
+            if node.level:
+                parents = module.split('.')
+                parents = parents[: len(parents) - node.level + is_package]
+                base = '.'.join([*parents, base] if base else parents)
+            yield base
+            yield from (f'{base}.{alias.name}' for alias in node.names)
+
+
+def read_imports(path):
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    return sorted(set(imports_of(tree, module_of(path), path.name == '__init__.py')))
+
+
+IMPORTS = {path: read_imports(path) for path in FILES}
+
+
+def within(module, names):
+    return any(module == name or module.startswith(f'{name}.') for name in names)
+
+
+def offenders(is_wrong):
+    """The imports that break a rule, as readable lines."""
+    return [
+        f'{path.relative_to(ROOT)} imports {name}'
+        for path, names in IMPORTS.items()
+        for name in names
+        if is_wrong(path, part_of(module_of(path)), name)
+    ]
+
+
+def test_the_reader_of_imports_sees_every_kind_of_them():
+    source = """
+        import os, a.b as c
+        from d import e
+        from . import f
+        from .g import h
+        from ..i import j
+        def later():
+            if True:
+                import k
+    """
+    tree = ast.parse(textwrap.dedent(source))
+    found = set(imports_of(tree, 'damamba.x.y', is_package=False))
+    wanted = {'damamba.x', 'damamba.x.f', 'damamba.x.g', 'damamba.x.g.h', 'damamba.i', 'damamba.i.j'}
+    assert found == {'os', 'a.b', 'd', 'd.e', 'k'} | wanted
+    assert 'damamba.x.y.f' in set(imports_of(tree, 'damamba.x.y', is_package=True))
+    assert IMPORTS[PACKAGE / 'models' / '__init__.py'], 'the package was not read'
+
+
+@pytest.mark.parametrize('part', MAY_IMPORT)
+def test_a_part_that_promises_to_need_little_imports_no_more(part):
+    def is_wrong(path, own, name):
+        allowed = (*sys.stdlib_module_names, *MAY_IMPORT[part], *(['triton'] if path.name == 'kernels.py' else []))
+        return own == part and not within(name, allowed)
+
+    assert offenders(is_wrong) == []
+
+
+def test_no_part_imports_one_that_lies_above_it():
+    def is_wrong(path, own, name):
+        return name.startswith('damamba.') and LEVELS.get(part_of(name), 0) > LEVELS.get(own, 2)
+
+    assert offenders(is_wrong) == []
+
+
+def test_datasets_evaluation_and_reporting_import_neither_operators_nor_models():
+    def is_wrong(path, own, name):
+        return own in ('datasets', 'evaluation', 'reporting') and within(name, ('damamba.ops', 'damamba.models'))
+
+    assert offenders(is_wrong) == []
+
+
+def test_nothing_imports_tools_tests_or_benchmarks():
+    assert offenders(lambda path, own, name: within(name, ('tools', 'tests', 'benchmarks'))) == []
+
+
+def test_only_the_parts_around_the_trainer_import_openmmlab():
+    assert offenders(lambda path, own, name: within(name, OPENMMLAB) and own not in MAY_IMPORT_OPENMMLAB) == []
+
+
+def test_reporting_imports_no_torch():
+    assert offenders(lambda path, own, name: own == 'reporting' and within(name, ('torch', 'torchvision'))) == []
+
+
+def test_the_package_itself_imports_nothing():
+    assert IMPORTS[PACKAGE / '__init__.py'] == []
+
+
+def calls_and_handlers(path):
+    """The print calls and bare excepts of a file, as file:line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        is_print = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'print'
+        is_bare = isinstance(node, ast.ExceptHandler) and node.type is None
+        if is_print or is_bare:
+            yield f'{path.relative_to(ROOT)}:{node.lineno} {"print" if is_print else "bare except"}'
+
+
+def test_the_library_neither_prints_nor_swallows_every_exception():
+    assert [line for path in FILES for line in calls_and_handlers(path)] == []
+
+
+@pytest.fixture(scope='module')
+def loaded():
+    """What each import, one after the other in a fresh process, has loaded by then: {module: [names]}."""
+    program = """
+        import importlib, importlib.util, json, sys
+        loaded = {}
+        for name in ('damamba', 'damamba.reporting', 'damamba.checkpoint', 'damamba.ops', 'damamba.models'):
+            if importlib.util.find_spec(name):
+                importlib.import_module(name)
+                loaded[name] = sorted({module.split('.')[0] for module in sys.modules})
+        print(json.dumps(loaded))
+    """
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    command = [sys.executable, '-B', '-W', 'ignore', '-c', textwrap.dedent(program)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize('module', ['damamba', 'damamba.reporting'])
+def test_importing_the_package_or_its_reporting_loads_no_torch(module, loaded):
+    if not (PACKAGE / 'reporting').is_dir() and module == 'damamba.reporting':
+        pytest.skip('there is no damamba.reporting yet')
+    assert 'torch' not in loaded[module]
+
+
+@pytest.mark.parametrize('module', ['damamba.checkpoint', 'damamba.ops', 'damamba.models'])
+def test_importing_operators_models_or_checkpoints_loads_no_openmmlab_package(module, loaded):
+    assert 'torch' in loaded[module]
+    assert not set(loaded[module]) & set(OPENMMLAB)
