@@ -18,7 +18,7 @@ MAY_IMPORT_OPENMMLAB = ('register', 'engine', 'detection', 'evaluation', 'datase
 MAY_IMPORT = {  # besides the standard library, for the parts that promise to need no more
     'ops': ('torch', 'damamba.ops'),
     'models': ('torch', 'timm', 'damamba.ops', 'damamba.models', 'damamba.checkpoint'),
-    'checkpoint': ('torch', 'numpy', 'safetensors'),
+    'checkpoint': ('torch', 'numpy', 'safetensors', 'damamba.checkpoint'),
 }
 LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own
     'ops': 0,

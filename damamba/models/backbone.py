@@ -129,7 +129,8 @@ class DAMamba(nn.Module):
     """DAMamba backbone for dense prediction.
 
     Args:
-        arch: 'tiny', 'small', 'base', or a dict of :class:`Arch`'s fields (depths and dims at least).
+        arch: 'tiny', 'small', 'base', or a dict of :class:`Arch`'s fields: depths and dims at least, and with more or
+            fewer than 4 stages ffn_ratios and layer_scale too.
         pretrained: path or URL of weights (ImageNet's classifier, a backbone or a detector), read by
             :meth:`init_weights` when a new training starts, at no other time.
         in_channels: channels of the picture.
@@ -233,7 +234,7 @@ class DAMamba(nn.Module):
         unused = range(max(self.out_indices) + 1, len(self.stages))
         behind = [module for i in unused for module in (self.stages[i], getattr(self, f'norm{i + 1}'))]
         for module in (*self._frozen(), *behind):
-            module.requires_grad_(False)
+            module.eval().requires_grad_(False)
 
 
 def _build_stages(arch: Arch, drop_path_rate: float, norm_cfg: dict) -> Iterable[Stage]:

@@ -37,7 +37,8 @@ class DynamicAdaptiveScan(nn.Module):
         """x [B, C, H, W] -> offsets in pixels, [B, H, W, 2G], float32 at least: half precision is too coarse."""
         features = self.dw_conv(x)
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(features.to(self.offset.weight.dtype), self.offset.weight, self.offset.bias)
+            dtype = torch.promote_types(features.dtype, torch.float32)
+            return F.linear(features.to(dtype), self.offset.weight.to(dtype), self.offset.bias.to(dtype))
 
 
 class Mixer(nn.Module):

@@ -45,7 +45,7 @@ def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) ->
         raise ValueError(
             f'adaptive_sample: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
         )
-    if x.shape[3] % groups:
+    if x.shape[3] % groups or not x.shape[3]:
         raise ValueError(
             f'adaptive_sample: the {x.shape[3]} channels of x do not divide into {groups} groups of offset'
         )

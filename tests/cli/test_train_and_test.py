@@ -288,3 +288,15 @@ def test_published_weights_test_the_same_and_cannot_be_resumed(trained, small_co
 def test_the_tiny_data_set_is_what_the_tests_think(coco):
     data = json.loads((coco / 'annotations/instances_train2017.json').read_text())
     assert len(data['images']) == 4 and data['images'][0]['height'] == SIZE[0]
+
+
+def test_mmdetections_inference_takes_our_config_and_published_weights(trained, small_config, tmp_path, coco, capsys):
+    from mmdet.apis import inference_detector, init_detector
+
+    publish_model.main([str(trained / 'epoch_1.pth'), str(tmp_path / 'small.pth')])
+    path = capsys.readouterr().out.splitlines()[-1]
+    options = {'model.backbone.pretrained': '/nowhere.pth'}
+    model = init_detector(str(small_config), path, device='cpu', cfg_options=options)
+    assert model.dataset_meta['classes'][0] == 'person'
+    result = inference_detector(model, str(coco / 'val2017/000000000001.jpg'))
+    assert len(result.pred_instances) == 5 and result.pred_instances.masks.shape[1:] == SIZE

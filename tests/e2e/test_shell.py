@@ -28,12 +28,15 @@ SMALLER = [
 ]
 
 
-def bash(script: str, *args, cwd: Path = ROOT) -> str:
-    """Run one of the shell scripts on a free port; return all that it wrote."""
+def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
-    env = {**os.environ, 'PORT': port, 'PYTHON': sys.executable}
+        return str(probe.getsockname()[1])
+
+
+def bash(script: str, *args, cwd: Path = ROOT) -> str:
+    """Run one of the shell scripts on a free port; return all that it wrote."""
+    env = {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable}
     env.pop('OMP_NUM_THREADS', None)
     done = subprocess.run(
         ['bash', str(ROOT / script), *map(str, args)],
@@ -70,6 +73,20 @@ def test_the_scripts_run_from_another_folder_and_resume(coco, tmp_path):
     assert (tmp_path / 'work_dirs/small/epoch_1.pth').is_file()
     output = bash('dist_train.sh', config.name, 1, '--resume', '--cfg-options', 'train_cfg.max_epochs=2', cwd=tmp_path)
     assert 'resumed epoch: 1' in output and (tmp_path / 'work_dirs/small/epoch_2.pth').is_file()
+
+
+def test_two_machines_train_together(coco, tmp_path):
+    """Both are this one; each runs one process."""
+    config = write_config(tmp_path / 'small.py', coco)
+    port = free_port()
+    machines = []
+    for node in ('0', '1'):
+        env = {**os.environ, 'NNODES': '2', 'NODE_RANK': node, 'MASTER_ADDR': '127.0.0.1', 'PORT': port}
+        command = ['bash', str(ROOT / 'dist_train.sh'), str(config), '1', '--work-dir', str(tmp_path)]
+        machines.append(subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+    outputs = [machine.communicate()[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs[0][-3000:] + outputs[1][-3000:]
+    assert 'Epoch(train) [1][2/2]' in outputs[0]  # 4 pictures, each on one of two machines
 
 
 @pytest.mark.parametrize(('script', 'args'), [('dist_train.sh', ['x.py']), ('dist_test.sh', ['x.py', 'y.pth'])])

@@ -29,7 +29,7 @@ def adaptive_sample(x: Tensor, offset: Tensor) -> Tensor:
 def _bilinear(plane: Tensor, px: Tensor, py: Tensor) -> Tensor:
     """Read plane (H, W, D) at column px and row py, zero outside."""
     height, width, _ = plane.shape
-    value = plane[:0, 0].sum(dim=0)  # zeros that keep the graph
+    value = plane[:0, 0].sum(dim=0) + torch.stack((px, py))[:0].sum()  # zeros that keep the graph
     if not (_counts(px, width) and _counts(py, height)):
         return value
     left, top = math.floor(px.item()), math.floor(py.item())

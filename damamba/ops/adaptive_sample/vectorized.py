@@ -20,6 +20,10 @@ class Corners(NamedTuple):
     fx: Tensor  # [N] distance from the left corner, in [0, 1)
     fy: Tensor  # [N] distance from the top corner, in [0, 1)
 
+    def without_outside(self, values: Tensor) -> Tensor:  # [N, D]
+        """Zero what belongs to samples that do not count; a fill, since NaN * 0 is NaN."""
+        return values.masked_fill(~self.counts.any(dim=0).unsqueeze(1), 0)
+
     def weights(self) -> Tensor:  # [4, N]
         fx, fy = self.fx, self.fy
         gx, gy = 1 - fx, 1 - fy
@@ -70,13 +74,14 @@ class AdaptiveSample(torch.autograd.Function):
             mode='sum',
             per_sample_weights=corners.weights().t().contiguous(),
         )
-        return out.view(x.shape).to(x.dtype)
+        return corners.without_outside(out).view(x.shape).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, offset = ctx.saved_tensors
-        corners, grad = find_corners(_compute(offset, x)), _table(grad, offset)  # grad [N, D]
+        corners = find_corners(_compute(offset, x))
+        grad = corners.without_outside(_table(grad, offset))  # [N, D]
         grad_x = _spread(grad, corners, x) if ctx.needs_input_grad[0] else None
         grad_offset = _slopes(grad, corners, x, offset) if ctx.needs_input_grad[1] else None
         return grad_x, grad_offset

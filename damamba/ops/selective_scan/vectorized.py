@@ -44,7 +44,7 @@ def _carry(decay: Tensor, end: Tensor) -> Tensor:
 
 def reversed_recurrence(log_decay: Tensor, x: Tensor) -> Tensor:
     """r_t = x_t + exp(log_decay_{t+1}) r_{t+1} with r_L = 0, along the middle axis of (B, L, C)."""
-    shifted = F.pad(log_decay[:, 1:], (0, 0, 0, 1)).flip(1)
+    shifted = F.pad(log_decay[:, 1:], (0, 0, 0, 1))[:, : log_decay.shape[1]].flip(1)
     return linear_recurrence(shifted, x.flip(1)).flip(1)
 
 
@@ -85,7 +85,7 @@ def _compute(tensors: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 def _previous(h: Tensor) -> Tensor:
-    return F.pad(h[:, :-1], (0, 0, 1, 0))
+    return F.pad(h[:, :-1], (0, 0, 1, 0))[:, : h.shape[1]]
 
 
 def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> Tensor:

@@ -1,0 +1,20 @@
+"""Read, verify, strip and write weights. Torch only, no OpenMMLab package."""
+
+from damamba.checkpoint.files import CheckpointError, download, is_url, read, trust_checkpoints
+from damamba.checkpoint.publishing import publish
+from damamba.checkpoint.states import Match, backbone_state, describe, load_backbone, match, state_dict_of
+
+__all__ = [
+    'CheckpointError',
+    'Match',
+    'backbone_state',
+    'describe',
+    'download',
+    'is_url',
+    'load_backbone',
+    'match',
+    'publish',
+    'read',
+    'state_dict_of',
+    'trust_checkpoints',
+]

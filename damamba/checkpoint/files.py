@@ -1,0 +1,197 @@
+"""Reading checkpoint files and nothing that could run: ``weights_only=True``, and a short list of harmless types.
+
+What else a file carries could be code, and is refused unless :func:`trust_checkpoints` was called. What is wrong with a
+file is one :class:`CheckpointError`.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import pickle
+import re
+import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import safetensors
+import torch
+
+logger = logging.getLogger('damamba.checkpoint')
+
+WANTED = 'wanted a checkpoint (.pth or .safetensors)'
+STATISTICS = ('min', 'max', 'mean', 'current')
+# What torch's readers raise on bytes that are no checkpoint.
+BROKEN = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OSError,
+    struct.error,
+)
+
+_trusted = False
+
+
+class CheckpointError(RuntimeError):
+    """A file that can't be used as weights; the text names it, what it holds and what was wanted."""
+
+
+class PlainHistory:
+    """What MMEngine's log history becomes where MMEngine is not imported."""
+
+
+def trust_checkpoints(trust: bool = True) -> None:
+    """Let files run the code they carry while they are read, from now on, in this process."""
+    global _trusted
+    _trusted = trust
+    if trust:
+        logger.warning('Checkpoints are trusted: code that they carry will be run.')
+
+
+def is_url(source: str | os.PathLike) -> bool:
+    """Whether ``source`` is to be downloaded."""
+    return str(source).startswith(('http://', 'https://'))
+
+
+def read(source: str | os.PathLike, map_location: str | torch.device | None = 'cpu') -> dict:
+    """Read a checkpoint as it was saved: a dict of whatever the trainer kept, or a bare state dict.
+
+    Args:
+        source: a path or URL of a ``.pth`` (any torch pickle) or ``.safetensors`` file. The latter gives
+            ``dict(state_dict=..., meta=...)``.
+        map_location: as in :func:`torch.load`.
+
+    Raises:
+        CheckpointError: the file is missing, can't be downloaded, is broken, or carries code.
+    """
+    if not is_url(source):
+        return _read_file(Path(source).expanduser(), map_location)
+    path = download(str(source))
+    try:
+        return _read_file(path, map_location)
+    except CheckpointError as error:
+        path.unlink(missing_ok=True)  # perhaps the download was cut off: the next call tries again
+        raise CheckpointError(f'{source} was downloaded, and {error}') from error
+
+
+def download(url: str) -> Path:
+    """Fetch a URL into torch's cache of checkpoints, unless it lies there; return the path.
+
+    A Hugging Face page (``.../blob/...``) is rewritten to the file that it shows (``.../resolve/...``).
+    """
+    url = re.sub(r'^(https?://huggingface\.co/[^/]+/[^/]+)/blob/', r'\1/resolve/', url)
+    name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{Path(urlsplit(url).path).name}'
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
+        except (OSError, HTTPException, ValueError) as error:
+            raise CheckpointError(f'{url} could not be downloaded: {error}') from error
+    return path
+
+
+def _read_file(path: Path, map_location) -> dict:
+    _check_file(path)
+    reader = _read_safetensors if path.suffix == '.safetensors' else _read_torch
+    content = reader(path, map_location)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}; {WANTED}')
+    meta = content.get('meta')
+    if isinstance(meta, dict):
+        meta.pop('config', None)  # MMCV 1.x keeps its config here as Python source, which MMEngine runs on --resume
+    return dict(content)
+
+
+def _check_file(path: Path) -> None:
+    """Raise for what is visibly no checkpoint, in words that say what it is."""
+    if not path.is_file():
+        raise CheckpointError(f'{path} does not exist or is not a file; {WANTED}')
+    with path.open('rb') as file:
+        start = file.read(512).lstrip()
+    kind = None
+    if not start:
+        kind = 'is empty'
+    elif re.match(rb'<(!doctype|html|\?xml)', start, re.IGNORECASE):
+        kind = 'is a web page, not weights: take the link of the file itself (on Hugging Face, "resolve", not "blob")'
+    elif start.startswith(b'version https://git-lfs'):
+        kind = 'is a Git LFS pointer, not the weights: run "git lfs pull"'
+    if kind:
+        raise CheckpointError(f'{path} {kind}; {WANTED}')
+
+
+def _read_torch(path: Path, map_location) -> object:
+    try:
+        if _trusted:
+            return torch.load(path, map_location=map_location, weights_only=False)
+        with torch.serialization.safe_globals(_harmless()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except ImportError as error:
+        raise CheckpointError(f'{path} needs a package that is not installed: {error}') from error
+    except (pickle.UnpicklingError, *BROKEN) as error:
+        raise CheckpointError(_reason(path, str(error) or type(error).__name__)) from error
+
+
+def _reason(path: Path, error: str) -> str:
+    """Say why torch does not read a file: it carries code, or it is no whole checkpoint."""
+    carried = re.search(r"(?:GLOBAL |REDUCE |class '?)([\w.]+)", error)
+    if carried or 'TorchScript' in error:
+        return (
+            f'{path} was refused: besides weights it carries {carried[1] if carried else "TorchScript"}, '
+            'which could run code when it is read. If you trust where the file comes from, give --trust-checkpoint '
+            '(in Python: damamba.checkpoint.trust_checkpoints())'
+        )
+    return f'{path} is cut off or is not a torch checkpoint ({_first_reason(error)}); {WANTED}'
+
+
+def _first_reason(error: str) -> str:
+    """The part of torch's message that says what it met, without its advice on ``weights_only``."""
+    unpickler = re.search(r'WeightsUnpickler error: *(.+)', error)
+    return unpickler[1].strip() if unpickler else error.strip().split('\n')[0]
+
+
+def _harmless() -> list:
+    """The types in checkpoints of MMCV 1.x, MMEngine and timm that hold data and run nothing."""
+    multiarray = np._core.multiarray
+    arrays = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ('bool', *np.typecodes['AllInteger'], *'efdU'))]
+    functions = [
+        (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for core in ('core', '_core')  # before and after NumPy 2
+    ]
+    dicts = [
+        (OrderedDict, name)
+        for name in ('mmcv.utils.config.ConfigDict', 'mmengine.config.config.ConfigDict', 'yacs.config.CfgNode')
+    ]
+    mmengine = sys.modules.get('mmengine.logging.history_buffer')
+    buffer = mmengine.HistoryBuffer if mmengine else PlainHistory
+    history = [(buffer, 'mmengine.logging.history_buffer.HistoryBuffer'), (_statistic, 'builtins.getattr')]
+    return [*arrays, *functions, *dicts, *history, argparse.Namespace]
+
+
+def _statistic(owner: object, name: str) -> object:
+    """Stand in for the getattr with which MMEngine's log history names its own min, max, mean and current."""
+    if getattr(owner, '__name__', None) not in ('HistoryBuffer', 'PlainHistory') or name not in STATISTICS:
+        raise pickle.UnpicklingError(f'GLOBAL getattr of {name}')
+    return getattr(owner, name, None)
+
+
+def _read_safetensors(path: Path, map_location) -> dict:
+    device = str(map_location or 'cpu')
+    try:
+        with safetensors.safe_open(path, framework='pt', device=device) as file:
+            meta = json.loads((file.metadata() or {}).get('meta', '{}'))
+            return {'meta': meta, 'state_dict': {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f'{path} is cut off or is not a safetensors file ({error}); {WANTED}') from error

@@ -1,0 +1,265 @@
+"""What README and CONTRIBUTING say is so: paths, names, flags, commands, examples, the model zoo."""
+
+import argparse
+import ast
+import pkgutil
+import re
+import shlex
+
+import pytest
+import torch
+
+import damamba
+from damamba.cli.environment import ROOT
+
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+CONTRIBUTING = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
+CHANGELOG = (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
+TEXTS = {'README': README, 'CONTRIBUTING': CONTRIBUTING, 'CHANGELOG': CHANGELOG}
+OURS = re.compile(r'(\./)?((configs|damamba|tools|tests|benchmarks)/[\w./-]*|[\w-]+\.(py|sh|md|txt|toml))')
+OF_OTHERS = {'--ntasks', '--ntasks-per-node', '--gres', '--cpus-per-task'}  # srun's
+HUB = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/'
+
+
+def blocks(text, language):
+    """The fenced code blocks of a language."""
+    return re.findall(rf'^```{language}\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
+
+
+def spans(text):
+    """The inline code; table cells write a bar as \\|."""
+    return [span.replace('\\|', '|') for span in re.findall(r'`([^`\n]+)`', re.sub(r'(?ms)^```.*?^```', '', text))]
+
+
+def commands(text):
+    """The shell commands of the bash blocks, as lists of words, without comments and settings such as NNODES=2."""
+    for block in blocks(text, 'bash'):
+        for line in block.replace('\\\n', ' ').splitlines():
+            words = shlex.split(line, comments=True)
+            while words and re.match(r'\w+=', words[0]):
+                words.pop(0)
+            if words:
+                yield words
+
+
+def section(text, heading):
+    """What stands under a heading, up to the next one."""
+    return re.search(rf'^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)', text, re.MULTILINE | re.DOTALL).group(1)
+
+
+def flags_of(text):
+    return set(re.findall(r'(?<![\w-])--[a-z][\w-]*', text))
+
+
+def slug(heading):
+    return re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-')
+
+
+class CapturedError(Exception):
+    pass
+
+
+def captured(monkeypatch, parse):
+    """The parser that a command builds, before it parses."""
+
+    def capture(self, *args):
+        raise CapturedError(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, 'parse_args', capture)
+        with pytest.raises(CapturedError) as caught:
+            parse([])
+    return caught.value.args[0]
+
+
+@pytest.fixture
+def parsers(monkeypatch):
+    from damamba.cli import install, publish_model, test, train
+
+    parse = {
+        'train': train.parse,
+        'test': test.parse,
+        'publish_model': publish_model.main,
+        'install': install.parse_arguments,
+    }
+    return {name: captured(monkeypatch, function) for name, function in parse.items()}
+
+
+# Paths and names ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_every_file_that_is_mentioned_exists(name):
+    words = [*spans(TEXTS[name]), *(word for command in commands(TEXTS[name]) for word in command)]
+    words = [word for text in words for word in text.split()]
+    paths = {match.group() for word in words if (match := OURS.fullmatch(word.rstrip('.,;:')))}
+    assert len(paths) > 3
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_every_relative_link_leads_somewhere(name):
+    text = TEXTS[name]
+    anchors = {slug(heading) for heading in re.findall(r'^#+ (.+)$', text, re.MULTILINE)}
+    links = [link for link in re.findall(r'\]\(([^)]+)\)', text) if '://' not in link]
+    lost = [link for link in links if not link.startswith('#') and not (ROOT / link).exists()]
+    assert lost == []
+    assert [link for link in links if link.startswith('#') and link[1:] not in anchors] == []
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_every_module_and_function_that_is_mentioned_exists(name):
+    for span in spans(TEXTS[name]):
+        for dotted in re.findall(r'(?<![\w/])damamba(?:\.[A-Za-z_]\w*)+', span):
+            assert pkgutil.resolve_name(dotted) is not None
+
+
+@pytest.mark.parametrize('name', ['README', 'CONTRIBUTING'])
+def test_every_make_target_and_variable_exists(name):
+    makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
+    calls = [span.split() for span in spans(TEXTS[name]) if span.startswith('make ')]
+    calls += [command for command in commands(TEXTS[name]) if command[0] == 'make']
+    assert calls
+    for _, target, *settings in calls:
+        assert re.search(rf'^{target}:', makefile, re.MULTILINE), target
+        for setting in (it for it in settings if '=' in it):
+            assert f'$({setting.split("=")[0]})' in makefile, setting
+
+
+def test_the_version_is_the_packages():
+    assert f'Version {damamba.__version__}' in README
+    assert damamba.__version__ in CHANGELOG
+
+
+# Flags and commands ------------------------------------------------------------------------------------------------
+
+
+def test_every_flag_is_one_of_a_command(parsers):
+    known = {flag for parser in parsers.values() for flag in parser._option_string_actions}
+    assert sorted(flags_of(README) - known - OF_OTHERS) == []
+
+
+@pytest.mark.parametrize(('command', 'heading'), [('train', 'Flags of training'), ('test', 'Flags of testing')])
+def test_the_tables_list_the_flags_that_help_lists(parsers, command, heading):
+    shown = {
+        flag
+        for action in parsers[command]._actions
+        for flag in action.option_strings
+        if action.help != argparse.SUPPRESS and flag.startswith('--')
+    }
+    first_column = ' '.join(re.findall(r'^\| (.*?) (?<!\\)\|', section(README, heading), re.MULTILINE))
+    assert flags_of(first_column) == shown - {'--help'}
+
+
+def test_the_table_of_old_flags_lists_what_help_leaves_out(parsers):
+    hidden = {
+        flag
+        for command in ('train', 'test')
+        for action in parsers[command]._actions
+        for flag in action.option_strings
+        if action.help == argparse.SUPPRESS
+    }
+    assert hidden - {'--local-rank'} <= flags_of(section(README, 'Flags of MMDetection 2.x'))
+
+
+def test_the_published_commands_are_there_as_published():
+    config = './configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py'
+    assert f'\nbash dist_train.sh {config} 8\n' in README
+    assert f'\nbash dist_test.sh {config} /path/to/checkpoint_file 8 --eval bbox segm\n' in README
+
+
+def arguments_of(words):
+    """What a documented command calls, and with which arguments: ('train', [...]), or None if it is not ours."""
+    if words[:2] == ['bash', 'dist_train.sh']:
+        return 'train', [words[2], *words[4:]]  # without the number of processes
+    if words[:2] == ['bash', 'dist_test.sh']:
+        return 'test', [*words[2:4], *words[5:]]
+    scripts = {f'tools/{name}.py': name for name in ('train', 'test', 'publish_model')}
+    at = next((i for i, word in enumerate(words) if word in scripts), None)
+    return at if at is None else (scripts[words[at]], words[at + 1 :])
+
+
+def test_every_command_is_understood(parsers):
+    calls = [call for words in commands(README) if (call := arguments_of(words))]
+    assert {name for name, _ in calls} == {'train', 'test', 'publish_model'}
+    for name, arguments in calls:
+        parsers[name].parse_args(arguments)
+
+
+# Examples ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_python_example_is_python():
+    for block in blocks(README, 'python'):
+        ast.parse(block)
+
+
+def test_the_backbone_example_prints_what_stands_below_it(capsys):
+    torch.set_num_threads(1)
+    (example,) = [block for block in blocks(README, 'python') if 'from damamba.models import DAMamba' in block]
+    exec(compile(example, 'README.md', 'exec'), {})
+    assert f'```python\n{example}```\n\n```text\n{capsys.readouterr().out}```' in README
+
+
+@pytest.fixture
+def own_config(tmp_path):
+    from mmengine.config import Config
+
+    (example,) = [block for block in blocks(README, 'python') if 'custom_imports' in block]
+    (tmp_path / 'own.py').write_text(example, encoding='utf-8')
+    return Config.fromfile(tmp_path / 'own.py')
+
+
+def test_the_example_of_an_own_config_builds_a_backbone_that_fits_its_neck(own_config):
+    from mmdet.registry import MODELS
+
+    assert own_config.optim_wrapper.optimizer == dict(type='AdamW', lr=1e-4, weight_decay=0.05)
+    backbone, neck = MODELS.build(own_config.model.backbone).eval(), MODELS.build(own_config.model.neck)
+    assert type(backbone) is damamba.models.DAMamba and backbone.pretrained == f'{HUB}DAMamba-T.pth'
+    with torch.no_grad():
+        maps = neck(backbone(torch.randn(1, 3, 64, 64)))
+    assert [tuple(m.shape) for m in maps] == [(1, 256, n, n) for n in (16, 8, 4, 2, 1)]
+
+
+def test_the_channels_for_a_neck_are_the_dims_of_the_backbones():
+    from damamba.models import ARCHS
+
+    rows = re.findall(r"^\| `'(\w+)'` \| `\[(.+)\]` \|$", README, re.MULTILINE)
+    assert {name: tuple(ast.literal_eval(f'({dims})')) for name, dims in rows} == {
+        name: arch.dims for name, arch in ARCHS.items()
+    }
+
+
+# The model zoo -----------------------------------------------------------------------------------------------------
+
+COSTS = {'tiny': ('45 M', '284 G'), 'small': ('65 M', '395 G'), 'base': ('105 M', '520 G')}
+
+
+def zoo():
+    """The rows: name, config, epochs, box mAP, mask mAP, parameters, cost, links."""
+    for line in section(README, 'Model zoo').splitlines():
+        if found := re.match(r'\| \[(\w+ \dx)\]\((.+?)\) \| (\d+) epochs \| (.+)\|$', line):
+            name, config, epochs, rest = found.groups()
+            box, mask, parameters, cost, links = (cell.strip() for cell in rest.split('|'))
+            yield name, config, int(epochs), box, mask, parameters, cost, re.findall(r'\((.+?)\)', links)
+
+
+def test_the_model_zoo_has_a_row_for_every_published_config():
+    rows = [config for _, config, *_ in zoo()]
+    assert len(rows) == 6
+    assert sorted(rows) == sorted(f'configs/{path.name}' for path in (ROOT / 'configs').glob('mask_rcnn_DAMamba_*.py'))
+    assert 'published figures' in section(README, 'Model zoo')
+
+
+def test_the_model_zoo_says_what_the_configs_say():
+    from mmengine.config import Config
+
+    for name, config, epochs, box, mask, parameters, cost, links in zoo():
+        size, schedule = name.split()
+        text = (ROOT / config).read_text(encoding='utf-8')
+        assert f'{schedule}: published {box} box mAP and {mask} mask mAP' in text
+        cfg = Config.fromfile(ROOT / config)
+        assert (cfg.model.backbone.arch, cfg.train_cfg.max_epochs) == (size, epochs)
+        assert (parameters, cost) == COSTS[size]
+        assert links == [f'{HUB}{config.removeprefix("configs/")[:-3]}.pth', f'{HUB}DAMamba-{size[0].upper()}.pth']
+        assert links[1] in text

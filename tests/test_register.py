@@ -1,0 +1,53 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from mmdet.registry import HOOKS, METRICS, MODELS
+from mmengine.registry import RUNNERS
+
+import damamba.register  # noqa: F401
+from damamba.models import ARCHS, DAMamba
+from tests.detection import ROOT
+
+SMALL = dict(depths=(1, 1, 1, 1), dims=(16, 16, 32, 32))
+
+
+@pytest.mark.parametrize('arch', ARCHS)
+def test_published_configs_find_their_backbone(arch):
+    with pytest.warns(UserWarning, match='pretrain_size and img_size have no effect'):
+        backbone = MODELS.build(dict(type=f'DAMamba_{arch}', pretrained=None, pretrain_size=224, img_size=800))
+    assert isinstance(backbone, DAMamba) and backbone.arch is ARCHS[arch]
+
+
+def test_the_backbone_is_registered_by_its_own_name():
+    assert isinstance(MODELS.build(dict(type='DAMamba', arch=SMALL)), DAMamba)
+
+
+@pytest.mark.parametrize('name', ['DAMamba', 'DAMamba_tiny'])
+def test_an_unknown_key_is_an_error_that_names_it(name):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'use_checkpoint'"):
+        MODELS.build(dict(type=name, use_checkpoint=True))
+
+
+def test_what_configs_name_is_registered():
+    names = {
+        MODELS: ['Float32RoIExtractor'],
+        HOOKS: ['SyncStatisticsHook', 'FuseConvBNHook'],
+        METRICS: ['CocoInstanceMetric'],
+        RUNNERS: ['DAMambaRunner'],
+    }
+    assert all(registry.get(name) is not None for registry, entries in names.items() for name in entries)
+
+
+def test_mmcv_without_its_operators_says_how_to_mend_it(tmp_path):
+    (tmp_path / 'mmcv').mkdir()
+    (tmp_path / 'mmcv' / '__init__.py').write_text("__version__ = '2.3.6'\n")
+    done = subprocess.run(
+        [sys.executable, '-c', 'import damamba.register'],
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+        capture_output=True,
+        text=True,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and last.startswith('ImportError') and 'make install' in last
