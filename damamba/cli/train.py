@@ -2,6 +2,8 @@
 
 import argparse
 
+from mmengine.config import Config, DictAction
+
 from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
 from damamba.engine.config import ConfigError
 
@@ -26,15 +28,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add_shared(parser)
     parser.add_argument('--resume-from', help=argparse.SUPPRESS)
     parser.add_argument('--auto-resume', action='store_true', help=argparse.SUPPRESS)
-    parser.add_argument('--options', nargs='+', action=type(_cfg_action(parser)), help=argparse.SUPPRESS)
+    parser.add_argument('--options', nargs='+', action=DictAction, default={}, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     settle_shared(parser, args)
     _settle_old(args)
     return args
-
-
-def _cfg_action(parser: argparse.ArgumentParser) -> argparse.Action:
-    return next(action for action in parser._actions if action.dest == 'cfg_options')
 
 
 def _settle_old(args: argparse.Namespace) -> None:
@@ -46,7 +44,7 @@ def _settle_old(args: argparse.Namespace) -> None:
         logger.warning('--options is the old way: --cfg-options')
 
 
-def configure(args: argparse.Namespace):
+def configure(args: argparse.Namespace) -> Config:
     """Return the config with the command line in it."""
     cfg = load_config(args)
     if not cfg.get('train_dataloader'):

@@ -1,5 +1,6 @@
 """Joining a group of processes where there is no GPU, and refusing more processes than GPUs where there are some."""
 
+import gc
 import os
 import subprocess
 from datetime import timedelta
@@ -68,6 +69,12 @@ def _share_cores() -> None:
 
 
 def leave() -> None:
-    """Leave the group, if one was joined."""
+    """Leave the group, if one was joined.
+
+    A model that still refers to the group would keep its threads alive until Python ends, and now and then one of them
+    aborts the process then, with all its work done.
+    """
     if dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
+        gc.collect()
