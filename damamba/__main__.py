@@ -17,7 +17,7 @@ def main() -> None:
     if name not in COMMANDS:
         lines = [f'  {command:<14} {text}' for command, text in COMMANDS.items()]
         sys.exit('\n'.join(['usage: python -m damamba COMMAND ...', *lines]))
-    import_module(f'damamba.cli.{name}').main(sys.argv[2:])
+    sys.exit(import_module(f'damamba.cli.{name}').main(sys.argv[2:]))
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ Each check returns its problems, one sentence with the command that mends it; th
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from importlib import metadata
@@ -99,8 +100,9 @@ def table(versions: dict[str, str]) -> str:
     return '\n'.join(f'{name:<{width}}  {version}' for name, version in versions.items())
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table and the problems; returns the exit status."""
+    argparse.ArgumentParser(prog='check', description=__doc__).parse_args(argv)
     versions, problems = check_versions()
     works = versions['torch'] != '-'
     operators = {'mmcv operators': (works and compiled_for()) or '-'}

@@ -238,7 +238,7 @@ class DAMamba(nn.Module):
 
 
 def _build_stages(arch: Arch, drop_path_rate: float, norm_cfg: dict) -> Iterable[Stage]:
-    rates = iter(torch.linspace(0, drop_path_rate, sum(arch.depths)).tolist())
+    rates = iter(torch.linspace(0, drop_path_rate, sum(arch.depths), device='cpu').tolist())
     for i, (depth, dim) in enumerate(zip(arch.depths, arch.dims, strict=True)):
         blocks = [Block(dim, arch.ffn_ratios[i], next(rates), arch.layer_scale[i], norm_cfg) for _ in range(depth)]
         yield Stage(downsample(arch.dims[i - 1], dim, norm_cfg) if i else None, blocks)

@@ -1,6 +1,7 @@
 """Two real processes over gloo."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from damamba.engine.launch import leave
 from damamba.models import DAMamba
 
 WORLD = 2
@@ -23,7 +25,7 @@ def _rank(rank: int, work, rendezvous: str, *args) -> None:
     try:
         work(rank, *args)
     finally:
-        dist.destroy_process_group()
+        leave()
 
 
 def backbone() -> DAMamba:
@@ -101,6 +103,28 @@ def test_running_statistics_are_averaged_over_the_processes_at_every_step(tmp_pa
         assert not torch.allclose(own0, own1)
         torch.testing.assert_close(after0, (own0 + own1) / 2)
         assert torch.equal(after0, after1)
+
+
+def gloo_threads() -> int:
+    names = [task.read_text() for task in Path('/proc/self/task').glob('*/comm')]
+    return sum('gloo' in name for name in names)
+
+
+def train_and_leave(rank: int, out: str) -> None:
+    parallel = nn.parallel.DistributedDataParallel(nn.Linear(2, 2))
+    parallel.itself = [parallel]  # a runner refers to its model in cycles too
+    parallel(torch.ones(1, 2)).sum().backward()
+    during = gloo_threads()
+    del parallel
+    leave()
+    Path(out, str(rank)).write_text(f'{during} {gloo_threads()}')
+
+
+def test_no_thread_of_the_group_outlives_it(tmp_path):
+    run_ranks(train_and_leave, tmp_path, str(tmp_path))
+    for rank in range(WORLD):
+        during, after = map(int, (tmp_path / str(rank)).read_text().split())
+        assert during > 0 and after == 0
 
 
 def test_the_environment_of_this_test_is_no_group():

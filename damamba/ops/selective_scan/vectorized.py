@@ -2,7 +2,7 @@
 
 The sequence is cut into K chunks of T steps. All chunks walk their T steps at once from a state of 0; then the states
 at the chunks' ends are carried from chunk to chunk; then each step adds what its chunk was given, times the decay
-since the chunk began:  h_t = local_t + exp(sum of log decays in the chunk up to t) * carried.
+since the chunk began:  h_t = local_t + (product of the decays in the chunk up to t) * carried.
 
 g_t = d_t A is the log decay of step t, d_t = softplus(dt_t + dt_bias). With r_t the gradient of h_t,
 r_t = C_t dy_t + exp(g_{t+1}) r_{t+1}: the same recurrence, walked backwards. Only the inputs are kept for the backward,
@@ -29,9 +29,9 @@ def linear_recurrence(log_decay: Tensor, x: Tensor) -> Tensor:
     local[:, :, 0] = x[:, :, 0]
     for t in range(1, steps):
         torch.addcmul(x[:, :, t], decay[:, :, t], local[:, :, t - 1], out=local[:, :, t])
-    since_start = log_decay.cumsum(dim=2).exp_()
-    carried = _carry(since_start[:, :, -1], local[:, :, -1])
-    return local.addcmul_(since_start, carried.unsqueeze(2)).flatten(1, 2)[:, :length]
+        decay[:, :, t] *= decay[:, :, t - 1]  # from here on, since the chunk began
+    carried = _carry(decay[:, :, -1], local[:, :, -1])
+    return local.addcmul_(decay, carried.unsqueeze(2)).flatten(1, 2)[:, :length]
 
 
 def _carry(decay: Tensor, end: Tensor) -> Tensor:
