@@ -13,7 +13,7 @@ def run(*args) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize('command', COMMANDS)
 def test_every_command_shows_its_help(command):
     done = run(command, '--help')
-    assert done.returncode == 0 and done.stdout.startswith('usage: ')
+    assert done.returncode == 0 and 'usage: ' in done.stdout
 
 
 @pytest.mark.parametrize('args', [[], ['nothing']])

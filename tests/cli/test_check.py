@@ -15,7 +15,7 @@ def installed(monkeypatch, *names):
 
 
 def test_a_working_environment_prints_its_versions_and_ends_well(capsys):
-    assert check.main() == 0
+    assert check.main([]) == 0
     shown = capsys.readouterr().out
     assert all(f'\n{name} ' in shown for name in check.PACKAGES)
     assert shown.endswith('All of it works.\n')
@@ -64,7 +64,7 @@ def test_a_package_that_does_not_import_is_a_problem_and_not_a_traceback(monkeyp
         raise ImportError('libGL.so.1: cannot open shared object file')
 
     monkeypatch.setattr(check.importlib, 'import_module', importing)
-    assert check.main() == 1
+    assert check.main([]) == 1
     shown = capsys.readouterr().out
     assert 'cv2 does not import (libGL.so.1: cannot open shared object file): run `' in shown
     assert '-m pip uninstall -y opencv-python' in shown
