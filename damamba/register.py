@@ -11,7 +11,7 @@ from mmdet.registry import HOOKS, METRICS, MODELS  # noqa: E402
 from mmengine.registry import RUNNERS  # noqa: E402
 
 from damamba.detection import Float32RoIExtractor  # noqa: E402
-from damamba.engine.hooks import FuseConvBNHook, SyncStatisticsHook  # noqa: E402
+from damamba.engine.hooks import FuseConvBNHook  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
 from damamba.engine.runner import DAMambaRunner  # noqa: E402
 from damamba.evaluation.coco import CocoInstanceMetric  # noqa: E402
@@ -30,7 +30,6 @@ MODELS.register_module(module=DAMamba)
 for _arch in ARCHS:
     MODELS.register_module(module=_variant(_arch), name=f'DAMamba_{_arch}')
 MODELS.register_module(module=Float32RoIExtractor)
-HOOKS.register_module(module=SyncStatisticsHook)
 HOOKS.register_module(module=FuseConvBNHook)
 METRICS.register_module(module=CocoInstanceMetric)
 RUNNERS.register_module(module=DAMambaRunner)

@@ -33,7 +33,7 @@ def test_an_unknown_key_is_an_error_that_names_it(name):
 def test_what_configs_name_is_registered():
     names = {
         MODELS: ['Float32RoIExtractor'],
-        HOOKS: ['SyncStatisticsHook', 'FuseConvBNHook'],
+        HOOKS: ['FuseConvBNHook'],
         METRICS: ['CocoInstanceMetric'],
         RUNNERS: ['DAMambaRunner'],
     }

@@ -13,7 +13,7 @@ from torch import nn
 
 from damamba.checkpoint import CheckpointError, describe, match, read, state_dict_of
 from damamba.engine.config import prepare
-from damamba.engine.hooks import bare
+from damamba.engine.hooks import SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.models import DAMamba
 
@@ -56,6 +56,10 @@ class DAMambaRunner(Runner):
             cpu = dict(device_ids=None, broadcast_buffers=False, find_unused_parameters=unused)
             model_wrapper_cfg = {**(model_wrapper_cfg or {}), **cpu}
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(SyncStatisticsHook())  # here, since a config's own custom_hooks replace its base's
 
     def test(self) -> dict:
         self._needs_all = True

@@ -189,6 +189,19 @@ def test_amp_is_float32_on_the_cpu_with_one_warning(small_config, tmp_path):
     assert logs(tmp_path).count('trains in float32 instead') == 1
 
 
+def test_hooks_of_a_config_join_ours_and_averaged_weights_are_resumed_and_tested(coco, tmp_path):
+    config = write_config(tmp_path / 'ema.py', coco, extra="custom_hooks = [dict(type='EMAHook')]\n")
+    run = ['--work-dir', tmp_path / 'run']
+    train(config, *run)
+    train(config, *run, '--resume', '--cfg-options', 'train_cfg.max_epochs=2')
+    text = logs(tmp_path / 'run')
+    assert 'resumed epoch: 1' in text and 'EMAHook' in text and 'SyncStatisticsHook' in text
+    first, second = (torch.load(tmp_path / f'run/epoch_{i}.pth', weights_only=False) for i in (1, 2))
+    assert 'ema_state_dict' in first and second['ema_state_dict']['steps'] == 2 * first['ema_state_dict']['steps']
+    test(config, tmp_path / 'run/epoch_2.pth', '--work-dir', tmp_path / 'test', '--eval', 'bbox')
+    assert 'coco/bbox_mAP:' in logs(tmp_path / 'test')
+
+
 def test_auto_scale_lr_scales_with_the_batch(small_config, tmp_path):
     train(small_config, '--work-dir', tmp_path, '--auto-scale-lr', '--no-validate')
     assert 'Scaling the original LR by 0.0625' in logs(tmp_path)
