@@ -8,6 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 python=python
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$here/.venv/bin/python" ]; then python=$here/.venv/bin/python; fi
 
+export DAMAMBA_THREADS=${OMP_NUM_THREADS:-auto}  # CPU processes share the cores unless the user has decided
 PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-$python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \

@@ -19,9 +19,10 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import safetensors
 import torch
+
+from damamba.checkpoint.arrays import PlainArray, PlainType, no_bytes, reconstruct, scalar
 
 logger = logging.getLogger('damamba.checkpoint')
 
@@ -163,13 +164,12 @@ def _first_reason(error: str) -> str:
 
 def _harmless() -> list:
     """The types in checkpoints of MMCV 1.x, MMEngine and timm that hold data and run nothing."""
-    multiarray = np._core.multiarray
-    arrays = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in ('bool', *np.typecodes['AllInteger'], *'efdU'))]
     functions = [
-        (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
-        for name in ('_reconstruct', 'scalar')
+        (function, f'numpy.{core}.multiarray.{name}')
+        for function, name in ((reconstruct, '_reconstruct'), (scalar, 'scalar'))
         for core in ('core', '_core')  # before and after NumPy 2
     ]
+    arrays = [(PlainType, 'numpy.dtype'), (PlainArray, 'numpy.ndarray'), (no_bytes, 'builtins.bytes'), *functions]
     dicts = [
         (OrderedDict, name)
         for name in ('mmcv.utils.config.ConfigDict', 'mmengine.config.config.ConfigDict', 'yacs.config.CfgNode')
@@ -177,7 +177,7 @@ def _harmless() -> list:
     mmengine = sys.modules.get('mmengine.logging.history_buffer')
     buffer = mmengine.HistoryBuffer if mmengine else PlainHistory
     history = [(buffer, 'mmengine.logging.history_buffer.HistoryBuffer'), (_statistic, 'builtins.getattr')]
-    return [*arrays, *functions, *dicts, *history, argparse.Namespace]
+    return [*arrays, *dicts, *history, argparse.Namespace]
 
 
 def _statistic(owner: object, name: str) -> object:
@@ -189,9 +189,12 @@ def _statistic(owner: object, name: str) -> object:
 
 def _read_safetensors(path: Path, map_location) -> dict:
     device = str(map_location or 'cpu')
+    if device == 'cuda' and torch.cuda.is_available():
+        device = f'cuda:{torch.cuda.current_device()}'  # safetensors takes it for the first one
     try:
         with safetensors.safe_open(path, framework='pt', device=device) as file:
             meta = json.loads((file.metadata() or {}).get('meta', '{}'))
-            return {'meta': meta, 'state_dict': {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {'meta': meta if isinstance(meta, dict) else {}, 'state_dict': state}
     except (safetensors.SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f'{path} is cut off or is not a safetensors file ({error}); {WANTED}') from error

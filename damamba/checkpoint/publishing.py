@@ -24,6 +24,9 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
 
     Returns:
         The path written.
+
+    Raises:
+        CheckpointError: the source can't be read or holds no tensors, or the target can't be written.
     """
     target = Path(target)
     if target.suffix not in ('.pth', '.safetensors'):
@@ -32,7 +35,8 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     state, _ = state_dict_of(content)
     if not state:
         raise CheckpointError(f'{source} holds no tensors; wanted a training checkpoint')
-    meta = {'dataset_meta': _plain((content.get('meta') or {}).get('dataset_meta') or {})}
+    meta = content.get('meta')
+    meta = {'dataset_meta': _plain(meta.get('dataset_meta') or {}) if isinstance(meta, Mapping) else {}}
     with _beside(target) as part:
         if target.suffix == '.safetensors':
             state = {name: value.contiguous().clone() for name, value in state.items()}  # it refuses shared memory
@@ -49,12 +53,15 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     """A scratch file in the target's folder, gone afterwards, so that no half-written file has a final name."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f'.{target.name}.{os.getpid()}.part')
     try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:  # the latter two for what lies below Python
+        raise CheckpointError(f'{target} could not be written: {error}') from error
 
 
 def _plain(value):

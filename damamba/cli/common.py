@@ -5,22 +5,36 @@ import damamba.register  # noqa: F401  the first import: its error says how to m
 # isort: on
 
 import argparse
+import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, build_functions
 from mmengine.runner import Runner
 
 from damamba.checkpoint import CheckpointError, trust_checkpoints
-from damamba.engine.config import ConfigError, check_annotations, refuse_version_2, spread_data_root
+from damamba.engine.config import ConfigError, check_files, read_config, refuse_version_2, spread_data_root
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
+from damamba.models import ArgumentError
 
 logger = logging.getLogger('damamba.cli')
+
+
+class OptionAction(DictAction):
+    """KEY=VALUE pairs; one without the sign is the parser's error."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        wrong = [value for value in values if '=' not in value]
+        if wrong:
+            parser.error(f'{option_string} takes KEY=VALUE, got {" ".join(wrong)}')
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +43,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='settings that override the config, such as data_root=/data/coco train_dataloader.batch_size=1; '
@@ -49,30 +63,31 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
 def settle_shared(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Act on the shared arguments that do not go into the config."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    script = 'dist_train.sh CONFIG' if parser.prog.startswith('train') else 'dist_test.sh CONFIG CHECKPOINT'
     ids = (args.gpu_id or []) + (args.gpu_ids or [])
-    if len(ids) > 1 or (args.gpus and args.gpus[0] > 1):
-        parser.error(f'several GPUs are now used through the launcher: bash {script} {len(ids) or args.gpus[0]}')
-    if ids:
-        os.environ['CUDA_VISIBLE_DEVICES'] = str(ids[0])
-        logger.warning('--gpu-id is the old way: CUDA_VISIBLE_DEVICES=%d was set', ids[0])
-    if args.gpus:
-        logger.warning('--gpus is the old way and has no effect: without a launcher one process runs')
+    if args.launcher == 'none' and (ids or args.gpus):
+        _refuse_gpus(parser, ids, (args.gpus or [len(ids)])[0])
     if args.trust_checkpoint:
         trust_checkpoints()
+
+
+def _refuse_gpus(parser: argparse.ArgumentParser, ids: list[int], count: int) -> None:
+    """Say what replaced MMDetection 2.x's choice of GPUs: CUDA is up before a flag could be heeded."""
+    visible = f'CUDA_VISIBLE_DEVICES={",".join(map(str, ids))} ' if ids else ''
+    script = 'dist_train.sh CONFIG' if parser.prog.startswith('train') else 'dist_test.sh CONFIG CHECKPOINT'
+    single = f'python tools/{parser.prog} {script.split(" ", 1)[1]}'
+    command = f'bash {script} {count}' if count > 1 else single
+    parser.error(f'--gpus, --gpu-id and --gpu-ids are no more: {visible}{command}')
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config file and merge the command line into it.
 
     Raises:
-        ConfigError: the file does not exist, or is written for MMDetection 2.x.
+        ConfigError: a file does not exist or is no Python, or is written for MMDetection 2.x.
     """
-    if not Path(args.config).is_file():
-        raise ConfigError(f'{args.config} does not exist; wanted a config file, such as those in configs/')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.merge_from_dict(args.cfg_options)
-    refuse_version_2(cfg)
+    refuse_version_2(cfg, args.config)
     cfg.launcher = args.launcher
     if args.work_dir or not cfg.get('work_dir'):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config).stem)
@@ -80,19 +95,39 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
-    """Build the runner that the config names, by default ours, once the annotations of ``splits`` are there."""
+    """Build the runner that the config names, by default ours, once the data of ``splits`` is there."""
     spread_data_root(cfg)
-    check_annotations(cfg, splits)
+    check_files(cfg, splits)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else DAMambaRunner.from_cfg(cfg)
 
 
 def run(command: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
-    """Run a command; show what the user can mend as one message, and exit with 1."""
+    """Run a command; show what the user can mend as one message, and exit with 1.
+
+    The group is left after success alone: a process that fails must end at once, for torchrun to end the others.
+    """
     try:
         command(argv)
-    except (CheckpointError, ConfigError) as error:
-        rank = os.environ.get('RANK', '0')
-        sys.stderr.write(f'error{"" if rank == "0" else f" (rank {rank})"}: {error}\n')
-        sys.exit(1)
-    finally:
-        leave()
+    except (CheckpointError, ConfigError, ArgumentError) as error:
+        _fail(error)
+    except TypeError as error:
+        if not _is_unknown_key(error):
+            raise
+        _fail(error)
+    leave()
+
+
+def _is_unknown_key(error: TypeError) -> bool:
+    """Whether a registry met a key of the config that the class which it builds does not take."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    return innermost.filename == build_functions.__file__ and 'unexpected keyword argument' in str(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    """Show an error without its traceback, here and in the summary that torchrun ends with."""
+    rank = os.environ.get('RANK', '0')
+    text = f'error{"" if rank == "0" else f" (rank {rank})"}: {error}'
+    if 'TORCHELASTIC_ERROR_FILE' in os.environ:
+        Path(os.environ['TORCHELASTIC_ERROR_FILE']).write_text(json.dumps({'message': text}))
+    sys.stderr.write(f'{text}\n')
+    sys.exit(1)

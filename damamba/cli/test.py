@@ -4,9 +4,9 @@ import argparse
 import inspect
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.cli.common import OptionAction, add_shared, build_runner, load_config, logger, run, settle_shared
 from damamba.engine.config import ConfigError
 from damamba.evaluation.coco import CocoInstanceMetric
 
@@ -27,7 +27,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--eval-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='settings of the evaluator, such as classwise=True',
@@ -39,7 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--show-score-thr', type=float, default=0.3, help='draw what scores at least this much')
     parser.add_argument('--fuse-conv-bn', action='store_true', help='fold batch normalisation into convolutions')
     add_shared(parser)
-    parser.add_argument('--options', nargs='+', action=DictAction, default={}, help=argparse.SUPPRESS)
+    parser.add_argument('--options', nargs='+', action=OptionAction, default={}, help=argparse.SUPPRESS)
     parser.add_argument('--gpu-collect', action='store_true', help=argparse.SUPPRESS)
     parser.add_argument('--tmpdir', help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -74,15 +74,25 @@ def configure(args: argparse.Namespace) -> Config:
 
 def _evaluators(cfg: Config, args: argparse.Namespace) -> list[dict]:
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
-    options = _evaluator_options(cfg, args)
-    evaluators = [{**evaluator, **options} for evaluator in evaluators]
+    options = _evaluator_options(args)
+    evaluators = [_settled(evaluator, options, cfg.work_dir) for evaluator in evaluators]
     if not args.out:
         return evaluators
     dump = dict(type='DumpDetResults', out_file_path=args.out)
     return [*evaluators, dump] if args.eval or args.format_only else [dump]
 
 
-def _evaluator_options(cfg: Config, args: argparse.Namespace) -> dict:
+def _settled(evaluator: dict, options: dict, work_dir: str) -> dict:
+    """Merge options into an evaluator of COCO's kind; others have no such options."""
+    if 'Coco' not in str(evaluator.get('type')):
+        return evaluator
+    merged = {**evaluator, **options}
+    if merged.get('format_only') and not merged.get('outfile_prefix'):
+        merged['outfile_prefix'] = str(Path(work_dir) / 'results')
+    return merged
+
+
+def _evaluator_options(args: argparse.Namespace) -> dict:
     options = {OLD_OPTIONS.get(key, key): value for key, value in args.eval_options.items()}
     known = [name for name in inspect.signature(CocoInstanceMetric).parameters if name != 'metric']
     unknown = sorted(set(options) - set(known))
@@ -92,7 +102,6 @@ def _evaluator_options(cfg: Config, args: argparse.Namespace) -> dict:
         options['metric'] = args.eval
     if args.format_only:
         options['format_only'] = True
-        options.setdefault('outfile_prefix', str(Path(cfg.work_dir) / 'results'))
     if args.gpu_collect:
         options['collect_device'] = 'gpu'
     if args.tmpdir:

@@ -1,10 +1,12 @@
 """Train a detector from a config file."""
 
 import argparse
+import os
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 
-from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.cli.common import OptionAction, add_shared, build_runner, load_config, logger, run, settle_shared
 from damamba.engine.config import ConfigError
 
 
@@ -28,7 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add_shared(parser)
     parser.add_argument('--resume-from', help=argparse.SUPPRESS)
     parser.add_argument('--auto-resume', action='store_true', help=argparse.SUPPRESS)
-    parser.add_argument('--options', nargs='+', action=DictAction, default={}, help=argparse.SUPPRESS)
+    parser.add_argument('--options', nargs='+', action=OptionAction, default={}, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     settle_shared(parser, args)
     _settle_old(args)
@@ -50,7 +52,7 @@ def configure(args: argparse.Namespace) -> Config:
     if not cfg.get('train_dataloader'):
         raise ConfigError(f'{args.config} has no train_dataloader: nothing to train on')
     if args.amp:
-        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+        _use_amp(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
@@ -59,9 +61,23 @@ def configure(args: argparse.Namespace) -> Config:
         cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     given = dict(seed=args.seed, deterministic=args.deterministic or None, diff_rank_seed=args.diff_seed or None)
     cfg.randomness = {**cfg.get('randomness', {'seed': None}), **{k: v for k, v in given.items() if v is not None}}
-    if args.resume:
-        cfg.resume, cfg.load_from = True, None if args.resume == 'auto' else args.resume
+    if args.deterministic:
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it set before CUDA starts
+    if args.resume == 'auto':
+        newest = find_latest_checkpoint(cfg.work_dir)  # without one this is a new training, load_from included
+        cfg.resume, cfg.load_from = bool(newest), newest or cfg.get('load_from')
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
     return cfg
+
+
+def _use_amp(cfg: Config) -> None:
+    """Turn mixed precision on; what the config says of it stays."""
+    kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ConfigError(f'--amp does not go with optim_wrapper.type={kind!r}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def train(argv: list[str] | None = None) -> None:

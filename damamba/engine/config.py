@@ -1,7 +1,9 @@
 """What a config goes through before a runner is built from it."""
 
+import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -30,17 +32,42 @@ def prepare(cfg: Config) -> list[str]:
     Raises:
         ConfigError: it is written for MMDetection 2.x.
     """
-    refuse_version_2(cfg)
+    refuse_version_2(cfg, cfg.filename)
     spread_data_root(cfg)
     return [note for note in (without_amp_on_cpu(cfg),) if note]
 
 
-def refuse_version_2(cfg: Config) -> None:
-    """Raise for settings of MMDetection 2.x, which 3.x would ignore in silence."""
-    found = [key for key in VERSION_2 if key in cfg]
+def read_config(path: str) -> Config:
+    """Read a config file.
+
+    Raises:
+        ConfigError: it, or one that it inherits from, does not exist or is no Python.
+    """
+    if not os.path.isfile(path):
+        raise ConfigError(f'{path} does not exist; wanted a config file, such as those in configs/')
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        place = error.filename if error.filename and os.path.isfile(error.filename) else path
+        raise ConfigError(f'{place}, line {error.lineno}: {error.msg}') from error
+    except FileNotFoundError as error:
+        refuse_version_2(_assigned(path), path)  # its bases lie in an MMDetection 2.x, not here
+        raise ConfigError(f'{path} can not be read: {error}') from error
+
+
+def _assigned(path: str) -> set[str]:
+    """The names that a config file assigns at its top level, without running it."""
+    statements = ast.parse(Path(path).read_text()).body
+    targets = [target for node in statements if isinstance(node, ast.Assign) for target in node.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def refuse_version_2(names: Container[str], path: str | None) -> None:
+    """Raise if a config (or the names that it sets) has settings of MMDetection 2.x, which 3.x ignores in silence."""
+    found = [key for key in VERSION_2 if key in names]
     if found:
         replaced = '; '.join(f'{key} became {VERSION_2[key]}' for key in found)
-        raise ConfigError(f'{cfg.filename or "this config"} has settings of MMDetection 2.x: in 3.x {replaced}')
+        raise ConfigError(f'{path or "this config"} has settings of MMDetection 2.x: in 3.x {replaced}')
 
 
 def spread_data_root(cfg: Config) -> None:
@@ -76,14 +103,14 @@ def _moved(path: str, old: str, new: str) -> str:
     return os.path.join(new, path.removeprefix(inside)) if path.startswith(inside) else path
 
 
-def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Raise if an annotation file of these splits is not there, before anything slow begins.
+def check_files(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Raise if an annotation file or a folder of pictures of these splits is not there, before anything slow begins.
 
     Raises:
-        ConfigError: names the files and ``data_root``.
+        ConfigError: names what is missing, and ``data_root``.
     """
     nodes = [cfg.get(f'{split}_{section}') for split in splits for section in ('dataloader', 'evaluator')]
-    missing = sorted({path for path in _annotations(nodes, '') if '://' not in path and not os.path.exists(path)})
+    missing = sorted({path for path in _files(nodes, '') if '://' not in path and not os.path.exists(path)})
     if missing:
         raise ConfigError(
             f'{", ".join(missing)} not found: data_root is {cfg.get("data_root", "not set")!r}; '
@@ -91,18 +118,20 @@ def check_annotations(cfg: Config, splits: tuple[str, ...]) -> None:
         )
 
 
-def _annotations(node, root: str) -> Iterator[str]:
-    """Every annotation file below a node of the config, joined to its dataset's root."""
+def _files(node, root: str) -> Iterator[str]:
+    """Every annotation file and folder of pictures below a node of the config, joined to its dataset's root."""
     if isinstance(node, (list, tuple)):
         for item in node:
-            yield from _annotations(item, root)
+            yield from _files(item, root)
     elif isinstance(node, dict):
         root = node.get('data_root') or root
+        pictures = node.get('data_prefix')
+        for path in (node.get('ann_file'), pictures.get('img') if isinstance(pictures, dict) else None):
+            if isinstance(path, str) and path:
+                yield os.path.join(root, path)
         for key, value in node.items():
-            if key == 'ann_file' and isinstance(value, str) and value:
-                yield os.path.join(root, value)
-            elif key != 'pipeline':
-                yield from _annotations(value, root)
+            if key != 'pipeline':
+                yield from _files(value, root)
 
 
 def without_amp_on_cpu(cfg: Config) -> str | None:

@@ -10,7 +10,11 @@ import torch.distributed as dist
 
 from damamba.engine.config import ConfigError
 
-SLURM = {'RANK': 'SLURM_PROCID', 'WORLD_SIZE': 'SLURM_NTASKS', 'LOCAL_RANK': 'SLURM_LOCALID'}
+# What launchers other than torchrun call RANK, WORLD_SIZE and LOCAL_RANK, and what sets it.
+LAUNCHERS = {
+    'slurm': ('srun', ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID')),
+    'mpi': ('mpirun', ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK')),
+}
 
 
 def join(launcher: str, timeout_s: float | None = None) -> None:
@@ -21,9 +25,9 @@ def join(launcher: str, timeout_s: float | None = None) -> None:
     """
     if launcher == 'none' or dist.is_initialized():
         return
-    if launcher == 'slurm':
-        _adopt_slurm()
-    if launcher != 'mpi' and 'RANK' not in os.environ:
+    if launcher in LAUNCHERS:
+        _adopt(launcher)
+    if 'RANK' not in os.environ:
         raise ConfigError(f'--launcher {launcher} was given, but not started by it: use dist_train.sh or dist_test.sh')
     if torch.cuda.is_available():
         _check_gpus(int(os.environ.get('LOCAL_RANK', 0)))
@@ -33,18 +37,23 @@ def join(launcher: str, timeout_s: float | None = None) -> None:
     dist.init_process_group('gloo', **timeout)
 
 
-def _adopt_slurm() -> None:
-    """Say in torch's variables what Slurm says in its own."""
-    for name, source in SLURM.items():
+def _adopt(launcher: str) -> None:
+    """Say in torch's variables what the launcher says in its own."""
+    program, sources = LAUNCHERS[launcher]
+    for name, source in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), sources, strict=True):
         if source not in os.environ:
-            raise ConfigError(f'--launcher slurm needs {source}, which srun sets: start this with srun')
+            raise ConfigError(f'--launcher {launcher} needs {source}, which {program} sets: start this with {program}')
         os.environ[name] = os.environ[source]
     os.environ.setdefault('MASTER_PORT', '29500')
     if 'MASTER_ADDR' not in os.environ:
-        command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
-        os.environ['MASTER_ADDR'] = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[
-            0
-        ]
+        os.environ['MASTER_ADDR'] = _first_host() if launcher == 'slurm' else '127.0.0.1'
+
+
+def _first_host() -> str:
+    """The first machine of a Slurm job."""
+    command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+    hosts = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return hosts.split()[0]
 
 
 def _check_gpus(local_rank: int) -> None:
@@ -59,11 +68,10 @@ def _check_gpus(local_rank: int) -> None:
 def _share_cores() -> None:
     """Give each process of this machine its share of the cores, unless the user has said how many threads to run.
 
-    torchrun gives each of several processes one thread, and MMEngine sets as little where nothing is set.
+    torchrun sets OMP_NUM_THREADS=1 for several processes; the scripts say whether the user had set it before.
     """
-    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    if os.environ.get('OMP_NUM_THREADS', '1') == '1' and (processes > 1 or 'OMP_NUM_THREADS' not in os.environ):
-        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    if os.environ.get('DAMAMBA_THREADS') == 'auto' or 'OMP_NUM_THREADS' not in os.environ:
+        threads = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
         os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
         torch.set_num_threads(threads)
 

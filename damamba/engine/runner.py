@@ -9,9 +9,10 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from damamba.checkpoint import CheckpointError, describe, match, read, state_dict_of
+from damamba.checkpoint import CheckpointError, describe, match, state_dict_of
 from damamba.engine.config import prepare
 from damamba.engine.hooks import SyncStatisticsHook, bare
 from damamba.engine.launch import join
@@ -87,11 +88,11 @@ class DAMambaRunner(Runner):
         Raises:
             CheckpointError: the file is unusable, or does not hold what is needed.
         """
-        content = read(filename, map_location)
-        if self._resume and not {'meta', 'message_hub'} <= set(content):
+        content = CheckpointLoader.load_checkpoint(filename, map_location, self.logger)
+        if self._resume and not _is_training(content):
             raise CheckpointError(
-                f'{filename} holds weights alone and no state of a training to resume; '
-                'to start a new training from it, give --cfg-options load_from=PATH instead of --resume'
+                f'{filename} is no training checkpoint of MMEngine (it lacks message_hub, or epoch and iter in meta): '
+                'nothing to resume; for a new training from its weights give --cfg-options load_from=PATH, not --resume'
             )
         state = state_dict_of(content)[0]
         for pattern, replacement in revise_keys:
@@ -119,6 +120,11 @@ class DAMambaRunner(Runner):
         if not self._load_from and getattr(getattr(bare(self.model), 'backbone', None), 'pretrained', '') is None:
             self.logger.warning(SCRATCH)
         super()._init_model_weights()
+
+
+def _is_training(content: dict) -> bool:
+    """Whether a checkpoint holds what MMEngine resumes from."""
+    return 'message_hub' in content and {'epoch', 'iter'} <= set(content.get('meta') or ())
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -1,5 +1,6 @@
 """The DAMamba backbone, in plain torch and timm."""
 
 from damamba.models.backbone import ARCHS, Arch, DAMamba
+from damamba.models.layers import ArgumentError
 
-__all__ = ['ARCHS', 'Arch', 'DAMamba']
+__all__ = ['ARCHS', 'Arch', 'ArgumentError', 'DAMamba']

@@ -16,7 +16,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from damamba.checkpoint import load_backbone
-from damamba.models.layers import FeedForward, LayerNorm2d, ResidualDepthwiseConv, build_norm, downsample, stem
+from damamba.models.layers import (
+    ArgumentError,
+    FeedForward,
+    LayerNorm2d,
+    ResidualDepthwiseConv,
+    build_norm,
+    downsample,
+    stem,
+)
 from damamba.models.mixer import GROUP_CHANNELS, Mixer
 
 
@@ -34,10 +42,10 @@ class Arch:
         stages = len(self.depths)
         for name in ('dims', 'ffn_ratios', 'layer_scale'):
             if len(getattr(self, name)) != stages:
-                raise ValueError(f'DAMamba: arch {name} must have one value for each of the {stages} depths')
+                raise ArgumentError(f'DAMamba: arch {name} must have one value for each of the {stages} depths')
         wrong = [dim for dim in self.dims if dim <= 0 or dim % GROUP_CHANNELS]
         if wrong:
-            raise ValueError(f'DAMamba: arch dims must be multiples of {GROUP_CHANNELS}, got {wrong}')
+            raise ArgumentError(f'DAMamba: arch dims must be multiples of {GROUP_CHANNELS}, got {wrong}')
 
 
 ARCHS = {
@@ -51,15 +59,15 @@ def resolve_arch(arch: str | dict) -> Arch:
     """Return the variant of this name, or the one that a dict of :class:`Arch`'s fields describes."""
     if isinstance(arch, str):
         if arch not in ARCHS:
-            raise ValueError(f'DAMamba: arch must be one of {", ".join(ARCHS)}, or a dict; got {arch!r}')
+            raise ArgumentError(f'DAMamba: arch must be one of {", ".join(ARCHS)}, or a dict; got {arch!r}')
         return ARCHS[arch]
     known = [field.name for field in fields(Arch)]
     unknown = sorted(set(arch) - set(known))
     if unknown:
-        raise ValueError(f'DAMamba: arch has unknown keys {", ".join(unknown)}; it takes {", ".join(known)}')
+        raise ArgumentError(f'DAMamba: arch has unknown keys {", ".join(unknown)}; it takes {", ".join(known)}')
     missing = sorted({'depths', 'dims'} - set(arch))
     if missing:
-        raise ValueError(f'DAMamba: arch lacks {", ".join(missing)}')
+        raise ArgumentError(f'DAMamba: arch lacks {", ".join(missing)}')
     return Arch(**arch)
 
 
@@ -248,20 +256,20 @@ def _pretrained_path(pretrained: str | None, init_cfg: dict | None) -> str | Non
     if init_cfg is None:
         return pretrained
     if pretrained is not None:
-        raise ValueError('DAMamba: pretrained and init_cfg both say where the weights come from; give one of them')
+        raise ArgumentError('DAMamba: pretrained and init_cfg both say where the weights come from; give one of them')
     if init_cfg.get('type') != 'Pretrained' or not init_cfg.get('checkpoint'):
-        raise ValueError(f"DAMamba: init_cfg must be dict(type='Pretrained', checkpoint=...), got {dict(init_cfg)}")
+        raise ArgumentError(f"DAMamba: init_cfg must be dict(type='Pretrained', checkpoint=...), got {dict(init_cfg)}")
     return init_cfg['checkpoint']
 
 
 def _checked_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
     indices = tuple(out_indices)
     if not indices or any(i not in range(stages) for i in indices):
-        raise ValueError(f'DAMamba: out_indices must name stages 0 to {stages - 1}, got {indices}')
+        raise ArgumentError(f'DAMamba: out_indices must name stages 0 to {stages - 1}, got {indices}')
     return indices
 
 
 def _checked_frozen(frozen_stages: int, stages: int) -> int:
     if frozen_stages not in range(-1, stages + 1):
-        raise ValueError(f'DAMamba: frozen_stages must be from -1 to {stages}, got {frozen_stages}')
+        raise ArgumentError(f'DAMamba: frozen_stages must be from -1 to {stages}, got {frozen_stages}')
     return frozen_stages

@@ -7,6 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+
+class ArgumentError(ValueError):
+    """An argument of the backbone that makes no sense; the text names it and what it should be."""
+
+
 NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
 
@@ -18,7 +23,7 @@ def build_norm(channels: int, norm_cfg: dict) -> nn.Module:
     options = dict(norm_cfg)
     kind = options.pop('type', None)
     if kind not in NORMS:
-        raise ValueError(f'DAMamba: norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}')
+        raise ArgumentError(f'DAMamba: norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}')
     requires_grad = options.pop('requires_grad', True)
     return NORMS[kind](channels, **options).requires_grad_(requires_grad)
 

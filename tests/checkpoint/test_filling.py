@@ -59,6 +59,22 @@ def test_safetensors_are_read_with_their_meta(state, empty, tmp_path):
     assert read(path)['meta'] == {'classes': ['cat']}
 
 
+@pytest.mark.parametrize('given', ['cuda', torch.device('cuda')])
+def test_safetensors_on_cuda_are_read_to_the_current_device(given, state, tmp_path, monkeypatch):
+    path, asked = tmp_path / 'weights.safetensors', []
+    safetensors.torch.save_file(state, path)
+
+    def open_on_cpu(path, framework, device, safe_open=safetensors.safe_open):
+        asked.append(device)
+        return safe_open(path, framework=framework, device='cpu')
+
+    monkeypatch.setattr(safetensors, 'safe_open', open_on_cpu)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'current_device', lambda: 3)
+    read(path, given)
+    assert asked == ['cuda:3']
+
+
 def test_the_imagenet_head_is_left_out(state, empty, tmp_path):
     classifier = {**state, 'head.fc.weight': torch.zeros(1000, 64), 'head.fc.bias': torch.zeros(1000)}
     result = load_backbone(empty, save({'model': classifier}, tmp_path / 'imagenet.pth'))

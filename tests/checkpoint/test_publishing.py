@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from damamba.checkpoint import (
@@ -77,9 +78,40 @@ def test_a_write_that_fails_leaves_nothing_behind(training, tmp_path, monkeypatc
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(torch, 'save', fail)
-    with pytest.raises(OSError, match='No space left'):
-        publish(training, tmp_path / 'out' / 'damamba.pth')
+    target = tmp_path / 'out' / 'damamba.pth'
+    text = error_of(publish, training, target)
+    assert f'{target} could not be written' in text
+    assert 'No space left' in text
     assert list((tmp_path / 'out').iterdir()) == []
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+def test_a_file_in_the_way_of_the_folder_is_an_error_that_names_the_target(ending, training, tmp_path):
+    (tmp_path / 'out').write_text('in the way')
+    target = tmp_path / 'out' / f'damamba{ending}'
+    assert f'{target} could not be written' in error_of(publish, training, target)
+    assert (tmp_path / 'out').read_text() == 'in the way'
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_a_folder_that_may_not_be_written_is_an_error_that_names_the_target(ending, training, tmp_path):
+    folder = tmp_path / 'out'
+    folder.mkdir(mode=0o500)
+    assert f'{folder / "damamba"}{ending} could not be written' in error_of(
+        publish, training, folder / f'damamba{ending}'
+    )
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+def test_a_meta_that_is_no_dict_is_left_out(ending, state, tmp_path):
+    path = tmp_path / f'listed{ending}'
+    if ending == '.pth':
+        save({'meta': ['cat'], 'state_dict': state}, path)
+    else:
+        safetensors.torch.save_file(state, path, metadata={'meta': '["cat"]'})
+        assert read(path)['meta'] == {}
+    assert read(publish(path, tmp_path / 'out.pth'))['meta'] == {'dataset_meta': {}}
 
 
 def test_publishing_under_another_ending_is_an_error_that_says_which_there_are(training, tmp_path):

@@ -112,6 +112,15 @@ RESUME_WITH_MMENGINE = """
     assert history.mean() == 2.0 and history.statistics('max') == 2.5
     hub.update_scalar('train/loss', 6.5)
     assert history.current() == 6.5 and hub.get_info('iter') == 2
+    import torch
+    saved_again = sys.argv[1] + '.again'
+    torch.save({**read(sys.argv[1]), 'resumed': hub.state_dict()}, saved_again)
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(saved_again)
+    assert names and not [name for name in names if 'damamba' in name], names
+    content = read(saved_again)
+    history = content['message_hub']['log_scalars']['train/loss']
+    assert type(history) is HistoryBuffer and history.data[0].tolist() == [1.5, 2.5]
+    assert content['resumed']['log_scalars']['train/loss'].data[0].tolist() == [1.5, 2.5, 6.5]
 """
 
 

@@ -177,10 +177,13 @@ def test_pretrained_fills_the_backbone_once(trained, small_config, tmp_path):
 
 
 def test_load_from_leaves_class_layers_of_another_size_out_and_names_them(trained, small_config, tmp_path):
-    options = [f'load_from={trained}/epoch_1.pth', 'model.roi_head.mask_head.num_convs=2']
+    heads = [f'model.roi_head.{head}.num_classes=2' for head in ('bbox_head', 'mask_head')]
+    classes = [f'{split}_dataloader.dataset.metainfo.classes=("person","car")' for split in ('train', 'val')]
+    options = [f'load_from={trained}/epoch_1.pth', *heads, *classes]
     train(small_config, '--work-dir', tmp_path, '--no-validate', '--cfg-options', *options)
     text = logs(tmp_path)
-    assert '2 missing: roi_head.mask_head.convs.1.conv.weight, roi_head.mask_head.convs.1.conv.bias' in text
+    assert '6 mismatched: roi_head.bbox_head.fc_cls.weight (file 81x32, model 3x32)' in text
+    assert '223 of 229 tensors match' in text
 
 
 @no_gpu
@@ -213,30 +216,93 @@ def test_a_detector_without_any_detection_has_an_map_of_zero(trained, small_conf
     assert 'coco/bbox_mAP: 0.0000' in logs(tmp_path) and 'coco/segm_mAP: 0.0000' in logs(tmp_path)
 
 
-def test_flags_of_mmdetection_2_work(trained, small_config, tmp_path, monkeypatch):
-    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
-    flags = [
-        '--resume-from',
-        trained / 'epoch_1.pth',
-        '--gpu-id',
-        0,
-        '--gpus',
-        1,
-        '--options',
-        'train_cfg.max_epochs=2',
-    ]
+def test_flags_of_mmdetection_2_work(trained, small_config, tmp_path):
+    flags = ['--resume-from', trained / 'epoch_1.pth', '--options', 'train_cfg.max_epochs=2']
     args = train_command.parse([str(a) for a in (small_config, '--work-dir', tmp_path, *flags)])
     cfg = train_command.configure(args)
     assert (cfg.resume, cfg.load_from, cfg.train_cfg.max_epochs) == (True, str(trained / 'epoch_1.pth'), 2)
-    args = test_command.parse([str(small_config), 'x.pth', '--gpu-ids', '1', '--tmpdir', 'there', '--eval', 'bbox'])
+    args = test_command.parse([str(small_config), 'x.pth', '--tmpdir', 'there', '--eval', 'bbox'])
     assert test_command.configure(args).test_evaluator[0]['collect_dir'] == 'there'
 
 
-@pytest.mark.parametrize('flags', [['--gpus', '4'], ['--gpu-ids', '0', '1', '2', '3']])
-def test_several_gpus_without_a_launcher_say_what_to_run(small_config, flags, capsys):
+@pytest.mark.parametrize(
+    ('flags', 'replacement'),
+    [
+        (['--gpus', '4'], 'no more: bash dist_train.sh CONFIG 4'),
+        (['--gpu-ids', '2', '3'], 'no more: CUDA_VISIBLE_DEVICES=2,3 bash dist_train.sh CONFIG 2'),
+        (['--gpu-id', '3'], 'no more: CUDA_VISIBLE_DEVICES=3 python tools/train.py CONFIG'),
+        (['--gpus', '1'], 'no more: python tools/train.py CONFIG'),
+    ],
+)
+def test_flags_that_chose_gpus_say_what_replaced_them(small_config, flags, replacement, capsys):
     with pytest.raises(SystemExit):
         train_command.parse([str(small_config), *flags])
-    assert 'bash dist_train.sh CONFIG 4' in capsys.readouterr().err
+    assert replacement in capsys.readouterr().err
+
+
+def test_an_option_without_a_value_is_an_error(small_config, capsys):
+    with pytest.raises(SystemExit):
+        train_command.parse([str(small_config), '--cfg-options', 'data_root'])
+    assert '--cfg-options takes KEY=VALUE, got data_root' in capsys.readouterr().err
+
+
+def test_amp_keeps_what_the_config_says_of_it(small_config):
+    options = ['optim_wrapper.type=AmpOptimWrapper', 'optim_wrapper.loss_scale=512.']
+    cfg = train_command.configure(train_command.parse([str(small_config), '--amp', '--cfg-options', *options]))
+    assert cfg.optim_wrapper.loss_scale == 512.0
+    options = ['optim_wrapper.type=ApexOptimWrapper']
+    with pytest.raises(ConfigError, match="--amp does not go with optim_wrapper.type='ApexOptimWrapper'"):
+        train_command.configure(train_command.parse([str(small_config), '--amp', '--cfg-options', *options]))
+
+
+def test_format_only_writes_where_the_config_says(small_config, tmp_path):
+    options = ['--format-only', '--cfg-options', f'test_evaluator.outfile_prefix={tmp_path}/mine']
+    cfg = test_command.configure(test_command.parse([str(small_config), 'x.pth', *options]))
+    assert cfg.test_evaluator[0]['outfile_prefix'] == f'{tmp_path}/mine'
+
+
+def test_options_reach_coco_evaluators_alone(small_config, tmp_path):
+    args = test_command.parse([str(small_config), 'x.pth', '--eval', 'bbox', '--out', f'{tmp_path}/out.pkl'])
+    coco, dump = test_command.configure(args).test_evaluator
+    assert coco['metric'] == ['bbox'] and 'metric' not in dump
+
+
+def test_resume_keeps_load_from_where_there_is_nothing_to_resume(small_config, tmp_path):
+    options = ['--work-dir', str(tmp_path), '--resume', '--cfg-options', 'load_from=start.pth']
+    cfg = train_command.configure(train_command.parse([str(small_config), *options]))
+    assert (cfg.resume, cfg.load_from) == (False, 'start.pth')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ("_base_ = ['../_base_/models/mask_rcnn_r50_fpn.py']\noptimizer = dict(type='AdamW')\n", 'optimizer became'),
+        ("_base_ = './nowhere.py'\n", 'leaf.py can not be read: .*nowhere.py'),
+        ('model = dict(\n', 'leaf.py, line 1'),
+    ],
+)
+def test_a_config_that_can_not_be_read_is_one_sentence(tmp_path, text, message):
+    (tmp_path / 'leaf.py').write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path / 'leaf.py')
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model.backbone.foo=1', "unexpected keyword argument 'foo'"),
+        ('model.backbone.arch=huge', 'arch must be one of tiny, small, base'),
+        ('data_root=/gone', 'not found: data_root is'),
+    ],
+)
+def test_a_mistake_of_the_user_shows_no_traceback(small_config, tmp_path, option, message, monkeypatch, capsys):
+    monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / 'error.json'))
+    command = [str(small_config), '--work-dir', str(tmp_path), '--cfg-options', option]
+    with pytest.raises(SystemExit):
+        train_command.main(command)
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown.startswith('error: ') and message in shown
+    assert json.loads((tmp_path / 'error.json').read_text())['message'] == shown
 
 
 @pytest.mark.parametrize(
@@ -260,7 +326,7 @@ def test_a_missing_config_is_one_sentence():
 
 def test_missing_annotations_are_one_sentence_that_names_data_root(small_config):
     with pytest.raises(
-        ConfigError, match='/gone/annotations/instances_train2017.json, .*val2017.json not found: data_root'
+        ConfigError, match='/gone/annotations/instances_train2017.json, .*/gone/train2017/, .* not found: data_root'
     ):
         train(small_config, '--cfg-options', 'data_root=/gone')
 
@@ -294,7 +360,7 @@ def test_published_weights_test_the_same_and_cannot_be_resumed(trained, small_co
         predictions = pickle.loads((tmp_path / f'{name}.pkl').read_bytes())
         scores.append(torch.cat([p['pred_instances']['scores'] for p in predictions]))
     assert torch.equal(scores[0], scores[1]) and torch.equal(scores[0], scores[2])
-    with pytest.raises(CheckpointError, match='holds weights alone and no state of a training'):
+    with pytest.raises(CheckpointError, match='is no training checkpoint of MMEngine .*load_from=PATH, not --resume'):
         train(small_config, '--work-dir', tmp_path, '--resume', path)
 
 

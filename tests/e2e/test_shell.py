@@ -103,6 +103,15 @@ def test_a_mistake_is_one_sentence_and_a_status(coco, tmp_path):
     assert 'error: nowhere.pth does not exist' in done.stderr.splitlines()[-1]
 
 
+def test_a_mistake_stands_at_the_end_of_what_torchrun_shows(coco, tmp_path):
+    config = write_config(tmp_path / 'small.py', coco)
+    env = {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable}
+    command = ['bash', str(ROOT / 'dist_test.sh'), str(config), 'nowhere.pth', '2']
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'nowhere.pth does not exist' in '\n'.join(done.stderr.splitlines()[-4:])
+
+
 @pytest.mark.parametrize('processes', [1, 2])
 def test_the_tiny_recipe_trains_and_tests_on_real_pictures(processes, shared, tmp_path):
     options = ['--work-dir', tmp_path, '--cfg-options', f'data_root={shared}/data/coco_tiny', *SMALLER]

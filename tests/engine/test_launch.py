@@ -6,7 +6,16 @@ import torch
 from damamba.engine import launch
 from damamba.engine.config import ConfigError
 
-LAUNCHED = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'OMP_NUM_THREADS')
+LAUNCHED = (
+    'DAMAMBA_THREADS',
+    'RANK',
+    'WORLD_SIZE',
+    'LOCAL_RANK',
+    'LOCAL_WORLD_SIZE',
+    'MASTER_ADDR',
+    'MASTER_PORT',
+    'OMP_NUM_THREADS',
+)
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +68,14 @@ def test_slurm_variables_become_torch_ones(monkeypatch, joined):
     assert joined[0][0] == ('gloo',)
 
 
+def test_mpi_variables_become_torch_ones(monkeypatch, joined):
+    for name, value in (('RANK', '1'), ('SIZE', '2'), ('LOCAL_RANK', '1')):
+        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', value)
+    launch.join('mpi')
+    names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR')
+    assert [launch.os.environ[name] for name in names] == ['1', '2', '1', '127.0.0.1']
+
+
 def test_slurm_without_srun_is_one_sentence(monkeypatch):
     monkeypatch.delenv('SLURM_PROCID', raising=False)
     with pytest.raises(ConfigError, match='needs SLURM_PROCID, which srun sets: start this with srun'):
@@ -81,11 +98,15 @@ def test_processes_share_the_cores(monkeypatch, joined, cores, processes, thread
     monkeypatch.setenv('LOCAL_WORLD_SIZE', str(processes))
     if processes > 1:
         monkeypatch.setenv('OMP_NUM_THREADS', '1')  # as torchrun does
+        monkeypatch.setenv('DAMAMBA_THREADS', 'auto')  # as the scripts do, if the user has not decided
     launch.join('pytorch')
     assert torch.get_num_threads() == threads
 
 
-def test_a_user_who_sets_the_threads_keeps_them(monkeypatch, joined):
+@pytest.mark.parametrize('processes', ['1', '2'])
+def test_a_user_who_sets_the_threads_keeps_them(monkeypatch, joined, processes):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', processes)
+    monkeypatch.setenv('DAMAMBA_THREADS', '1')
     monkeypatch.setenv('RANK', '0')
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     before = torch.get_num_threads()
