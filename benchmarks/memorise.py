@@ -8,6 +8,8 @@ Takes the folder of any data set in COCO's layout; prints box and mask AP50, and
 import argparse
 import json
 import sys
+from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 
 from mmengine.config import Config
@@ -34,23 +36,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def choose(data: dict, count: int) -> dict:
     """Keep the first pictures with 1 to 6 objects, all of them large enough to be seen when the picture is reduced."""
-    kept = []
-    for image in data['images']:
-        areas = [a['area'] / (image['width'] * image['height']) for a in _of(data, image)]
-        crowded = any(a['iscrowd'] for a in _of(data, image))
-        if 1 <= len(areas) <= 6 and min(areas) > 0.01 and not crowded:
-            kept.append(image)
-    kept = kept[:count]
+    objects = defaultdict(list)
+    for annotation in data['annotations']:
+        objects[annotation['image_id']].append(annotation)
+    kept = list(islice((image for image in data['images'] if _is_simple(image, objects[image['id']])), count))
     if len(kept) < count:
         sys.exit(
             f'only {len(kept)} of {len(data["images"])} pictures have 1 to 6 objects of more than 1% of their area'
         )
-    ids = {image['id'] for image in kept}
-    return {**data, 'images': kept, 'annotations': [a for a in data['annotations'] if a['image_id'] in ids]}
+    return {**data, 'images': kept, 'annotations': [a for image in kept for a in objects[image['id']]]}
 
 
-def _of(data: dict, image: dict) -> list[dict]:
-    return [a for a in data['annotations'] if a['image_id'] == image['id']]
+def _is_simple(image: dict, objects: list[dict]) -> bool:
+    smallest = 0.01 * image['width'] * image['height']
+    return 1 <= len(objects) <= 6 and all(_area(a) > smallest and not a.get('iscrowd') for a in objects)
+
+
+def _area(annotation: dict) -> float:
+    return annotation.get('area') or annotation['bbox'][2] * annotation['bbox'][3]
 
 
 def narrow(cfg: Config, classes: int) -> None:
@@ -81,41 +84,52 @@ def narrow(cfg: Config, classes: int) -> None:
 
 def configure(args: argparse.Namespace) -> Config:
     """Train and test on the chosen pictures, in one batch, without flips."""
-    data = json.loads((args.data_root / args.annotations).read_text())
+    source = args.data_root / args.annotations
+    if not source.is_file():
+        sys.exit(f'{source} does not exist; --annotations names the file in the data set')
+    data = choose(json.loads(source.read_text()), args.count)
+    classes = tuple(category['name'] for category in data['categories'])
+    cfg = Config.fromfile(ROOT / 'configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py')
+    narrow(cfg, len(classes))
+    use_data(cfg, args, data, classes)
+    use_schedule(cfg, args.iterations)
+    cfg.randomness = dict(seed=0)
+    cfg.work_dir = str(args.work_dir)
+    return cfg
+
+
+def use_data(cfg: Config, args: argparse.Namespace, data: dict, classes: tuple[str, ...]) -> None:
+    """Point every dataloader and evaluator at the chosen pictures."""
     subset = args.work_dir.resolve() / 'annotations.json'
     subset.parent.mkdir(parents=True, exist_ok=True)
-    subset.write_text(json.dumps(choose(data, args.count)))
-
-    cfg = Config.fromfile(ROOT / 'configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py')
+    subset.write_text(json.dumps(data))
     # All padded alike: what is memorised of a picture includes where it ends.
     cfg.model.data_preprocessor.pad_size_divisor = args.size
-    classes = tuple(category['name'] for category in data['categories'])
-    narrow(cfg, len(classes))
     resize = dict(type='Resize', scale=(args.size, args.size), keep_ratio=True)
     load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
     keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
     pipeline = [*load, resize, dict(type='PackDetInputs', meta_keys=keys)]
+    where = dict(data_root=str(args.data_root.resolve()), data_prefix=dict(img=args.pictures))
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
-        where = dict(data_root=str(args.data_root.resolve()), data_prefix=dict(img=args.pictures), indices=None)
         loader.dataset.update(ann_file=str(subset), metainfo=dict(classes=classes), pipeline=pipeline, **where)
     for split in ('val', 'test'):
         cfg[f'{split}_evaluator'].ann_file = str(subset)
     cfg.train_dataloader.update(batch_size=args.count, batch_sampler=None)
-    cfg.train_cfg.update(max_epochs=args.iterations, val_interval=args.iterations)
+
+
+def use_schedule(cfg: Config, iterations: int) -> None:
+    """One batch an epoch, a short warm-up and a cosine; evaluate and save at the end."""
+    cfg.train_cfg.update(max_epochs=iterations, val_interval=iterations)
     cfg.optim_wrapper.optimizer.lr = 5e-4
     cfg.optim_wrapper.clip_grad = dict(max_norm=10)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=30),
-        dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=args.iterations, eta_min=1e-5),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=iterations, eta_min=1e-5),
     ]
-    cfg.default_hooks.checkpoint.update(interval=args.iterations)
+    cfg.default_hooks.checkpoint.update(interval=iterations)
     cfg.default_hooks.logger.interval = 50
-    cfg.log_processor.by_epoch = True
-    cfg.randomness = dict(seed=0)
-    cfg.work_dir = str(args.work_dir)
-    return cfg
 
 
 def main(argv: list[str] | None = None) -> None:

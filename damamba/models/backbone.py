@@ -39,13 +39,26 @@ class Arch:
     drop_path_rate: float = 0.0
 
     def __post_init__(self):
-        stages = len(self.depths)
-        for name in ('dims', 'ffn_ratios', 'layer_scale'):
-            if len(getattr(self, name)) != stages:
-                raise ArgumentError(f'DAMamba: arch {name} must have one value for each of the {stages} depths')
-        wrong = [dim for dim in self.dims if dim <= 0 or dim % GROUP_CHANNELS]
+        for name in ('depths', 'dims', 'ffn_ratios', 'layer_scale'):
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)):
+                raise ArgumentError(f'DAMamba: arch {name} must be a list with one value for each stage, got {value!r}')
+            if len(value) != len(self.depths):
+                raise ArgumentError(
+                    f'DAMamba: arch {name} must have one value for each of the {len(self.depths)} depths'
+                )
+        if not self.depths or not all(isinstance(depth, int) and depth > 0 for depth in self.depths):
+            raise ArgumentError(f'DAMamba: arch depths must be whole numbers of at least 1, got {self.depths}')
+        _checked_rate(self.drop_path_rate)
+        wrong = [dim for dim in self.dims if not isinstance(dim, int) or dim <= 0 or dim % GROUP_CHANNELS]
         if wrong:
             raise ArgumentError(f'DAMamba: arch dims must be multiples of {GROUP_CHANNELS}, got {wrong}')
+
+
+def _checked_rate(rate: float) -> float:
+    if not 0 <= rate < 1:
+        raise ArgumentError(f'DAMamba: drop_path_rate must be from 0 to less than 1, got {rate}')
+    return rate
 
 
 ARCHS = {
@@ -61,6 +74,8 @@ def resolve_arch(arch: str | dict) -> Arch:
         if arch not in ARCHS:
             raise ArgumentError(f'DAMamba: arch must be one of {", ".join(ARCHS)}, or a dict; got {arch!r}')
         return ARCHS[arch]
+    if not isinstance(arch, dict):
+        raise ArgumentError(f'DAMamba: arch must be one of {", ".join(ARCHS)}, or a dict; got {arch!r}')
     known = [field.name for field in fields(Arch)]
     unknown = sorted(set(arch) - set(known))
     if unknown:
@@ -152,7 +167,7 @@ class DAMamba(nn.Module):
         pretrain_size, img_size: accepted because published configs carry them, and ignored with a warning.
 
     Raises:
-        ValueError: an argument is out of range, or both ``pretrained`` and ``init_cfg`` are given.
+        ArgumentError: an argument is out of range (the text names it), or ``pretrained`` meets ``init_cfg``.
     """
 
     def __init__(
@@ -181,7 +196,9 @@ class DAMamba(nn.Module):
         if pretrain_size is not None or img_size is not None:
             warnings.warn('DAMamba: pretrain_size and img_size have no effect: any image size will do', stacklevel=2)
 
-        rate = self.arch.drop_path_rate if drop_path_rate is None else drop_path_rate
+        if in_channels < 1:
+            raise ArgumentError(f'DAMamba: in_channels must be at least 1, got {in_channels}')
+        rate = self.arch.drop_path_rate if drop_path_rate is None else _checked_rate(drop_path_rate)
         self.stem = stem(in_channels, self.arch.dims[0], norm_cfg)
         self.stages = nn.ModuleList(_build_stages(self.arch, rate, norm_cfg))
         for i, dim in enumerate(self.arch.dims):
@@ -257,19 +274,20 @@ def _pretrained_path(pretrained: str | None, init_cfg: dict | None) -> str | Non
         return pretrained
     if pretrained is not None:
         raise ArgumentError('DAMamba: pretrained and init_cfg both say where the weights come from; give one of them')
-    if init_cfg.get('type') != 'Pretrained' or not init_cfg.get('checkpoint'):
-        raise ArgumentError(f"DAMamba: init_cfg must be dict(type='Pretrained', checkpoint=...), got {dict(init_cfg)}")
+    is_pretrained = isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
+    if not is_pretrained or not init_cfg.get('checkpoint'):
+        raise ArgumentError(f"DAMamba: init_cfg must be dict(type='Pretrained', checkpoint=...), got {init_cfg}")
     return init_cfg['checkpoint']
 
 
 def _checked_indices(out_indices: Sequence[int], stages: int) -> tuple[int, ...]:
-    indices = tuple(out_indices)
-    if not indices or any(i not in range(stages) for i in indices):
-        raise ArgumentError(f'DAMamba: out_indices must name stages 0 to {stages - 1}, got {indices}')
+    indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
+    if not indices or any(i not in range(stages) for i in indices) or list(indices) != sorted(set(indices)):
+        raise ArgumentError(f'DAMamba: out_indices must name stages 0 to {stages - 1} in rising order, got {indices}')
     return indices
 
 
 def _checked_frozen(frozen_stages: int, stages: int) -> int:
-    if frozen_stages not in range(-1, stages + 1):
+    if not isinstance(frozen_stages, int) or frozen_stages not in range(-1, stages + 1):
         raise ArgumentError(f'DAMamba: frozen_stages must be from -1 to {stages}, got {frozen_stages}')
     return frozen_stages

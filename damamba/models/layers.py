@@ -20,7 +20,7 @@ def build_norm(channels: int, norm_cfg: dict) -> nn.Module:
 
     Other keys are those of torch's class (eps, momentum, ...), and ``requires_grad``.
     """
-    options = dict(norm_cfg)
+    options = dict(norm_cfg or {})
     kind = options.pop('type', None)
     if kind not in NORMS:
         raise ArgumentError(f'DAMamba: norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}')

@@ -381,7 +381,7 @@ def test_stages_behind_the_last_feature_map_neither_run_nor_train():
 
 @pytest.mark.parametrize('out_indices', [(), (4,), (-1, 0), (0, 7)], ids=str)
 def test_stages_that_do_not_exist_are_an_error_that_says_which_do(out_indices):
-    with pytest.raises(ValueError, match='out_indices must name stages 0 to 3, got') as error:
+    with pytest.raises(ValueError, match='out_indices must name stages 0 to 3 in rising order, got') as error:
         mini(out_indices=out_indices)
     assert str(out_indices) in str(error.value)
 
