@@ -1,8 +1,131 @@
+"""Every argument of the backbone's constructor."""
+
+import warnings
+
 import pytest
+import torch
+from torch import nn
 
 from damamba.models import ArgumentError, DAMamba
+from tests.models.helpers import MINI, listing, mini, norms_of
 
-MINI = dict(depths=(1, 1, 1, 1), dims=(16, 16, 32, 32))
+# The constructor's arguments
+
+
+def test_a_dict_of_depths_and_dims_describes_a_variant_of_ones_own():
+    model = DAMamba(dict(depths=[1, 1, 1, 1], dims=[16, 32, 16, 48]))
+    assert [out.shape[1] for out in model.eval()(torch.randn(1, 3, 32, 32))] == [16, 32, 16, 48]
+    assert [stage.blocks[0].mlp.fc1.out_channels for stage in model.stages] == [64, 128, 48, 144]
+
+
+def test_a_variant_may_have_another_number_of_stages():
+    model = DAMamba(dict(depths=[1, 1], dims=[16, 32], ffn_ratios=[2, 3], layer_scale=[False, True]), out_indices=[1])
+    assert [out.shape for out in model.eval()(torch.randn(1, 3, 32, 32))] == [(1, 32, 4, 4)]
+    assert model.stages[1].blocks[0].layer_scale_1 is not None
+
+
+WRONG_ARCH = {
+    'unknown name': ('huge', ['tiny, small, base', "'huge'"]),
+    'unknown key': ({**MINI, 'heads': 4}, ['unknown keys heads', 'depths, dims, ffn_ratios']),
+    'no depths': (dict(dims=(16,)), ['lacks depths']),
+    'neither': ({}, ['lacks depths, dims']),
+    'dims of another length': (dict(depths=(1, 1), dims=(16,)), ['dims', '2 depths']),
+    'ratios of another length': ({**MINI, 'ffn_ratios': (4,)}, ['ffn_ratios', '4 depths']),
+    'layer scale of another length': ({**MINI, 'layer_scale': (True,)}, ['layer_scale', '4 depths']),
+    'dims that groups do not divide': ({**MINI, 'dims': (16, 40, 48, 64)}, ['multiples of 16', '[40]']),
+    'no channels': ({**MINI, 'dims': (0, 32, 48, 64)}, ['multiples of 16', '[0]']),
+}
+
+
+@pytest.mark.parametrize('case', WRONG_ARCH)
+def test_a_wrong_arch_is_an_error_that_says_what_is_wrong_with_it(case):
+    arch, words = WRONG_ARCH[case]
+    with pytest.raises(ValueError, match='DAMamba: arch') as error:
+        DAMamba(arch)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize('options', [dict(pretrain_size=224), dict(img_size=224), dict(pretrain_size=224, img_size=1)])
+def test_the_sizes_of_published_configs_are_accepted_with_one_warning(options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        model = mini(**options)
+    assert [str(w.message) for w in caught if 'DAMamba' in str(w.message)] == [
+        'DAMamba: pretrain_size and img_size have no effect: any image size will do'
+    ]
+    assert len(caught) == 1
+    assert listing(model) == listing(mini())
+
+
+def test_without_those_sizes_there_is_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        mini()
+
+
+def test_any_other_unknown_key_is_an_error_that_names_it():
+    with pytest.raises(TypeError, match='window_size'):
+        mini(window_size=7)
+
+
+@pytest.mark.parametrize('norm_cfg', [dict(type='GN', num_groups=8), dict(type='LN')])
+def test_a_normalisation_that_is_no_batch_normalisation_is_an_error_that_names_it(norm_cfg):
+    with pytest.raises(ValueError, match=f'norm_cfg type must be one of BN.*{norm_cfg["type"]}'):
+        mini(norm_cfg=norm_cfg)
+
+
+def test_synchronised_batch_normalisation_builds_and_keeps_names_and_features():
+    synced, plain = mini(norm_cfg=dict(type='SyncBN')).eval(), mini().eval()
+    assert listing(synced) == listing(plain)
+    assert norms_of(synced)
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms_of(synced))
+    synced.load_state_dict(plain.state_dict())
+    picture = torch.randn(1, 3, 32, 32)
+    assert all(torch.equal(a, b) for a, b in zip(synced(picture), plain(picture), strict=True))
+
+
+def test_batch_normalisations_can_be_kept_from_training_by_their_configuration():
+    model = mini(norm_cfg=dict(type='BN', requires_grad=False))
+    assert not any(p.requires_grad for norm in norms_of(model) for p in norm.parameters())
+    assert model.stages[0].blocks[0].mlp.fc1.weight.requires_grad
+
+
+# Which feature maps
+
+
+@pytest.mark.parametrize('out_indices', [(0,), (1, 3), [0, 1, 2], (3,), range(4)], ids=str)
+def test_only_the_stages_asked_for_are_returned(out_indices):
+    model = mini().eval()
+    picture = torch.randn(1, 3, 64, 64)
+    every = model(picture)
+    model.out_indices = mini(out_indices=out_indices).out_indices
+    outs = model(picture)
+    assert len(outs) == len(out_indices)
+    assert all(torch.equal(out, every[i]) for out, i in zip(outs, out_indices, strict=True))
+
+
+def test_stages_behind_the_last_feature_map_neither_run_nor_train():
+    model = mini(out_indices=(0, 1))
+    for module in (*model.stages[2:], model.norm3, model.norm4):
+        module.register_forward_pre_hook(lambda *args: pytest.fail('an unused stage ran'))
+    sum(out.mean() for out in model(torch.randn(2, 3, 64, 64))).backward()
+    for name, parameter in model.named_parameters():
+        unused = name.startswith(('stages.2.', 'stages.3.', 'norm3.', 'norm4.'))
+        if not name.endswith('conv_constant'):
+            assert parameter.requires_grad != unused, name
+            assert (parameter.grad is None) == unused, name
+    assert listing(model) == listing(mini())
+
+
+@pytest.mark.parametrize('out_indices', [(), (4,), (-1, 0), (0, 7)], ids=str)
+def test_stages_that_do_not_exist_are_an_error_that_says_which_do(out_indices):
+    with pytest.raises(ValueError, match='out_indices must name stages 0 to 3 in rising order, got') as error:
+        mini(out_indices=out_indices)
+    assert str(out_indices) in str(error.value)
+
+
+# Arguments that make no sense
 
 
 @pytest.mark.parametrize(

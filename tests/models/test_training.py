@@ -1,0 +1,192 @@
+"""The backbone in a training: what is frozen, what is recomputed, where the weights come from."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from damamba.checkpoint import CheckpointError
+from damamba.models.backbone import Block
+from tests.models.helpers import mini, norms_of, statistics
+
+# What is frozen
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 1, 2, 4])
+def test_frozen_stages_take_no_gradient_and_gather_no_statistics(frozen):
+    model = mini(frozen_stages=frozen, drop_path_rate=0.2)
+    model.train()
+    before = statistics(model)
+    outs = model(torch.randn(2, 3, 64, 64))
+    if frozen < 4:
+        sum(out.mean() for out in outs).backward()
+    prefixes = ('stem.', *(f'stages.{i}.' for i in range(frozen)), *(f'norm{i + 1}.' for i in range(frozen)))
+    prefixes = prefixes if frozen >= 0 else ()
+    for name, parameter in model.named_parameters():
+        if not name.endswith('conv_constant'):
+            assert parameter.requires_grad != name.startswith(prefixes), name
+            assert (parameter.grad is None) == name.startswith(prefixes), name
+    for name, value in statistics(model).items():
+        assert torch.equal(value, before[name]) == name.startswith(prefixes), name
+
+
+def test_what_is_frozen_stays_in_evaluation_mode_through_train_and_eval():
+    model = mini(frozen_stages=1)
+    for mode in (True, False, True):
+        assert model.train(mode) is model
+        assert model.training == mode
+        for module in (model.stem, model.stages[0], model.norm1):
+            assert not any(m.training for m in module.modules())
+        assert all(m.training == mode for m in model.stages[1].modules())
+
+
+def test_what_is_frozen_gathers_no_statistics_even_before_train_is_called():
+    model = mini(frozen_stages=1)
+    before = statistics(model)
+    model(torch.randn(2, 3, 32, 64))
+    after = statistics(model)
+    assert all(torch.equal(after[n], before[n]) for n in before if n.startswith(('stem.', 'stages.0.')))
+
+
+@pytest.mark.parametrize('frozen', [-2, 5])
+def test_stages_that_cannot_be_frozen_are_an_error_that_gives_the_range(frozen):
+    with pytest.raises(ValueError, match=f'frozen_stages must be from -1 to 4, got {frozen}'):
+        mini(frozen_stages=frozen)
+
+
+def test_norm_eval_keeps_statistics_but_trains_everything():
+    model = mini(norm_eval=True, drop_path_rate=0.5)
+    model.train()
+    before = statistics(model)
+    sum(out.mean() for out in model(torch.randn(2, 3, 64, 64))).backward()
+    assert all(torch.equal(value, before[name]) for name, value in statistics(model).items())
+    assert all(p.grad is not None for n, p in model.named_parameters() if not n.endswith('conv_constant'))
+    assert all(m.drop_path.training for m in model.modules() if isinstance(m, Block))
+
+
+# Checkpointing of activations
+
+
+def training_step(model, autocast=False):
+    """Outputs, gradients, statistics and the bytes kept for the backward, of one step with fixed random numbers."""
+    torch.manual_seed(1)
+    picture = torch.randn(2, 3, 65, 97)
+    kept = 0
+
+    def pack(tensor):
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=autocast):
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            outs = model(picture)
+        loss = sum(out.float().square().mean() for out in outs)
+    loss.backward()
+    return outs, {n: p.grad for n, p in model.named_parameters()}, statistics(model), kept
+
+
+@pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
+@pytest.mark.parametrize('options', [dict(), dict(frozen_stages=1), dict(norm_eval=True)], ids=str)
+def test_with_cp_keeps_less_and_changes_no_output_gradient_or_statistic(options, autocast):
+    plain = mini(drop_path_rate=0.5, **options)
+    saving = mini(drop_path_rate=0.5, with_cp=True, **options)
+    saving.load_state_dict(plain.state_dict())
+    outs, grads, buffers, kept = training_step(plain.train(), autocast)
+    cp_outs, cp_grads, cp_buffers, cp_kept = training_step(saving.train(), autocast)
+    assert all(torch.equal(a, b) for a, b in zip(outs, cp_outs, strict=True))
+    for name, grad in grads.items():
+        assert (grad is None and cp_grads[name] is None) or torch.equal(grad, cp_grads[name]), name
+    for name, value in buffers.items():
+        assert torch.equal(value, cp_buffers[name]), name
+    assert cp_kept < 0.5 * kept
+
+
+def test_with_cp_counts_every_batch_once():
+    model = mini(with_cp=True).train()
+    for _ in range(2):
+        training_step(model)
+    assert {norm.num_batches_tracked.item() for norm in norms_of(model)} == {2}
+
+
+def test_with_cp_leaves_inference_alone():
+    model = mini(with_cp=True).eval()
+    plain = mini().eval()
+    plain.load_state_dict(model.state_dict())
+    picture = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        outs = model(picture)
+    assert not any(out.requires_grad for out in outs)
+    assert all(torch.equal(a, b) for a, b in zip(outs, plain(picture), strict=True))
+
+
+# Pretrained weights
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of a mini backbone's weights, and its state dict."""
+    state = mini().state_dict()
+    torch.save({'model': state}, tmp_path / 'weights.pth')
+    return str(tmp_path / 'weights.pth'), state
+
+
+def holds(model, state):
+    return all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+def test_the_constructor_reads_no_file(weights, tmp_path):
+    path, state = weights
+    mini(pretrained=str(tmp_path / 'missing.pth'))
+    mini(pretrained='http://127.0.0.1:1/missing.pth')
+    mini(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'missing.pth')))
+    assert not holds(mini(pretrained=path), state)
+
+
+@pytest.mark.parametrize('how', ['pretrained', 'init_cfg'])
+def test_init_weights_fills_the_backbone_from_the_file(weights, how):
+    path, state = weights
+    options = dict(pretrained=path) if how == 'pretrained' else dict(init_cfg=dict(type='Pretrained', checkpoint=path))
+    model = mini(**options)
+    model.init_weights()
+    assert holds(model, state)
+
+
+def test_init_weights_fills_once_and_leaves_later_training_alone(weights):
+    path, _ = weights
+    model = mini(pretrained=path)
+    model.init_weights()
+    nn.init.constant_(model.norm4.norm.weight, 7)
+    model.init_weights()
+    assert (model.norm4.norm.weight == 7).all()
+
+
+def test_init_weights_without_a_file_keeps_what_was_drawn():
+    model = mini()
+    before = copy.deepcopy(model.state_dict())
+    model.init_weights()
+    assert holds(model, before)
+
+
+def test_init_weights_from_a_missing_file_is_an_error_that_names_it_and_can_be_tried_again(weights, tmp_path):
+    path, state = weights
+    model = mini(pretrained=str(tmp_path / 'later.pth'))
+    with pytest.raises(CheckpointError, match='later.pth'):
+        model.init_weights()
+    Path(path).rename(tmp_path / 'later.pth')
+    model.init_weights()
+    assert holds(model, state)
+
+
+def test_pretrained_and_init_cfg_together_are_an_error():
+    with pytest.raises(ValueError, match='pretrained and init_cfg both'):
+        mini(pretrained='a.pth', init_cfg=dict(type='Pretrained', checkpoint='a.pth'))
+
+
+@pytest.mark.parametrize('init_cfg', [dict(type='Kaiming'), dict(type='Pretrained'), dict(checkpoint='a.pth')], ids=str)
+def test_an_init_cfg_that_is_no_pretrained_file_is_an_error_that_shows_it(init_cfg):
+    with pytest.raises(ValueError, match='init_cfg must be dict') as error:
+        mini(init_cfg=init_cfg)
+    assert str(init_cfg) in str(error.value)
