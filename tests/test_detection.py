@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 
 from damamba.detection import Float32RoIExtractor
@@ -35,6 +36,15 @@ def test_the_original_shows_why():
     assert (rounded - truth).abs().max() > 0.1
     extractor = SingleRoIExtractor(**OPTIONS)
     assert extractor.map_roi_levels(ROIS.half(), 4)[1] != extractor.map_roi_levels(ROIS, 4)[1]
+
+
+def test_rois_of_channels_last_maps_are_aligned_as_torchvision_aligns_them():
+    """mmcv's RoIAlign alone takes their numbers in the wrong order."""
+    features = tuple(f.contiguous(memory_format=torch.channels_last) for f in levels(torch.float32))
+    rois = torch.tensor([[0, 20.3, 30.7, 80.1, 90.2], [0, 50.0, 4.2, 71.5, 65.3]])  # of the finest map
+    truth = torchvision.ops.roi_align(features[0], rois, 7, spatial_scale=1 / 4, sampling_ratio=-1, aligned=True)
+    torch.testing.assert_close(Float32RoIExtractor(**OPTIONS)(features, rois), truth)
+    assert (SingleRoIExtractor(**OPTIONS)(features, rois) - truth).abs().max() > 0.1
 
 
 def test_gradients_come_back_in_the_features_dtype():

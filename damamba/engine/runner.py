@@ -50,7 +50,7 @@ class DAMambaRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if isinstance(getattr(model, 'backbone', None), DAMamba):
-            model = model.to(memory_format=torch.channels_last)  # what its feature maps come in
+            model.backbone.to(memory_format=torch.channels_last)  # what its maps lie in
         if self.distributed and not torch.cuda.is_available():
             model = revert_sync_batchnorm(model)
             unused = self.cfg.get('find_unused_parameters', False)

@@ -213,7 +213,7 @@ class DAMamba(nn.Module):
         for i in range(max(self.out_indices) + 1):
             x = getattr(self, f'norm{i + 1}')(self.stages[i](x, self.with_cp))
             if i in self.out_indices:
-                outs.append(x)
+                outs.append(x.contiguous())  # mmcv's RoIAlign reads channels-last memory as if it were not
         return tuple(outs)
 
     def init_weights(self) -> None:
