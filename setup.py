@@ -15,6 +15,9 @@ DETECTION = [
     'pycocotools>=2.0.10',
     'faster-coco-eval>=1.7',
     'opencv-python-headless>=4.10,<4.13',
+    'matplotlib>=3.8',
+    'supervision>=0.27',
+    'rich>=13',
 ]
 DEV = ['pytest>=8', 'ruff>=0.9']
 

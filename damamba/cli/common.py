@@ -22,6 +22,7 @@ from damamba.checkpoint import CheckpointError, trust_checkpoints
 from damamba.engine.config import ConfigError, check_files, read_config, refuse_version_2, spread_data_root
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
+from damamba.evaluation.scoring import EvaluationError
 from damamba.models import ArgumentError
 
 logger = logging.getLogger('damamba.cli')
@@ -108,7 +109,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     """
     try:
         command(argv)
-    except (CheckpointError, ConfigError, ArgumentError) as error:
+    except (CheckpointError, ConfigError, ArgumentError, EvaluationError) as error:
         _fail(error)
     except TypeError as error:
         if not _is_unknown_key(error):

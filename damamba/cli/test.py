@@ -78,7 +78,7 @@ def _evaluators(cfg: Config, args: argparse.Namespace) -> list[dict]:
     evaluators = [_settled(evaluator, options, cfg.work_dir) for evaluator in evaluators]
     if not args.out:
         return evaluators
-    dump = dict(type='DumpDetResults', out_file_path=args.out)
+    dump = dict(type='DumpDetResults', out_file_path=args.out, collect_dir=_collect_dir(args))
     return [*evaluators, dump] if args.eval or args.format_only else [dump]
 
 
@@ -105,8 +105,13 @@ def _evaluator_options(args: argparse.Namespace) -> dict:
     if args.gpu_collect:
         options['collect_device'] = 'gpu'
     if args.tmpdir:
-        options['collect_dir'] = args.tmpdir
+        options['collect_dir'] = _collect_dir(args)
     return options
+
+
+def _collect_dir(args: argparse.Namespace) -> str | None:
+    """A folder in --tmpdir, since MMEngine removes the one that it is given, with all that is in it."""
+    return str(Path(args.tmpdir) / 'damamba-results') if args.tmpdir else None
 
 
 def _draw(cfg: Config, args: argparse.Namespace) -> None:

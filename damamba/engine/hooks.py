@@ -1,12 +1,26 @@
 """Hooks for MMEngine's runner."""
 
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import faster_coco_eval
+import mmdet
+import mmengine
 import torch
 import torch.distributed as dist
 from mmcv.cnn import fuse_conv_bn
+from mmengine.dist import master_only
+from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+import damamba
+
+PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -43,3 +57,36 @@ class FuseConvBNHook(Hook):
 
     def before_test(self, runner) -> None:
         fuse_conv_bn(bare(runner.model))
+
+
+class MetricsFileHook(Hook):
+    """Write what the last evaluation measured, unrounded, to ``metrics.json`` in the work folder."""
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        origin = dict(split='val', epoch=runner.epoch, iteration=runner.iter)
+        self._write(runner, origin, metrics, runner.val_loop.evaluator)
+
+    def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        self._write(runner, dict(split='test', checkpoint=runner._load_from), metrics, runner.test_loop.evaluator)
+
+    @master_only
+    def _write(self, runner, origin: dict, metrics: dict[str, float] | None, evaluator: Evaluator) -> None:
+        if not metrics:
+            return  # predictions were written, nothing was measured
+        evaluations = {
+            metric.prefix: metric.evaluation.to_dict()
+            for metric in evaluator.metrics
+            if getattr(metric, 'evaluation', None)
+        }
+        content = dict(
+            **origin,
+            config=runner.cfg.filename,
+            date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            versions={package.__name__: package.__version__ for package in PACKAGES},
+            metrics=metrics,
+            evaluations=evaluations,
+        )
+        path = Path(runner.work_dir) / 'metrics.json'
+        beside = path.with_suffix('.json.tmp')  # whoever reads metrics.json never sees half of it
+        beside.write_text(json.dumps(content, indent=2, default=lambda value: value.item()), encoding='utf-8')
+        os.replace(beside, path)

@@ -1,20 +1,128 @@
-"""COCO evaluation whose numbers are always there."""
+"""COCO's mAP and AR of boxes and masks while training and testing, as one table; the arithmetic is in scoring.py."""
 
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from faster_coco_eval import COCO as FasterCOCO
+from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation.metrics import CocoMetric
+from mmengine.fileio import dump
+from mmengine.logging import MMLogger
 
-MAP_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+from damamba.evaluation.predictions import coco_results
+from damamba.evaluation.scores import Evaluation
+from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, recall, score
+
+PROPOSAL_NUMS = (100, 300, 1000)
 
 
 class CocoInstanceMetric(CocoMetric):
-    """COCO's box and mask mAP; a model that detects nothing at all has an mAP of 0, not none."""
+    """COCO's twelve numbers for boxes and for masks, unrounded, through faster-coco-eval.
+
+    As MMDetection's ``CocoMetric``, except that: no detections at all are an mAP of 0; every image counts once, on
+    however many processes, and their order does not matter; AR is there, under its own number of detections.
+
+    Args:
+        ann_file: annotations in COCO's format; without them the ground truth comes with the data samples.
+        metric: one or more of ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` (as ``proposal``, which is fast).
+        classwise: log AP by class, and return it as ``<kind>_<class>_precision``.
+        proposal_nums: numbers of detections of which AR is measured; COCO's (1, 10, 100) by default, and
+            (100, 300, 1000) for proposals.
+        iou_thrs: overlaps over which AP and AR are averaged; 0.50 to 0.95 in steps of 0.05 by default.
+        metric_items: the names to return, such as ``mAP`` and ``AR@100``; all by default.
+        format_only: write COCO result files and measure nothing.
+        outfile_prefix: where result files go: ``<prefix>.bbox.json`` and ``<prefix>.segm.json``.
+        backend_args: how ``ann_file`` is read, as in MMEngine.
+        collect_device: ``cpu`` or ``gpu``: how results of several processes are collected.
+        collect_dir: the folder through which they are collected on the CPU; every process must see it.
+        prefix: in front of all names; ``coco`` by default.
+        sort_categories: sort the categories by their ids, for Objects365.
+
+    Attributes:
+        evaluation: the last :class:`~damamba.evaluation.scores.Evaluation` of boxes or masks, on the first process.
+    """
+
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = False,
+        proposal_nums: Sequence[int] | None = None,
+        iou_thrs: float | Sequence[float] | None = None,
+        metric_items: Sequence[str] | None = None,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+        sort_categories: bool = False,
+    ) -> None:
+        super().__init__(
+            ann_file=ann_file,
+            metric=metric if isinstance(metric, str) else list(metric),
+            classwise=classwise,
+            iou_thrs=np.atleast_1d(IOU_THRS if iou_thrs is None else iou_thrs),
+            metric_items=metric_items,
+            format_only=format_only,
+            outfile_prefix=outfile_prefix,
+            backend_args=backend_args,
+            collect_device=collect_device,
+            prefix=prefix,
+            sort_categories=sort_categories,
+        )
+        self.collect_dir = collect_dir
+        self.max_dets = tuple(proposal_nums or MAX_DETS)
+        self.proposal_nums = list(proposal_nums or PROPOSAL_NUMS)
+        self.evaluation: Evaluation | None = None
+        self._truth: FasterCOCO | None = None
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return ``{'bbox_mAP': ..., 'segm_mAP': ...}`` and so on, of the metrics asked for."""
-        metrics = super().compute_metrics(results)
-        if self.format_only:
-            return metrics
-        for metric in self.metrics:
-            if metric in ('bbox', 'segm'):
-                for item in self.metric_items or MAP_ITEMS:
-                    metrics.setdefault(f'{metric}_{item}', 0.0)
-        return metrics
+        """Return ``{'bbox_mAP': ..., 'segm_AR@100': ...}`` and so on, of the metrics asked for."""
+        logger = MMLogger.get_current_instance()
+        once = {result['img_id']: (truth, result) for truth, result in results}  # samplers repeat some to fill up
+        truths, found = zip(*(once[img_id] for img_id in sorted(once)), strict=True) if once else ((), ())
+        self._read_truth(truths)
+        predictions = coco_results(found, self.cat_ids)
+        if self.outfile_prefix:
+            self._write(predictions)
+            logger.info('Wrote the predictions to %s.*.json', self.outfile_prefix)
+        return {} if self.format_only else self._measure(predictions, logger)
+
+    def _read_truth(self, truths: Sequence[dict]) -> None:
+        """Set what the base class's methods want: the ground truth, its categories and its images."""
+        if self._coco_api is None:
+            with tempfile.TemporaryDirectory() as folder:
+                self._coco_api = COCO(self.gt_to_coco_json(truths, f'{folder}/truth'))
+        if self._truth is None:
+            self._truth = FasterCOCO(self._coco_api.dataset)
+        self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
+        self.img_ids = sorted(self._coco_api.get_img_ids())
+
+    def _write(self, predictions: dict[str, list[dict]]) -> None:
+        Path(self.outfile_prefix).parent.mkdir(parents=True, exist_ok=True)
+        for kind, entries in predictions.items():
+            dump(entries, f'{self.outfile_prefix}.{kind}.json')
+
+    def _measure(self, predictions: dict[str, list[dict]], logger: MMLogger) -> dict[str, float]:
+        values = {}
+        if {'proposal', 'proposal_fast'} & set(self.metrics):
+            values |= recall(self._truth, predictions['bbox'], self.proposal_nums, self.iou_thrs)
+        kinds = [kind for kind in ('bbox', 'segm') if kind in self.metrics]
+        if kinds:
+            wanted = {kind: predictions.get(kind, []) for kind in kinds}
+            self.evaluation = score(self._truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
+            _log(self.evaluation, self.classwise, logger)
+            values |= self.evaluation.flat(self.classwise, self.metric_items)
+        return values
+
+
+def _log(evaluation: Evaluation, classwise: bool, logger: MMLogger) -> None:
+    logger.info('\n%s', evaluation.table())
+    if classwise:
+        logger.info('\n%s', evaluation.class_table())
+    for kind, scores in evaluation.scores.items():
+        figures = [value for name, value in scores.values.items() if name.startswith('mAP')]
+        logger.info('%s_mAP_copypaste: %s', kind, ' '.join(f'{value:.3f}' for value in figures))

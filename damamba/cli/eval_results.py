@@ -1,0 +1,125 @@
+"""Score predictions that lie in a file: FILE.pkl of ``--out``, or FILE.json of ``--format-only``."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from faster_coco_eval import COCO
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+
+from damamba.cli.common import OptionAction, run
+from damamba.cli.environment import say
+from damamba.engine.config import ConfigError, read_config, spread_data_root
+from damamba.evaluation.predictions import coco_results, read_json, read_pickle, read_truth
+from damamba.evaluation.scores import Evaluation
+from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, score
+
+OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS}
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog='eval_results.py', description=__doc__)
+    parser.add_argument('file', type=Path, metavar='FILE', help='predictions: a .pkl or .json file')
+    parser.add_argument('--config', help='what made them; by default the config that the run left beside FILE')
+    parser.add_argument('--ann-file', type=Path, help="the ground truth, in place of the config's")
+    parser.add_argument('--eval', nargs='+', choices=['bbox', 'segm'], help='what to measure; by default what FILE has')
+    parser.add_argument(
+        '--eval-options',
+        nargs='+',
+        action=OptionAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='classwise=True, proposal_nums=(1,10,100), iou_thrs=[0.5,0.75]',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionAction, default={}, metavar='KEY=VALUE', help='override the config'
+    )
+    parser.add_argument('--json', type=Path, metavar='OUT', help='write the figures to this file too')
+    args = parser.parse_args(argv)
+    unknown = sorted(set(args.eval_options) - set(OPTIONS))
+    if unknown:
+        parser.error(f'--eval-options does not know {", ".join(unknown)}; it takes {", ".join(OPTIONS)}')
+    return args
+
+
+def evaluate(args: argparse.Namespace) -> Evaluation:
+    """Read the predictions and what they are to be held against; score them."""
+    if not args.file.is_file():
+        raise EvaluationError(f'{args.file} does not exist; wanted predictions, a .pkl or .json file')
+    ann_file, classes = _ground_truth(args)
+    if not ann_file.is_file():
+        raise EvaluationError(f'{ann_file} does not exist; --ann-file names the ground truth')
+    truth = COCO(read_truth(ann_file))
+    cat_ids = truth.getCatIds(catNms=classes) if classes else truth.getCatIds()
+    if not cat_ids:
+        raise EvaluationError(f'{ann_file} has none of the classes {", ".join(classes)}')
+    predictions = _predictions(args.file, cat_ids)
+    lacking = set(args.eval or ()) - predictions.keys()
+    if lacking:
+        raise EvaluationError(f'{args.file} has nothing to measure {" and ".join(sorted(lacking))} of')
+    wanted = {kind: predictions[kind] for kind in args.eval or predictions}
+    options = {**OPTIONS, **args.eval_options}
+    return score(truth, wanted, cat_ids, options['iou_thrs'], options['proposal_nums'])
+
+
+def _ground_truth(args: argparse.Namespace) -> tuple[Path, Sequence[str]]:
+    """The annotation file, and the classes that a detector's labels stand for; none: all of the file's."""
+    path = args.config or _config_beside(args.file)
+    if not path:
+        if not args.ann_file:
+            raise ConfigError(f'no config, or several, beside {args.file}: say --config, or --ann-file')
+        return args.ann_file, ()
+    cfg = read_config(path)
+    cfg.merge_from_dict(args.cfg_options)
+    spread_data_root(cfg)
+    return args.ann_file or _annotations(cfg, path), _classes(cfg)
+
+
+def _config_beside(file: Path) -> str | None:
+    """The config that a run leaves in its work folder."""
+    found = list(file.resolve().parent.glob('*.py'))
+    return str(found[0]) if len(found) == 1 else None
+
+
+def _annotations(cfg: Config, path: str) -> Path:
+    evaluators = cfg.get('test_evaluator') or []
+    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        if evaluator.get('ann_file'):
+            return Path(evaluator.ann_file)
+    raise ConfigError(f'{path} names no ground truth (test_evaluator.ann_file): say --ann-file')
+
+
+def _classes(cfg: Config) -> Sequence[str]:
+    dataset = cfg.test_dataloader.dataset
+    return DATASETS.get(dataset.type)._load_metainfo(dataset.get('metainfo', {})).get('classes', ())
+
+
+def _predictions(file: Path, cat_ids: Sequence[int]) -> dict[str, list[dict]]:
+    if file.suffix == '.json':
+        return read_json(file)
+    results = read_pickle(file)
+    most = max((int(result['labels'].max()) for result in results if len(result['labels'])), default=-1)
+    if most >= len(cat_ids):
+        raise EvaluationError(
+            f'{file} has labels up to {most}, the ground truth {len(cat_ids)} classes: they do not belong together'
+        )
+    return coco_results(results, cat_ids)
+
+
+def show(argv: list[str] | None = None) -> None:
+    """Parse, score, print the tables."""
+    args = parse(argv)
+    evaluation = evaluate(args)
+    say(evaluation.table())
+    if args.eval_options.get('classwise'):
+        say(f'\n{evaluation.class_table()}')
+    if args.json:
+        args.json.write_text(json.dumps(evaluation.to_dict(), indent=2), encoding='utf-8')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(show, argv)

@@ -1,0 +1,168 @@
+"""Predictions in COCO's format of results: from a detector, from files, from the ground truth itself."""
+
+import io
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from faster_coco_eval import COCO
+
+from damamba.evaluation.scoring import FIELDS, EvaluationError
+
+
+def coco_results(results: Sequence[dict], cat_ids: Sequence[int]) -> dict[str, list[dict]]:
+    """Turn a detector's results into COCO's: ``{'bbox': [...]}``, with ``'segm'`` where there are masks.
+
+    Args:
+        results: one for each image: img_id, bboxes [N, 4] (x1, y1, x2, y2 in pixels), scores [N], labels [N], and
+            perhaps masks (N RLEs) and mask_scores [N], as NumPy arrays.
+        cat_ids: the category of each label.
+    """
+    found = {'bbox': []}
+    if any('masks' in result for result in results):
+        found['segm'] = []
+    for result in results:
+        boxes = _entries(result, result['scores'], cat_ids)
+        found['bbox'] += boxes
+        if 'segm' in found:
+            entries = _entries(result, result.get('mask_scores', result['scores']), cat_ids)
+            found['segm'] += [{**e, 'segmentation': _text(m)} for e, m in zip(entries, result['masks'], strict=True)]
+    return found
+
+
+def _entries(result: dict, scores, cat_ids: Sequence[int]) -> list[dict]:
+    rows = zip(result['bboxes'].tolist(), scores.tolist(), result['labels'].tolist(), strict=True)
+    return [
+        {
+            'image_id': result['img_id'],
+            'bbox': [x1, y1, x2 - x1, y2 - y1],
+            'score': score,
+            'category_id': cat_ids[label],
+        }
+        for (x1, y1, x2, y2), score, label in rows
+    ]
+
+
+def _text(mask: dict) -> dict:
+    """An RLE whose counts are text, as JSON wants them."""
+    counts = mask['counts']
+    return {'size': list(mask['size']), 'counts': counts.decode() if isinstance(counts, bytes) else counts}
+
+
+def truth_as_predictions(truth: COCO) -> list[dict]:
+    """The objects of a ground truth as predictions of score 1; crowds are left out.
+
+    Scored against the same ground truth they must be perfect: whatever is below 1 is a fault of the evaluation.
+    """
+    return [
+        {
+            'image_id': a['image_id'],
+            'category_id': a['category_id'],
+            'bbox': a['bbox'],
+            'segmentation': _text(truth.annToRLE(a)),
+            'score': 1.0,
+        }
+        for a in truth.dataset['annotations']
+        if not a.get('iscrowd')
+    ]
+
+
+def read_truth(path: Path) -> dict:
+    """Read annotations in COCO's format.
+
+    Raises:
+        EvaluationError: the file holds something else.
+    """
+    content = _json(path)
+    if not isinstance(content, dict) or not {'images', 'annotations', 'categories'} <= content.keys():
+        raise EvaluationError(f'{path} is no ground truth: it lacks images, annotations or categories')
+    return content
+
+
+def read_json(path: Path) -> dict[str, list[dict]]:
+    """Read COCO results, as ``--format-only`` writes them; the kinds are those whose field every entry has.
+
+    Raises:
+        EvaluationError: the file holds something else.
+    """
+    entries = _json(path)
+    needed = {'image_id', 'category_id', 'score'}
+    if not isinstance(entries, list) or not all(isinstance(e, dict) and needed <= e.keys() for e in entries):
+        raise EvaluationError(
+            f'{path} does not hold COCO results, a list of objects with image_id, category_id, score, and bbox or '
+            'segmentation' + ('; this is a ground truth' if isinstance(entries, dict) and 'images' in entries else '')
+        )
+    kinds = {kind: entries for kind, field in FIELDS.items() if all(field in entry for entry in entries)}
+    if not kinds:
+        raise EvaluationError(f'{path} has entries without bbox and entries without segmentation: nothing to score')
+    return kinds
+
+
+def _json(path: Path):
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise EvaluationError(f'{path} is no JSON: {error}') from error
+
+
+def read_pickle(path: Path) -> list[dict]:
+    """Read a detector's results, as :func:`coco_results` takes them, from what ``--out`` writes.
+
+    That is a list of data samples. Nothing but tensors and plain data is built.
+
+    Raises:
+        EvaluationError: the file holds something else, or asks for code to be run.
+    """
+    try:
+        with path.open('rb') as file:
+            samples = _DataUnpickler(file).load()
+    except Exception as error:  # what a broken pickle raises has no end: ValueError, TypeError, OverflowError ...
+        raise EvaluationError(f'{path} can not be read: {error}') from error
+    if not isinstance(samples, list) or not all(_is_sample(sample) for sample in samples):
+        raise EvaluationError(f'{path} does not hold the predictions of a detector, as --out writes them')
+    return [_result(sample) for sample in samples]
+
+
+def _is_sample(sample) -> bool:
+    found = sample.get('pred_instances') if isinstance(sample, dict) and 'img_id' in sample else None
+    return isinstance(found, dict) and {'bboxes', 'scores', 'labels'} <= found.keys()
+
+
+def _result(sample: dict) -> dict:
+    arrays = {name: v.numpy() if isinstance(v, torch.Tensor) else v for name, v in sample['pred_instances'].items()}
+    return {'img_id': sample['img_id'], **arrays}
+
+
+class _DataUnpickler(pickle.Unpickler):
+    """Builds tensors and bytes, and refuses everything else that has a name."""
+
+    def find_class(self, module: str, name: str) -> Callable:
+        if (module, name) in REPLACED:
+            return REPLACED[module, name]
+        if (module, name) in HARMLESS:
+            return super().find_class(module, name)
+        if module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        raise pickle.UnpicklingError(f'refused, since it asks for {module}.{name}: wanted tensors and plain data')
+
+
+def _storage(content: bytes):
+    """What torch calls for each tensor's numbers, without leave to run code."""
+    return torch.load(io.BytesIO(content), weights_only=True, map_location='cpu')
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """What the pickles of protocol 2, MMEngine's, call for bytes."""
+    return text.encode('latin1')
+
+
+REPLACED = {('torch.storage', '_load_from_bytes'): _storage, ('_codecs', 'encode'): _bytes}
+HARMLESS = {
+    ('torch._utils', '_rebuild_tensor_v2'),
+    ('torch', 'Size'),
+    ('collections', 'OrderedDict'),
+    ('builtins', 'bytes'),
+    ('__builtin__', 'bytes'),
+}

@@ -1,0 +1,157 @@
+"""Our numbers against pycocotools', against cases by hand, and against the ground truth itself."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from faster_coco_eval import COCO
+
+from damamba.evaluation.predictions import truth_as_predictions
+from damamba.evaluation.scoring import EvaluationError, recall, score
+from tests.evaluation.helpers import guesses, judged, made_up
+
+NAMES = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@1', 'AR@10', 'AR@100']
+NAMES += ['AR_s@100', 'AR_m@100', 'AR_l@100']
+KINDS = ('bbox', 'segm')
+
+
+def scored(truth, predictions, **options):
+    return score(COCO(copy.deepcopy(truth)), dict.fromkeys(KINDS, predictions), **options)
+
+
+def perfect(truth):
+    return truth_as_predictions(COCO(copy.deepcopy(truth)))
+
+
+def assert_parity(truth, predictions):
+    """All twelve numbers, and each class's, are pycocotools' to 1e-6."""
+    evaluation = scored(truth, predictions)
+    names = {category['id']: category['name'] for category in truth['categories']}
+    for kind in KINDS:
+        judge = judged(truth, predictions, kind)
+        assert list(evaluation.scores[kind].values) == NAMES
+        np.testing.assert_allclose(list(evaluation.scores[kind].values.values()), judge.stats, rtol=0, atol=1e-6)
+        for k, cat_id in enumerate(judge.params.catIds):
+            precision = judge.eval['precision'][:, :, k, 0, -1]
+            expected = precision[precision > -1].mean() if (precision > -1).any() else -1
+            assert evaluation.scores[kind].classes[names[cat_id]]['mAP'] == pytest.approx(expected, abs=1e-6)
+    return evaluation
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_made_up_annotations_with_crowds_score_as_in_pycocotools(seed):
+    truth = made_up(seed=seed)
+    assert any(a['iscrowd'] for a in truth['annotations'])
+    evaluation = assert_parity(truth, guesses(truth, seed))
+    assert 0.05 < evaluation.scores['bbox'].values['mAP'] < 0.95
+    assert 0.05 < evaluation.scores['segm'].values['mAP'] < 0.95
+
+
+def test_more_than_100_detections_of_an_image_score_as_in_pycocotools():
+    truth = made_up()
+    assert_parity(truth, guesses(truth, many=150))
+
+
+def test_real_annotations_with_crowds_score_as_in_pycocotools(shared):
+    truth = json.loads((shared / 'data/coco_tiny/annotations/instances_train2017.json').read_text())
+    assert any(a['iscrowd'] for a in truth['annotations'])
+    evaluation = assert_parity(truth, guesses(truth))
+    assert 0.05 < evaluation.scores['segm'].values['mAP'] < 0.95
+
+
+def test_sizes_without_any_object_are_undefined_as_in_pycocotools():
+    truth = made_up()
+    truth['annotations'] = [a for a in truth['annotations'] if a['area'] > 32**2]
+    evaluation = assert_parity(truth, guesses(truth))
+    assert evaluation.scores['bbox'].values['mAP_s'] == evaluation.scores['bbox'].values['AR_s@100'] == -1
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_no_detections_at_all_are_zero(kind):
+    values = scored(made_up(), []).scores[kind].values
+    assert list(values) == NAMES and set(values.values()) == {0.0}
+
+
+def test_the_ground_truth_is_perfect():
+    truth = made_up()
+    evaluation = scored(truth, perfect(truth))
+    for kind in KINDS:
+        values = evaluation.scores[kind].values
+        whole = {name: value for name, value in values.items() if name not in ('AR@1', 'AR@10')}
+        assert whole == pytest.approx(dict.fromkeys(whole, 1.0), abs=1e-12)
+        assert values['AR@1'] < 1  # more than one object of a class in an image
+
+
+def test_half_the_objects_found_are_half_the_recall():
+    """By hand: two cups, one found exactly, and a later guess far away."""
+    truth = {
+        'images': [{'id': 1, 'height': 100, 'width': 100}],
+        'categories': [{'id': 1, 'name': 'cup'}],
+        'annotations': [
+            {'id': i, 'image_id': 1, 'category_id': 1, 'bbox': box, 'area': 400, 'iscrowd': 0, 'segmentation': []}
+            for i, box in ((1, [0, 0, 20, 20]), (2, [50, 50, 20, 20]))
+        ],
+    }
+    entry = {'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 20, 20], 'score': 0.9}
+    guess = {**entry, 'bbox': [30, 0, 10, 10], 'score': 0.8}
+    values = score(COCO(truth), {'bbox': [entry, guess]}).scores['bbox'].values
+    assert values['AR@1'] == values['AR@100'] == 0.5
+    assert values['mAP'] == pytest.approx(51 / 101)  # precision 1 at the recalls 0, 0.01, ... 0.5
+
+
+def test_classes_that_do_not_count_are_left_out():
+    truth = made_up()
+    alone = {**truth, 'annotations': [a for a in truth['annotations'] if a['category_id'] == 5]}
+    expected = judged(alone, [p for p in guesses(truth) if p['category_id'] == 5], 'bbox').stats
+    evaluation = scored(truth, guesses(truth), cat_ids=[5])
+    assert list(evaluation.scores['bbox'].classes) == ['key']
+    np.testing.assert_allclose(list(evaluation.scores['bbox'].values.values()), expected, rtol=0, atol=1e-6)
+    assert evaluation.objects == sum(not a['iscrowd'] for a in alone['annotations'])
+
+
+def test_other_overlaps_and_numbers_of_detections_carry_their_own_names():
+    evaluation = scored(made_up(), guesses(made_up()), iou_thrs=[0.5, 0.6], max_dets=(300, 5))
+    values = evaluation.scores['bbox'].values
+    assert 'mAP_75' not in values and {'mAP_50', 'AR@5', 'AR@300', 'AR_s@300'} <= values.keys()
+    assert evaluation.max_dets == (5, 300)
+
+
+def test_recall_of_proposals_takes_no_notice_of_classes():
+    truth = made_up()
+    predictions = perfect(truth)
+    for prediction in predictions:
+        prediction['category_id'] = 2
+    values = recall(COCO(copy.deepcopy(truth)), predictions, (100, 300, 1000))
+    assert list(values) == ['AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000']
+    assert values['AR@1000'] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'image_id': 99}, '1 image_id of the predictions not in the ground truth, such as 99'),
+        ({'category_id': 77}, '1 category_id of the predictions not in .* another data set'),
+    ],
+)
+def test_predictions_for_another_data_set_are_refused(change, message):
+    truth = made_up()
+    predictions = perfect(truth)
+    with pytest.raises(EvaluationError, match=message):
+        scored(truth, [{**predictions[0], **change}, *predictions[1:]])
+
+
+def test_boxes_alone_can_not_be_scored_as_masks():
+    truth = made_up()
+    boxes = [{k: v for k, v in p.items() if k != 'segmentation'} for p in perfect(truth)]
+    with pytest.raises(EvaluationError, match='have no segmentation: segm can not be scored'):
+        scored(truth, boxes)
+
+
+def test_nothing_that_goes_in_is_changed():
+    truth, predictions = made_up(), guesses(made_up())
+    before = copy.deepcopy(predictions)
+    coco = COCO(copy.deepcopy(truth))
+    first = score(coco, dict.fromkeys(KINDS, predictions))
+    assert predictions == before
+    assert score(coco, dict.fromkeys(KINDS, predictions)) == first
