@@ -1,0 +1,49 @@
+"""Reading the logs that a training leaves in its work folder."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a training logged. ``train`` rows have iter, epoch, loss and so on; ``val`` rows epoch and metrics."""
+
+    train: list[dict] = field(default_factory=list)
+    val: list[dict] = field(default_factory=list)
+
+    def iteration_of(self, epoch: float) -> int | None:
+        """The last logged iteration of an epoch."""
+        return max((row['iter'] for row in self.train if row['epoch'] == epoch), default=None)
+
+
+def read_log(work_dir: Path) -> TrainingLog:
+    """Read the scalars of all runs in a work folder as one training.
+
+    A later run replaces what earlier ones logged from its own first iteration and epoch on: a resumed training goes on,
+    a repeated one starts anew.
+    """
+    log = TrainingLog()
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        rows = list(_rows(path))
+        train = [row for row in rows if 'loss' in row]
+        val = [{**row, 'epoch': row['step']} for row in rows if 'loss' not in row and 'step' in row]
+        start = min((row['epoch'] for row in (*train, *val)), default=float('inf'))
+        earlier = [row for row in log.val if row['epoch'] < start]
+        log = TrainingLog(_joined(log.train, train), earlier + val)
+    return log
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    """The lines of a log; the last one may have been cut off when the run was killed."""
+    for line in path.read_text(encoding='utf-8').splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def _joined(earlier: list[dict], later: list[dict]) -> list[dict]:
+    start = min((row['iter'] for row in later), default=float('inf'))
+    return [row for row in earlier if row['iter'] < start] + later
