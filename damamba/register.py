@@ -13,6 +13,7 @@ from mmengine.registry import RUNNERS  # noqa: E402
 from damamba.detection import Float32RoIExtractor  # noqa: E402
 from damamba.engine.hooks import FuseConvBNHook  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
+from damamba.engine.progress import ProgressHook  # noqa: E402
 from damamba.engine.runner import DAMambaRunner  # noqa: E402
 from damamba.evaluation.coco import CocoInstanceMetric  # noqa: E402
 from damamba.models import ARCHS, DAMamba  # noqa: E402
@@ -31,6 +32,7 @@ for _arch in ARCHS:
     MODELS.register_module(module=_variant(_arch), name=f'DAMamba_{_arch}')
 MODELS.register_module(module=Float32RoIExtractor)
 HOOKS.register_module(module=FuseConvBNHook)
+HOOKS.register_module(module=ProgressHook)
 METRICS.register_module(module=CocoInstanceMetric)
 RUNNERS.register_module(module=DAMambaRunner)
 
