@@ -6,7 +6,10 @@ from importlib import import_module
 COMMANDS = {
     'train': 'train a detector from a config file',
     'test': 'test a detector',
+    'eval_results': 'score predictions that lie in a file',
+    'demo': 'draw scenes, train a small detector on them, test it',
     'publish_model': 'write the weights of a training checkpoint',
+    'make_demo_data': 'draw a data set of synthetic scenes',
     'check': 'check the installation',
 }
 

@@ -1,0 +1,1 @@
+"""Data sets: the embedded one of synthetic scenes, in COCO's layout."""
