@@ -82,17 +82,17 @@ class Evaluation:
                 yield name, every, areas[end], count
 
     def class_table(self) -> str:
-        """Average precision for each class."""
-        first = next(iter(self.scores.values()))
-        names = list(next(iter(first.classes.values()), {}))
-        headings = [f'{NAMES[kind]} {name}' for kind in self.scores for name in names]
-        table = _table('Average precision by class', 'class')
-        for heading in headings:
-            table.add_column(heading, justify='right')
-        for name in first.classes:
-            figures = [value for scores in self.scores.values() for value in scores.classes[name].values()]
-            table.add_row(name, *map(_shown, figures))
-        return _text(table)
+        """Average precision by class, boxes above masks."""
+        return '\n\n'.join(_class_table(NAMES[kind], scores.classes) for kind, scores in self.scores.items())
+
+
+def _class_table(kind: str, classes: dict[str, dict[str, float]]) -> str:
+    table = _table(f'{kind.capitalize()} AP by class', 'class')
+    for name in next(iter(classes.values()), {}):
+        table.add_column(name, justify='right')
+    for name, values in classes.items():
+        table.add_row(name, *map(_shown, values.values()))
+    return _text(table)
 
 
 def _table(title: str, *headings: str) -> Table:
