@@ -6,11 +6,13 @@ PYTHON ?= $(or $(shell for python in python3 python3.12 python3.11 python3.10; d
 VENV ?= .venv
 IN_VENV = $(VENV)/bin/python -m
 
-.PHONY: help install test e2e lint format clean
+.PHONY: help install demo test e2e lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make install   set up $(VENV): the tested versions, onedl-mmcv compiled for the torch here, one OpenCV'
+	@echo 'make demo      the same, then draw a data set, train a small detector on it and show what it sees: minutes'
+	@echo '               (ARGS=--resume goes on where an earlier demo stopped)'
 	@echo 'make test      the same, then the tests (ARGS="-k name" goes to pytest)'
 	@echo 'make e2e       the same, then the end-to-end runs through the shell scripts'
 	@echo 'make lint      the same, then ruff: check and format'
@@ -22,6 +24,9 @@ help:
 
 install:
 	@$(PYTHON) -m damamba.cli.install --venv '$(VENV)' $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
+
+demo: install
+	@$(IN_VENV) damamba demo $(ARGS)
 
 test: install
 	$(IN_VENV) pytest $(ARGS)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.detection import ROOT, TINY_1X, write_config
+from tests.e2e.shell import bash, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -26,28 +26,6 @@ SMALLER = [
     'default_hooks.logger.interval=1',
     'train_cfg.max_epochs=1',
 ]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
-
-
-def bash(script: str, *args, cwd: Path = ROOT) -> str:
-    """Run one of the shell scripts on a free port; return all that it wrote."""
-    env = {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable}
-    env.pop('OMP_NUM_THREADS', None)
-    done = subprocess.run(
-        ['bash', str(ROOT / script), *map(str, args)],
-        cwd=cwd,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
-    return done.stdout
 
 
 def values(output: str) -> dict[str, float]:

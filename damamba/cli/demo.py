@@ -1,0 +1,116 @@
+"""The whole chain on a machine without data: draw scenes, train a small DAMamba, test it, show what it sees."""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from faster_coco_eval import COCO
+from mmengine.runner import find_latest_checkpoint
+from rich.console import Console
+from rich.panel import Panel
+
+from damamba.cli import make_demo_data
+from damamba.cli.environment import ROOT
+from damamba.reporting.curves import draw_curves
+from damamba.reporting.logs import read_log
+from damamba.reporting.pictures import draw_detections
+
+BATCH = 4  # pictures at a time, in all
+EPOCHS = ('train_cfg.max_epochs', 'param_scheduler.1.end', 'param_scheduler.1.T_max')
+CONFIG = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog='demo.py', description=__doc__)
+    parser.add_argument('--resume', action='store_true', help='go on from the newest checkpoint of an earlier demo')
+    parser.add_argument('--data-root', type=Path, default=Path('data/shapes'), help='where the scenes lie, or go')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='where logs and results go')
+    parser.add_argument('--images', type=int, default=800, help='scenes to train on')
+    parser.add_argument('--val-images', type=int, default=120, help='scenes to validate on')
+    parser.add_argument('--epochs', type=int, help="instead of the config's")
+    parser.add_argument('--processes', type=int, choices=(1, 2, 4), help='by default what suits the machine')
+    args = parser.parse_args(argv)
+    args.processes = args.processes or _fitting()
+    return args
+
+
+def _fitting() -> int:
+    """One process on a GPU; on a CPU two if there are cores for them: small operators hardly gain from threads."""
+    return 1 if torch.cuda.is_available() or len(os.sched_getaffinity(0)) < 2 else 2
+
+
+def script(name: str, *args: object) -> None:
+    """Run one of the shell scripts as a user would, on a free port; end with its status if it fails."""
+    port = os.environ.get('PORT') or _free_port()
+    env = {**os.environ, 'PORT': port, 'PYTHON': sys.executable}
+    status = subprocess.run(['bash', str(ROOT / name), *map(str, args)], env=env).returncode
+    if status:
+        sys.exit(status)
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def train(args: argparse.Namespace) -> str:
+    """Train, or go on; return the newest checkpoint."""
+    options = [f'data_root={args.data_root}', f'train_dataloader.batch_size={BATCH // args.processes}']
+    if args.epochs:
+        options += [f'{key}={args.epochs}' for key in EPOCHS]
+    flags = ['--resume'] if args.resume else []
+    script('dist_train.sh', CONFIG, args.processes, '--work-dir', args.work_dir, *flags, '--cfg-options', *options)
+    return find_latest_checkpoint(str(args.work_dir))
+
+
+def test(args: argparse.Namespace, checkpoint: str) -> list[dict]:
+    """Test; return the predictions."""
+    prefix = args.work_dir / 'predictions'
+    evaluator = ['classwise=True', f'outfile_prefix={prefix}']
+    script(
+        'dist_test.sh', CONFIG, checkpoint, args.processes, '--work-dir', args.work_dir, '--eval', 'bbox', 'segm',
+        '--eval-options', *evaluator, '--cfg-options', f'data_root={args.data_root}',
+    )  # fmt: skip
+    return json.loads(Path(f'{prefix}.segm.json').read_text())
+
+
+def draw(args: argparse.Namespace, predictions: list[dict]) -> dict[str, Path]:
+    """Draw the curves, and the detections beside the ground truth."""
+    truth = COCO(str(args.data_root / 'annotations' / 'instances_val2017.json'))
+    curves, detections = args.work_dir / 'curves.png', args.work_dir / 'detections.png'
+    draw_curves(read_log(args.work_dir), curves, 'A small DAMamba in Mask R-CNN, trained from scratch')
+    draw_detections(
+        args.data_root / 'val2017', truth, predictions, detections, 'The first pictures of the validation set'
+    )
+    return {'curves': curves, 'pictures': detections}
+
+
+def summary(args: argparse.Namespace, checkpoint: str, drawn: dict[str, Path]) -> Panel:
+    """What came out, and where it lies."""
+    results = args.work_dir / 'metrics.json'
+    values = json.loads(results.read_text())['metrics']
+    paths = {'figures': results, **drawn, 'checkpoint': checkpoint}
+    lines = [f'{name:<11} {path}' for name, path in paths.items()]
+    headline = f'box mAP {values["coco/bbox_mAP"]:.3f}, mask mAP {values["coco/segm_mAP"]:.3f}'
+    return Panel('\n'.join([f'[bold]{headline}[/bold] on {args.val_images} scenes', '', *lines]), expand=False)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = parse(argv)
+    data = ['--images', args.images, '--val-images', args.val_images]
+    make_demo_data.main(['shapes', str(args.data_root), *map(str, data)])
+    checkpoint = train(args)
+    drawn = draw(args, test(args, checkpoint))
+    Console().print(summary(args, checkpoint, drawn))
+
+
+if __name__ == '__main__':
+    main()

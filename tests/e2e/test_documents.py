@@ -1,0 +1,126 @@
+"""Every command of the documents, block by block, as it stands there.
+
+They run in a copy of the checkout whose `data/coco` is a small set of synthetic scenes, and whose recipes are cut down
+to it. What is changed in a command is in CHANGES; nothing else is.
+"""
+
+import re
+import shutil
+import stat
+
+import pytest
+import torch
+
+from damamba.datasets.demo import CLASSES, write_shapes
+from tests.detection import ROOT
+from tests.e2e.shell import free_port, run
+
+pytestmark = pytest.mark.e2e
+
+DOCUMENTS = ('README.md', 'docs/install.md', 'docs/commands.md', 'docs/evaluation.md')
+TINY = 'mask_rcnn_DAMamba_tiny_fpn_1x_coco'
+CHANGES = (
+    (r'^(make install)$', rf'\1 --directory {ROOT}'),  # the environment of these tests, which is there
+    (r'^(make demo)( ARGS="(.*)")?$', r'\1 --assume-old=install ARGS="\3 DEMO"'),
+    (r' --epochs \d+ DEMO', ' --epochs 2 DEMO'),
+    (r'DEMO', '--images 8 --val-images 4 --epochs 1'),  # test_demo.py runs it in full
+    (r'^(pip install) \.$', r'\1 --no-deps --no-build-isolation --target alone .'),
+    (r'(\.py) 8\b', r'\1 1'),  # processes
+    (r'(checkpoint_file) 8\b', r'\1 1'),
+    (r'/path/to/checkpoint_file', 'drawn.pth'),
+    (r'epoch_12\.pth', 'epoch_1.pth'),
+    (r'/datasets/coco', 'data/coco'),
+    (r'10\.0\.0\.1 PORT=29500', 'localhost PORT=$PORT'),
+    (r'--show-dir', '--show-score-thr 0 --show-dir'),
+)
+REDUCED_DATA = f"""
+metainfo = dict(classes={CLASSES})
+load = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(128, 128), keep_ratio=True)]
+annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+pack = dict(type='PackDetInputs', meta_keys=keys)
+dataset = dict(metainfo=metainfo, pipeline=[load[0], annotations, load[1], pack])
+train_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dataset)
+test_dataloader = val_dataloader
+"""
+REDUCED_MODEL = "\nmodel['train_cfg'] = dict(rcnn=dict(sampler=dict(num=32)))\n"
+SRUN = """#!/usr/bin/env bash
+# A Slurm of one task.
+while [[ $1 == --* ]]; do shift; done
+SLURM_PROCID=0 SLURM_NTASKS=1 SLURM_LOCALID=0 MASTER_ADDR=localhost MASTER_PORT=$PORT exec "$@"
+"""
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding='utf-8')
+    return re.findall(rf'^```{language}\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
+
+
+def changed(block: str) -> str:
+    """The block as a script; the commands of several machines run at once."""
+    for pattern, replacement in CHANGES:
+        block = re.sub(pattern, replacement, block, flags=re.MULTILINE)
+    machines = re.sub(r'^(NNODES=.*)$', r'\1 & pids="$pids $!"', block, flags=re.MULTILINE)
+    return f'set -e\n{machines}\nfor pid in $pids; do wait $pid; done\n'
+
+
+@pytest.fixture(scope='module')
+def checkout(tmp_path_factory):
+    """A copy of what a user has, with reduced recipes, small data, and a detector whose weights were drawn."""
+    folder = tmp_path_factory.mktemp('checkout')
+    for name in run(['git', 'ls-files']).splitlines():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    _reduce(folder)
+    write_shapes(folder / 'data/coco', images=4, val_images=2, size=128)
+    _draw_weights(folder)
+    (config,) = [block for block in blocks('README.md', 'python') if 'data/mine/' in block]
+    (folder / 'configs/mine.py').write_text(config)
+    (folder / '.venv/bin').mkdir(parents=True)
+    (folder / '.venv/bin/activate').write_text('')
+    (folder / 'bin').mkdir()
+    (folder / 'bin/srun').write_text(SRUN)
+    (folder / 'bin/srun').chmod(stat.S_IRWXU)
+    return folder
+
+
+def _reduce(folder):
+    def append(name, text):
+        path = folder / 'configs/_base_' / name
+        path.write_text(path.read_text() + text)
+
+    append('datasets/coco_instance.py', REDUCED_DATA)
+    append('models/mask_rcnn_damamba_fpn.py', REDUCED_MODEL)
+    append('schedules/adamw_1x.py', '\nmax_epochs = 1\ntrain_cfg = dict(max_epochs=1, val_interval=1, by_epoch=True)\n')
+
+
+def _draw_weights(folder):
+    script = (
+        'import torch\n'
+        'from mmengine.config import Config\n'
+        'import damamba.register\n'
+        'from mmdet.registry import MODELS\n'
+        f"cfg = Config.fromfile('configs/{TINY}.py')\n"
+        "torch.save(MODELS.build(cfg.model).state_dict(), 'drawn.pth')\n"
+    )
+    run(['python', '-c', script], folder)
+    assert torch.load(folder / 'drawn.pth')
+
+
+CASES = [(document, block) for document in DOCUMENTS for block in blocks(document, 'bash')]
+
+
+@pytest.mark.parametrize(('document', 'block'), CASES, ids=[f'{d}-{b.splitlines()[0][:60]}' for d, b in CASES])
+def test_a_block_of_commands_runs(checkout, document, block):
+    settings = {'PYTHONPATH': str(checkout), 'PORT': free_port()}
+    run(['bash', '-c', f'PATH={checkout}/bin:$PATH\n{changed(block)}'], checkout, **settings)
+
+
+def test_they_left_what_the_documents_say(checkout):
+    found = {str(path.relative_to(checkout)) for path in checkout.rglob('*') if path.is_file()}
+    assert {'predictions.pkl', 'scores.json', 'work_dirs/mine/metrics.json'} <= found
+    demo = {'metrics.json', 'curves.png', 'detections.png', 'predictions.segm.json'}
+    assert {f'work_dirs/demo/{name}' for name in demo} <= found
+    assert any(re.fullmatch(r'work_dirs/mine/\d+_\d+/pictures/.*\.jpg', name) for name in found)
+    assert any(re.fullmatch(r'tiny-[0-9a-f]{8}\.pth', name) for name in found)
