@@ -8,7 +8,7 @@ _base_ = [
 data_root = 'data/shapes/'  # as tools/make_demo_data.py writes it
 classes = ('ball', 'crate', 'fish', 'gear', 'ring', 'star')
 scale = (192, 192)
-max_epochs = 5
+max_epochs = 6
 
 model = dict(
     roi_head=dict(bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))),

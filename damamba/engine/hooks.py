@@ -11,6 +11,7 @@ import mmengine
 import torch
 import torch.distributed as dist
 from mmcv.cnn import fuse_conv_bn
+from mmdet.engine.hooks import NumClassCheckHook
 from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
@@ -19,6 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import damamba
+from damamba.engine.config import ConfigError
 
 PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 
@@ -50,6 +52,20 @@ class SyncStatisticsHook(Hook):
         parts = (mean / runner.world_size).split([buffer.numel() for buffer in self.statistics])
         for buffer, part in zip(self.statistics, parts, strict=True):
             buffer.copy_(part.view_as(buffer))
+
+
+class CheckClassesHook(NumClassCheckHook):
+    """Hold ``num_classes`` of every head against the classes of the data, before an epoch is spent.
+
+    Raises:
+        ConfigError: they differ, or the classes are a text where a tuple is wanted.
+    """
+
+    def _check_head(self, runner, mode: str) -> None:
+        try:
+            super()._check_head(runner, mode)
+        except AssertionError as error:
+            raise ConfigError(' '.join(str(error).split())) from error
 
 
 class FuseConvBNHook(Hook):

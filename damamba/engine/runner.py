@@ -14,7 +14,7 @@ from torch import nn
 
 from damamba.checkpoint import CheckpointError, describe, match, state_dict_of
 from damamba.engine.config import prepare
-from damamba.engine.hooks import MetricsFileHook, SyncStatisticsHook, bare
+from damamba.engine.hooks import CheckClassesHook, MetricsFileHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.models import DAMamba
 
@@ -60,7 +60,8 @@ class DAMambaRunner(Runner):
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
-        for hook in (SyncStatisticsHook(), MetricsFileHook()):  # here, since a config's custom_hooks replace its base's
+        # Here, since a config's own custom_hooks replace its base's.
+        for hook in (CheckClassesHook(), SyncStatisticsHook(), MetricsFileHook()):
             self.register_hook(hook)
 
     def test(self) -> dict:

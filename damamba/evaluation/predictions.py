@@ -19,7 +19,16 @@ def coco_results(results: Sequence[dict], cat_ids: Sequence[int]) -> dict[str, l
         results: one for each image: img_id, bboxes [N, 4] (x1, y1, x2, y2 in pixels), scores [N], labels [N], and
             perhaps masks (N RLEs) and mask_scores [N], as NumPy arrays.
         cat_ids: the category of each label.
+
+    Raises:
+        EvaluationError: a label stands for no category.
     """
+    most = max((int(result['labels'].max()) for result in results if len(result['labels'])), default=-1)
+    if most >= len(cat_ids):
+        raise EvaluationError(
+            f'the predictions have labels up to {most}, and the ground truth {len(cat_ids)} classes: they do not '
+            'belong together; num_classes of every head is the number of classes in metainfo'
+        )
     found = {'bbox': []}
     if any('masks' in result for result in results):
         found['segm'] = []

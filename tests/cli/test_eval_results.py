@@ -134,7 +134,7 @@ def test_the_figures_go_into_a_file_with_every_digit(made, tmp_path, capsys):
 def test_classes_are_shown_when_asked_for(made, capsys):
     eval_results.main([str(made['found']), '--ann-file', str(made['truth']), '--eval-options', 'classwise=True'])
     shown = capsys.readouterr().out
-    assert 'Average precision by class' in shown and 'red box' in shown
+    assert 'Box AP by class' in shown and 'Mask AP by class' in shown and shown.count('red box') == 2
 
 
 @pytest.mark.parametrize('overlaps', ['0.5', '[0.5]', '[0.5,0.9]'])
@@ -220,7 +220,7 @@ def test_predictions_and_a_ground_truth_that_do_not_belong_together_are_refused(
     few = {**made_up(), 'categories': [{'id': 2, 'name': 'cup'}], 'annotations': []}
     (tmp_path / 'few.json').write_text(json.dumps(few))
     text = refused(capsys, tmp_path / 'out.pkl', '--ann-file', tmp_path / 'few.json')
-    assert 'out.pkl has labels up to 2, the ground truth 1 classes: they do not belong together' in text
+    assert 'labels up to 2, and the ground truth 1 classes: they do not belong together' in text
 
 
 def test_a_ground_truth_without_the_classes_of_the_config_is_refused(made, detector, capsys):

@@ -1,4 +1,4 @@
-"""What the last evaluation measured lies in metrics.json."""
+"""What the last evaluation measured lies in metrics.json; heads for other classes are refused."""
 
 import json
 from datetime import datetime, timezone
@@ -10,6 +10,7 @@ from mmdet.visualization import DetLocalVisualizer
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.cli.common import build_runner
+from damamba.engine.config import ConfigError
 from tests.detection import write_config
 
 VERSIONS = {'damamba', 'torch', 'mmengine', 'mmdet', 'faster_coco_eval'}
@@ -126,3 +127,24 @@ def test_figures_of_other_metrics_may_be_numpy_s_and_torch_s(tmp_path):
 
     write_with({'a': np.float32(0.5), 'b': np.int64(3), 'c': torch.tensor(0.25)}, tmp_path)
     assert read(tmp_path)['metrics'] == {'a': 0.5, 'b': 3, 'c': 0.25}
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        (
+            'model.roi_head.mask_head.num_classes=7',
+            r'`num_classes` \(7\) in FCNMaskHead .*`classes` 80\) in CocoDataset',
+        ),
+        (
+            'train_dataloader.dataset.metainfo.classes=("person","car")',
+            r'\(80\) in .*Head .*`classes` 2\) in CocoDataset',
+        ),
+    ],
+)
+def test_heads_for_another_number_of_classes_are_refused_before_an_epoch_is_spent(
+    small_config, tmp_path, option, message
+):
+    with pytest.raises(ConfigError, match=message):
+        train_command.train([str(small_config), '--work-dir', str(tmp_path), '--cfg-options', option])
+    assert not list(tmp_path.glob('*.pth'))
