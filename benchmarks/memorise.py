@@ -27,7 +27,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--annotations', default='annotations/instances_train2017.json', help='in data_root')
     parser.add_argument('--pictures', default='train2017', help='their folder in data_root')
     parser.add_argument('--count', type=int, default=4, help='how many pictures to memorise')
-    parser.add_argument('--iterations', type=int, default=1200)
+    parser.add_argument('--iterations', type=int, default=300)
     parser.add_argument('--size', type=int, default=256, help='long side of the pictures in pixels, a multiple of 32')
     parser.add_argument('--at-least', type=float, default=0.8, help='AP50 of boxes and of masks to reach')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/memorise'))

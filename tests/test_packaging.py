@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 import venv
+from importlib import metadata
 
 import pytest
 import setuptools
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import damamba
 from damamba.cli.environment import ROOT, read_pins
@@ -123,3 +125,10 @@ def test_make_test_and_lint_install_first():
 @pytest.mark.skipif(not shutil.which('make'), reason='no make')
 def test_make_passes_the_index_of_torch_on():
     assert "--torch-index 'https://an.index/cpu'" in make('install', TORCH_INDEX='https://an.index/cpu')
+
+
+@pytest.mark.parametrize('python', ['3.10.0', '3.11.0', '3.12.0'])
+def test_every_pinned_package_takes_every_python_that_the_readme_names(python):
+    names = read_pins((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
+    wanted = {name: metadata.metadata(name).get('Requires-Python') or '>=3' for name in names}
+    assert [name for name, spec in wanted.items() if not SpecifierSet(spec).contains(python)] == []

@@ -89,13 +89,13 @@ def parsers(monkeypatch):
     return {name: captured(monkeypatch, function) for name, function in parse.items()}
 
 
-def options_of(parser):
-    """The flags of a parser and of its subcommands."""
-    yield from parser._option_string_actions
+def actions_of(parser):
+    """The arguments of a parser and of its subcommands."""
     for action in parser._actions:
+        yield action
         if isinstance(action, argparse._SubParsersAction):
             for subparser in action.choices.values():
-                yield from options_of(subparser)
+                yield from actions_of(subparser)
 
 
 # Paths and names ---------------------------------------------------------------------------------------------------
@@ -148,15 +148,24 @@ def test_the_version_is_the_packages():
 
 
 def test_every_flag_is_one_of_a_command(parsers):
-    known = {flag for parser in parsers.values() for flag in options_of(parser)}
+    known = {flag for parser in parsers.values() for action in actions_of(parser) for flag in action.option_strings}
     assert sorted(flags_of(MANUAL) - known - OF_OTHERS) == []
 
 
-@pytest.mark.parametrize(('command', 'heading'), [('train', 'Flags of training'), ('test', 'Flags of testing')])
+@pytest.mark.parametrize(
+    ('command', 'heading'),
+    [
+        ('train', 'Flags of training'),
+        ('test', 'Flags of testing'),
+        ('eval_results', 'Flags of scoring'),
+        ('make_demo_data', 'Flags of the embedded data set'),
+        ('demo', 'Flags of the demo'),
+    ],
+)
 def test_the_tables_list_the_flags_that_help_lists(parsers, command, heading):
     shown = {
         flag
-        for action in parsers[command]._actions
+        for action in actions_of(parsers[command])
         for flag in action.option_strings
         if action.help != argparse.SUPPRESS and flag.startswith('--')
     }

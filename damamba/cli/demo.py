@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 from faster_coco_eval import COCO
 from mmengine.runner import find_latest_checkpoint
-from rich.console import Console
-from rich.panel import Panel
 
 from damamba.cli import make_demo_data
-from damamba.cli.environment import ROOT
+from damamba.cli.environment import ROOT, say
 from damamba.reporting.curves import draw_curves
 from damamba.reporting.logs import read_log
 from damamba.reporting.pictures import draw_detections
@@ -33,7 +31,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='where logs and results go')
     parser.add_argument('--images', type=int, default=800, help='scenes to train on')
     parser.add_argument('--val-images', type=int, default=120, help='scenes to validate on')
-    parser.add_argument('--epochs', type=int, help="instead of the config's")
+    parser.add_argument('--epochs', type=int, help='for how long to train, in place of the 6 of the config')
     parser.add_argument('--processes', type=int, choices=(1, 2, 4), help='by default what suits the machine')
     args = parser.parse_args(argv)
     args.processes = args.processes or _fitting()
@@ -92,24 +90,31 @@ def draw(args: argparse.Namespace, predictions: list[dict]) -> dict[str, Path]:
     return {'curves': curves, 'pictures': detections}
 
 
-def summary(args: argparse.Namespace, checkpoint: str, drawn: dict[str, Path]) -> Panel:
+def summary(args: argparse.Namespace, checkpoint: str, drawn: dict[str, Path]) -> str:
     """What came out, and where it lies."""
     results = args.work_dir / 'metrics.json'
     values = json.loads(results.read_text())['metrics']
+    headline = f'box mAP {values["coco/bbox_mAP"]:.3f}, mask mAP {values["coco/segm_mAP"]:.3f}'
     paths = {'figures': results, **drawn, 'checkpoint': checkpoint}
     lines = [f'{name:<11} {path}' for name, path in paths.items()]
-    headline = f'box mAP {values["coco/bbox_mAP"]:.3f}, mask mAP {values["coco/segm_mAP"]:.3f}'
-    return Panel('\n'.join([f'[bold]{headline}[/bold] on {args.val_images} scenes', '', *lines]), expand=False)
+    return '\n'.join(['', f'{headline} on {args.val_images} scenes', '', *lines])
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Entry point."""
-    args = parse(argv)
+def demo(args: argparse.Namespace) -> None:
+    """Draw the data, train, test, draw the results, say where they lie."""
     data = ['--images', args.images, '--val-images', args.val_images]
     make_demo_data.main(['shapes', str(args.data_root), *map(str, data)])
     checkpoint = train(args)
     drawn = draw(args, test(args, checkpoint))
-    Console().print(summary(args, checkpoint, drawn))
+    say(summary(args, checkpoint, drawn))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    try:
+        demo(parse(argv))
+    except KeyboardInterrupt:
+        sys.exit('stopped; with --resume (make demo ARGS=--resume) it goes on from the newest checkpoint')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from faster_coco_eval import COCO
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
@@ -14,7 +13,7 @@ from damamba.cli.environment import say
 from damamba.engine.config import ConfigError, read_config, spread_data_root
 from damamba.evaluation.predictions import coco_results, read_json, read_pickle, read_truth
 from damamba.evaluation.scores import Evaluation
-from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, score
+from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, score
 
 OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS}
 
@@ -25,7 +24,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('file', type=Path, metavar='FILE', help='predictions: a .pkl or .json file')
     parser.add_argument('--config', help='what made them; by default the config that the run left beside FILE')
     parser.add_argument('--ann-file', type=Path, help="the ground truth, in place of the config's")
-    parser.add_argument('--eval', nargs='+', choices=['bbox', 'segm'], help='what to measure; by default what FILE has')
+    parser.add_argument(
+        '--eval', nargs='+', choices=['bbox', 'segm'], help='what to measure; by default all that FILE holds'
+    )
     parser.add_argument(
         '--eval-options',
         nargs='+',
@@ -52,10 +53,8 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     ann_file, classes = _ground_truth(args)
     if not ann_file.is_file():
         raise EvaluationError(f'{ann_file} does not exist; --ann-file names the ground truth')
-    truth = COCO(read_truth(ann_file))
-    cat_ids = truth.getCatIds(catNms=classes) if classes else truth.getCatIds()
-    if not cat_ids:
-        raise EvaluationError(f'{ann_file} has none of the classes {", ".join(classes)}')
+    truth = ground_truth(read_truth(ann_file))
+    cat_ids = category_ids(truth.dataset['categories'], classes) if classes else truth.getCatIds()
     predictions = _predictions(args.file, cat_ids)
     lacking = set(args.eval or ()) - predictions.keys()
     if lacking:
@@ -75,13 +74,14 @@ def _ground_truth(args: argparse.Namespace) -> tuple[Path, Sequence[str]]:
     cfg = read_config(path)
     cfg.merge_from_dict(args.cfg_options)
     spread_data_root(cfg)
-    return args.ann_file or _annotations(cfg, path), _classes(cfg)
+    return args.ann_file or _annotations(cfg, path), _classes(cfg, path)
 
 
 def _config_beside(file: Path) -> str | None:
-    """The config that a run leaves in its work folder."""
-    found = list(file.resolve().parent.glob('*.py'))
-    return str(found[0]) if len(found) == 1 else None
+    """The config that a run leaves in its work folder; no other Python file is run."""
+    folder = file.resolve().parent
+    found = list(folder.glob('*.py'))
+    return str(found[0]) if len(found) == 1 and any(folder.glob('*/*.log')) else None
 
 
 def _annotations(cfg: Config, path: str) -> Path:
@@ -92,7 +92,9 @@ def _annotations(cfg: Config, path: str) -> Path:
     raise ConfigError(f'{path} names no ground truth (test_evaluator.ann_file): say --ann-file')
 
 
-def _classes(cfg: Config) -> Sequence[str]:
+def _classes(cfg: Config, path: str) -> Sequence[str]:
+    if not cfg.get('test_dataloader'):
+        raise ConfigError(f'{path} has no test_dataloader: which classes were tested?')
     dataset = cfg.test_dataloader.dataset
     return DATASETS.get(dataset.type)._load_metainfo(dataset.get('metainfo', {})).get('classes', ())
 

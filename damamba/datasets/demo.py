@@ -121,14 +121,19 @@ def find_finished(out: Path, arguments: dict) -> Summary | None:
     """What the set of the same arguments in ``out`` holds, if it is there and whole."""
     counts = Summary(fresh=False)
     for split in SPLITS:
-        info = read_json(annotations_of(out, split)).get('info') or {}
-        if info.get('arguments') != arguments or marker(out).exists():
+        info = info_of(out, split)
+        if info.get('arguments') != arguments or 'summary' not in info or marker(out).exists():
             return None
         part = Summary(**info['summary'])
         if len(list((out / split).glob('*.jpg'))) != part.pictures:
             return None
         counts += part
     return counts
+
+
+def info_of(out: Path, split: str) -> dict:
+    info = read_json(annotations_of(out, split)).get('info')
+    return info if isinstance(info, dict) else {}
 
 
 def read_json(path: Path) -> dict:
@@ -145,6 +150,12 @@ def claim(out: Path, arguments: dict) -> None:
     if out.exists() and not out.is_dir():
         raise DemoError(f'{out} is not a folder')
     if out.exists() and any(out.iterdir()) and read_json(marker(out)) != arguments:
+        other = read_json(marker(out)) or info_of(out, 'train2017').get('arguments')
+        if isinstance(other, dict):
+            text = ', '.join(f'{key} {value}' for key, value in other.items())
+            raise DemoError(
+                f'{out} holds another data set, or a part of one ({text}): remove it, or name another folder'
+            )
         raise DemoError(f'{out} is not empty and holds something else than this data set, so name another folder')
     for folder in ('annotations', *SPLITS):
         (out / folder).mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from damamba.datasets.grounds import FINE
 from damamba.datasets.things import CLASSES, KINDS, Loops
 
 COUNTS = {3: 0.1, 4: 0.2, 5: 0.25, 6: 0.2, 7: 0.15, 8: 0.1}  # things in a picture, and how often
-DIAMETERS = (0.18, 0.6)  # of the picture's side
+DIAMETERS = (0.18, 0.7)  # of the picture's side
 MIN_DIAMETER = 14.0  # pixels
 MIN_VISIBLE = 0.5  # of a thing's area, what the frame cuts off included
 MIN_CROWD_VISIBLE = 0.8

@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 
 from damamba.evaluation.predictions import coco_results
 from damamba.evaluation.scores import Evaluation
-from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, recall, score
+from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, recall, score
 
 PROPOSAL_NUMS = (100, 300, 1000)
 
@@ -26,7 +26,7 @@ class CocoInstanceMetric(CocoMetric):
 
     Args:
         ann_file: annotations in COCO's format; without them the ground truth comes with the data samples.
-        metric: one or more of ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` (as ``proposal``, which is fast).
+        metric: one or more of ``bbox``, ``segm``, ``proposal``, ``proposal_fast`` (the same as ``proposal``).
         classwise: log AP by class, and return it as ``<kind>_<class>_precision``.
         proposal_nums: numbers of detections of which AR is measured; COCO's (1, 10, 100) by default, and
             (100, 300, 1000) for proposals.
@@ -49,9 +49,9 @@ class CocoInstanceMetric(CocoMetric):
         ann_file: str | None = None,
         metric: str | Sequence[str] = 'bbox',
         classwise: bool = False,
-        proposal_nums: Sequence[int] | None = None,
+        proposal_nums: int | Sequence[int] | None = None,
         iou_thrs: float | Sequence[float] | None = None,
-        metric_items: Sequence[str] | None = None,
+        metric_items: str | Sequence[str] | None = None,
         format_only: bool = False,
         outfile_prefix: str | None = None,
         backend_args: dict | None = None,
@@ -64,8 +64,8 @@ class CocoInstanceMetric(CocoMetric):
             ann_file=ann_file,
             metric=metric if isinstance(metric, str) else list(metric),
             classwise=classwise,
-            iou_thrs=np.atleast_1d(IOU_THRS if iou_thrs is None else iou_thrs),
-            metric_items=metric_items,
+            iou_thrs=_numbers(iou_thrs, IOU_THRS, 'iou_thrs'),
+            metric_items=[metric_items] if isinstance(metric_items, str) else metric_items,
             format_only=format_only,
             outfile_prefix=outfile_prefix,
             backend_args=backend_args,
@@ -74,10 +74,28 @@ class CocoInstanceMetric(CocoMetric):
             sort_categories=sort_categories,
         )
         self.collect_dir = collect_dir
-        self.max_dets = tuple(proposal_nums or MAX_DETS)
-        self.proposal_nums = list(proposal_nums or PROPOSAL_NUMS)
+        self.max_dets = _numbers(proposal_nums, MAX_DETS, 'proposal_nums').astype(int).tolist()
+        self.proposal_nums = _numbers(proposal_nums, PROPOSAL_NUMS, 'proposal_nums').astype(int).tolist()
         self.evaluation: Evaluation | None = None
         self._truth: FasterCOCO | None = None
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """What the data set says of itself; its classes are held against the ground truth when this is set.
+
+        Raises:
+            EvaluationError: a class is not in the ground truth, or the classes come in another order.
+        """
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        self._dataset_meta = meta
+        if self._coco_api is not None:
+            self._category_ids()
+
+    def _category_ids(self) -> list[int]:
+        return category_ids(self._coco_api.dataset['categories'], self.dataset_meta['classes'])
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return ``{'bbox_mAP': ..., 'segm_AR@100': ...}`` and so on, of the metrics asked for."""
@@ -97,8 +115,8 @@ class CocoInstanceMetric(CocoMetric):
             with tempfile.TemporaryDirectory() as folder:
                 self._coco_api = COCO(self.gt_to_coco_json(truths, f'{folder}/truth'))
         if self._truth is None:
-            self._truth = FasterCOCO(self._coco_api.dataset)
-        self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
+            self._truth = ground_truth({'annotations': [], **self._coco_api.dataset})
+        self.cat_ids = self._category_ids()
         self.img_ids = sorted(self._coco_api.get_img_ids())
 
     def _write(self, predictions: dict[str, list[dict]]) -> None:
@@ -117,6 +135,14 @@ class CocoInstanceMetric(CocoMetric):
             _log(self.evaluation, self.classwise, logger)
             values |= self.evaluation.flat(self.classwise, self.metric_items)
         return values
+
+
+def _numbers(values: float | Sequence[float] | None, default: Sequence[float], name: str) -> np.ndarray:
+    """One number or several as an array."""
+    try:
+        return np.atleast_1d(default if values is None else np.asarray(values, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(f'{name} takes numbers, not {values!r}') from error
 
 
 def _log(evaluation: Evaluation, classwise: bool, logger: MMLogger) -> None:

@@ -13,6 +13,10 @@ AREAS = {'all': '', 'small': '_s', 'medium': '_m', 'large': '_l'}  # COCO's word
 UNDEFINED = -1.0  # COCO's value where there is no ground truth to find
 
 
+class EvaluationError(ValueError):
+    """What can't be evaluated as it was asked for; the text says why."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """COCO's numbers for boxes or for masks, unrounded; -1 where there is no ground truth to find.
@@ -44,13 +48,15 @@ class Evaluation:
         """``{'bbox_mAP': 0.485, ...}``, all or ``items`` alone; with ``classwise`` also ``'bbox_<class>_precision'``.
 
         Raises:
-            KeyError: there is no such item; the text lists those that are there.
+            EvaluationError: there is no such item; the text lists those that are there.
         """
         named = {}
         for kind, scores in self.scores.items():
             unknown = sorted(set(items or ()) - set(scores.values))
             if unknown:
-                raise KeyError(f'metric_items does not know {", ".join(unknown)}; it takes {", ".join(scores.values)}')
+                raise EvaluationError(
+                    f'metric_items does not know {", ".join(unknown)}; it takes {", ".join(scores.values)}'
+                )
             named |= {f'{kind}_{name}': scores.values[name] for name in items or scores.values}
             if classwise:
                 named |= {f'{kind}_{name}_precision': values['mAP'] for name, values in scores.classes.items()}

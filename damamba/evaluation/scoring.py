@@ -9,15 +9,45 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from damamba.evaluation.scores import AREAS, UNDEFINED, Evaluation, Scores
+from damamba.evaluation.scores import AREAS, UNDEFINED, Evaluation, EvaluationError, Scores
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
 MAX_DETS = (1, 10, 100)
 FIELDS = {'bbox': 'bbox', 'segm': 'segmentation'}  # what a prediction of this kind must have
 
 
-class EvaluationError(ValueError):
-    """Predictions that can't be scored; the text says why."""
+def ground_truth(dataset: dict) -> COCO:
+    """Index annotations in COCO's format for :func:`score`.
+
+    Annotations are numbered anew, since COCO's evaluation takes an id of 0 for none and loses repeated ones.
+
+    Raises:
+        EvaluationError: ids of images that are no integers.
+    """
+    strange = [image['id'] for image in dataset['images'] if not isinstance(image['id'], int)]
+    if strange:
+        raise EvaluationError(f'ids of images must be integers; the ground truth has {strange[0]!r}')
+    annotations = [{**annotation, 'id': i} for i, annotation in enumerate(dataset['annotations'], 1)]
+    return COCO({**dataset, 'annotations': annotations})
+
+
+def category_ids(categories: Sequence[dict], classes: Sequence[str]) -> list[int]:
+    """The category of each label: labels follow the order in which the annotation file lists its categories.
+
+    Raises:
+        EvaluationError: a class is not among the categories, or the classes come in another order.
+    """
+    found = [category for category in categories if category['name'] in classes]
+    names = [category['name'] for category in found]
+    absent = [name for name in classes if name not in names]
+    if absent:
+        raise EvaluationError(
+            f'{", ".join(absent)}: not among the categories of the ground truth '
+            f'({", ".join(category["name"] for category in categories)}); names must match letter for letter'
+        )
+    if names != list(classes):
+        raise EvaluationError(f'classes must come in the order of the categories of the ground truth: {tuple(names)}')
+    return [category['id'] for category in found]
 
 
 def score(
@@ -70,9 +100,11 @@ def _check(truth: COCO, predictions: Sequence[dict], kind: str) -> None:
         if strange:
             count = len(strange)
             raise EvaluationError(
-                f'{count} {key}{"s" if count > 1 else ""} of the predictions not in the ground truth, such as '
-                f'{strange[0]!r}: these predictions are for another data set'
+                f'{count} {key}{"s" if count > 1 else ""} of the predictions can not be found in the ground truth, '
+                f'such as {strange[0]!r}: these predictions are for another data set'
             )
+    if kind == 'segm' and not all(annotation.get('segmentation') for annotation in truth.anns.values()):
+        raise EvaluationError('the ground truth has objects without a segmentation: segm can not be scored')
     if any(FIELDS[kind] not in prediction for prediction in predictions):
         raise EvaluationError(f'the predictions have no {FIELDS[kind]}: {kind} can not be scored')
 

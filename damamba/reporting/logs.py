@@ -13,16 +13,12 @@ class TrainingLog:
     train: list[dict] = field(default_factory=list)
     val: list[dict] = field(default_factory=list)
 
-    def iteration_of(self, epoch: float) -> int | None:
-        """The last logged iteration of an epoch."""
-        return max((row['iter'] for row in self.train if row['epoch'] == epoch), default=None)
-
 
 def read_log(work_dir: Path) -> TrainingLog:
     """Read the scalars of all runs in a work folder as one training.
 
-    A later run replaces what earlier ones logged from its own first iteration and epoch on: a resumed training goes on,
-    a repeated one starts anew.
+    A later run replaces what earlier ones logged from its own first iteration and epoch on: a resumed training goes on;
+    one that begins with the first epoch starts anew.
     """
     log = TrainingLog()
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
@@ -30,6 +26,8 @@ def read_log(work_dir: Path) -> TrainingLog:
         train = [row for row in rows if 'loss' in row]
         val = [{**row, 'epoch': row['step']} for row in rows if 'loss' not in row and 'step' in row]
         start = min((row['epoch'] for row in (*train, *val)), default=float('inf'))
+        if start <= 1:
+            log = TrainingLog()
         earlier = [row for row in log.val if row['epoch'] < start]
         log = TrainingLog(_joined(log.train, train), earlier + val)
     return log

@@ -56,7 +56,7 @@ def annotate(picture: np.ndarray, entries: Sequence[dict], truth: COCO) -> np.nd
     detections = _detections(entries, truth, size, factor)
     labels = [_label(entry, truth) for entry in entries]
     outline = sv.BoxAnnotator if detections.mask is None else sv.PolygonAnnotator
-    for annotator in (sv.MaskAnnotator(COLOURS, opacity=0.35), outline(COLOURS, thickness=2)):
+    for annotator in (sv.MaskAnnotator(COLOURS, opacity=0.2), outline(COLOURS, thickness=2)):
         scene = annotator.annotate(scene, detections)
     labeller = sv.LabelAnnotator(COLOURS, text_scale=0.4, text_padding=3, smart_position=True)
     return labeller.annotate(scene, detections, labels)

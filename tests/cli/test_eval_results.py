@@ -195,8 +195,11 @@ def test_no_config_or_several_beside_the_file_ask_for_one(tested, made, tmp_path
     shutil.copy(tested / 'out.pkl', tmp_path)
     wanted = f'error: no config, or several, beside {tmp_path}/out.pkl: say --config, or --ann-file'
     assert refused(capsys, tmp_path / 'out.pkl') == wanted
-    for name in 'ab':
-        (tmp_path / f'{name}.py').write_text('')
+    (tmp_path / 'a.py').write_text('raise SystemExit("not of a run")\n')
+    assert refused(capsys, tmp_path / 'out.pkl') == wanted
+    (tmp_path / '20260101_000000').mkdir()
+    (tmp_path / '20260101_000000/20260101_000000.log').touch()
+    (tmp_path / 'b.py').write_text('')
     assert refused(capsys, tmp_path / 'out.pkl') == wanted
 
 
@@ -209,14 +212,17 @@ def test_files_that_are_missing_are_named(made, detector, tmp_path, capsys):
 
 def test_a_config_that_names_no_ground_truth_asks_for_it(made, tmp_path, capsys):
     (tmp_path / 'bare.py').write_text('model = dict()\n')
-    assert 'bare.py names no ground truth (test_evaluator.ann_file): say --ann-file' in refused(capsys, made['found'])
+    text = refused(capsys, made['found'], '--config', tmp_path / 'bare.py')
+    assert 'bare.py names no ground truth (test_evaluator.ann_file): say --ann-file' in text
+    text = refused(capsys, made['found'], '--config', tmp_path / 'bare.py', '--ann-file', made['truth'])
+    assert 'bare.py has no test_dataloader' in text
 
 
 def test_predictions_and_a_ground_truth_that_do_not_belong_together_are_refused(tested, made, tmp_path, capsys):
     for name in ('results.segm.json', 'out.pkl'):
         shutil.copy(tested / name, tmp_path)
     text = refused(capsys, tmp_path / 'results.segm.json', '--ann-file', made['truth'])
-    assert 'image_ids of the predictions not in the ground truth, such as 1: these predictions are for another' in text
+    assert 'image_ids of the predictions can not be found in the ground truth, such as 1: these predictions are' in text
     few = {**made_up(), 'categories': [{'id': 2, 'name': 'cup'}], 'annotations': []}
     (tmp_path / 'few.json').write_text(json.dumps(few))
     text = refused(capsys, tmp_path / 'out.pkl', '--ann-file', tmp_path / 'few.json')
@@ -225,7 +231,9 @@ def test_predictions_and_a_ground_truth_that_do_not_belong_together_are_refused(
 
 def test_a_ground_truth_without_the_classes_of_the_config_is_refused(made, detector, capsys):
     text = refused(capsys, made['found'], '--ann-file', made['truth'], '--config', detector.config)
-    assert text == f'error: {made["truth"]} has none of the classes person, bicycle, car'
+    assert text.startswith(
+        'error: person, bicycle, car: not among the categories of the ground truth (cup, key, red box)'
+    )
 
 
 def test_what_a_file_does_not_hold_can_not_be_measured(made, tmp_path, capsys):

@@ -222,7 +222,7 @@ def test_flags_of_mmdetection_2_work(trained, small_config, tmp_path):
     cfg = train_command.configure(args)
     assert (cfg.resume, cfg.load_from, cfg.train_cfg.max_epochs) == (True, str(trained / 'epoch_1.pth'), 2)
     args = test_command.parse([str(small_config), 'x.pth', '--tmpdir', 'there', '--eval', 'bbox'])
-    assert test_command.configure(args).test_evaluator[0]['collect_dir'] == 'there'
+    assert test_command.configure(args).test_evaluator[0]['collect_dir'] == 'there/damamba-results'
 
 
 @pytest.mark.parametrize(

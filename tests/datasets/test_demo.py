@@ -105,16 +105,20 @@ def test_another_set_is_not_written_over(tmp_path, change):
     arguments = dict(images=2, val_images=1, size=64, seed=0)
     write_shapes(tmp_path / 'set', **arguments)
     before = contents(tmp_path / 'set')
-    with pytest.raises(DemoError, match='is not empty and holds something else'):
+    with pytest.raises(
+        DemoError,
+        match='holds another data set, or a part of one .kind shapes, images 2, val_images 1, size 64, seed 0',
+    ):
         write_shapes(tmp_path / 'set', **arguments | change)
     assert contents(tmp_path / 'set') == before
 
 
 def test_somebody_elses_files_are_not_written_over(tmp_path):
     (tmp_path / 'annotations').mkdir()
-    (tmp_path / 'annotations' / 'instances_train2017.json').write_text('not JSON')
-    with pytest.raises(DemoError, match='is not empty and holds something else'):
-        write_shapes(tmp_path, 2, size=64)
+    for text in ('{"info": "mine"}', '{"info": {"arguments": "mine"}}', 'not JSON'):
+        (tmp_path / 'annotations' / 'instances_train2017.json').write_text(text)
+        with pytest.raises(DemoError, match='is not empty and holds something else'):
+            write_shapes(tmp_path, 2, size=64)
     with pytest.raises(DemoError, match='is not a folder'):
         write_shapes(tmp_path / 'annotations' / 'instances_train2017.json', 2, size=64)
     assert list(contents(tmp_path).values()) == [b'not JSON']
@@ -123,7 +127,7 @@ def test_somebody_elses_files_are_not_written_over(tmp_path):
 def test_a_set_that_lacks_a_picture_is_not_taken_for_a_whole_one(tmp_path):
     write_shapes(tmp_path, 2, size=64)
     next((tmp_path / 'train2017').iterdir()).unlink()
-    with pytest.raises(DemoError, match='holds something else'):
+    with pytest.raises(DemoError, match='holds another data set, or a part of one'):
         write_shapes(tmp_path, 2, size=64)
 
 
@@ -137,7 +141,7 @@ def test_an_interrupted_run_is_not_taken_for_a_finished_one_and_can_be_repeated(
     with pytest.raises(KeyboardInterrupt):
         write_shapes(tmp_path / 'set', **arguments, on_picture=interrupt)
     assert not list((tmp_path / 'set' / 'annotations').iterdir())
-    with pytest.raises(DemoError, match='holds something else'):
+    with pytest.raises(DemoError, match='holds another data set, or a part of one'):
         write_shapes(tmp_path / 'set', **arguments | dict(seed=3))
     assert write_shapes(tmp_path / 'set', **arguments).fresh
     write_shapes(tmp_path / 'straight', **arguments)

@@ -115,7 +115,7 @@ def test_things_are_small_and_large_and_some_are_cut_by_the_frame(scenes):
     things = [thing for scene in scenes for thing in scene.things if not thing.crowd]
     extents = [max(cv2.boundingRect(thing.mask.astype(np.uint8))[2:]) / SIZE for thing in things]
     edges = [np.concatenate([it.mask[0], it.mask[-1], it.mask[:, 0], it.mask[:, -1]]).any() for it in things]
-    assert min(extents) < 0.2 and 0.5 < max(extents) < 0.66
+    assert min(extents) < 0.2 and 0.5 < max(extents) < 0.76
     assert 0.05 < np.mean(edges) < 0.45
     assert len({thing.category for thing in things}) == len(CLASSES)
 

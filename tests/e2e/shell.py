@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 
 def run(command: list, cwd: Path = ROOT, **settings: str) -> str:
-    """Run a command that must succeed; return all that it wrote."""
+    """Run a command that must succeed within half an hour; return all that it wrote."""
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -32,6 +32,7 @@ def run(command: list, cwd: Path = ROOT, **settings: str) -> str:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout[-5000:]
     return done.stdout

@@ -1,7 +1,7 @@
 """Every command of the documents, block by block, as it stands there.
 
-They run in a copy of the checkout whose `data/coco` is a small set of synthetic scenes, and whose recipes are cut down
-to it. What is changed in a command is in CHANGES; nothing else is.
+They run in order, since some need what earlier ones left, in a copy of the checkout whose `data/coco` is a small set of
+synthetic scenes, and whose recipes are cut down to it. What is changed in a command is in CHANGES; nothing else is.
 """
 
 import re
@@ -10,7 +10,6 @@ import stat
 import sys
 
 import pytest
-import torch
 
 from damamba.datasets.demo import CLASSES, write_shapes
 from tests.detection import ROOT
@@ -112,7 +111,6 @@ def _draw_weights(folder):
         "torch.save(MODELS.build(cfg.model).state_dict(), 'drawn.pth')\n"
     )
     run(['python', '-c', script], folder)
-    assert torch.load(folder / 'drawn.pth')
 
 
 CASES = [(document, block) for document in DOCUMENTS for block in blocks(document, 'bash')]

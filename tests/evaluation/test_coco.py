@@ -13,6 +13,7 @@ from pycocotools import mask as rle
 
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.predictions import coco_results, read_json
+from damamba.evaluation.scores import EvaluationError
 from damamba.evaluation.scoring import recall, score
 from tests.evaluation.helpers import guesses, judged, made_up
 
@@ -122,7 +123,7 @@ def test_only_the_items_asked_for_are_returned(found, ann_file):
 
 
 def test_an_item_that_is_not_known_is_an_error_that_lists_those_that_are(found, ann_file):
-    with pytest.raises(KeyError, match='metric_items does not know map; it takes mAP, mAP_50, .*AR_l@100'):
+    with pytest.raises(EvaluationError, match='metric_items does not know map; it takes mAP, mAP_50, .*AR_l@100'):
         evaluated(metric(ann_file, metric_items=['mAP', 'map']), found)
 
 

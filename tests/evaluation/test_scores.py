@@ -7,7 +7,7 @@ import re
 import pytest
 from faster_coco_eval import COCO
 
-from damamba.evaluation.scores import Evaluation, Scores
+from damamba.evaluation.scores import Evaluation, EvaluationError, Scores
 from damamba.evaluation.scoring import score
 from tests.evaluation.helpers import guesses, made_up
 
@@ -106,7 +106,7 @@ def test_flat_takes_items_and_classes(evaluation):
 
 
 def test_an_item_that_is_not_there_is_an_error_that_lists_those_that_are(evaluation):
-    with pytest.raises(KeyError, match='does not know AR@1000, map; it takes mAP, mAP_50, .*AR_l@100'):
+    with pytest.raises(EvaluationError, match='does not know AR@1000, map; it takes mAP, mAP_50, .*AR_l@100'):
         evaluation.flat(items=['map', 'mAP', 'AR@1000'])
 
 

@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from faster_coco_eval import COCO
 
 from damamba.evaluation.predictions import truth_as_predictions
-from damamba.evaluation.scoring import EvaluationError, recall, score
+from damamba.evaluation.scoring import EvaluationError, category_ids, ground_truth, recall, score
+from tests.detection import ROOT
 from tests.evaluation.helpers import guesses, judged, made_up
 
 NAMES = ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l', 'AR@1', 'AR@10', 'AR@100']
@@ -17,11 +17,11 @@ KINDS = ('bbox', 'segm')
 
 
 def scored(truth, predictions, **options):
-    return score(COCO(copy.deepcopy(truth)), dict.fromkeys(KINDS, predictions), **options)
+    return score(ground_truth(copy.deepcopy(truth)), dict.fromkeys(KINDS, predictions), **options)
 
 
 def perfect(truth):
-    return truth_as_predictions(COCO(copy.deepcopy(truth)))
+    return truth_as_predictions(ground_truth(copy.deepcopy(truth)))
 
 
 def assert_parity(truth, predictions):
@@ -53,8 +53,8 @@ def test_more_than_100_detections_of_an_image_score_as_in_pycocotools():
     assert_parity(truth, guesses(truth, many=150))
 
 
-def test_real_annotations_with_crowds_score_as_in_pycocotools(shared):
-    truth = json.loads((shared / 'data/coco_tiny/annotations/instances_train2017.json').read_text())
+def test_real_annotations_with_crowds_score_as_in_pycocotools():
+    truth = json.loads((ROOT / 'tests/data/coco_annotations.json').read_text())
     assert any(a['iscrowd'] for a in truth['annotations'])
     evaluation = assert_parity(truth, guesses(truth))
     assert 0.05 < evaluation.scores['segm'].values['mAP'] < 0.95
@@ -95,7 +95,7 @@ def test_half_the_objects_found_are_half_the_recall():
     }
     entry = {'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 20, 20], 'score': 0.9}
     guess = {**entry, 'bbox': [30, 0, 10, 10], 'score': 0.8}
-    values = score(COCO(truth), {'bbox': [entry, guess]}).scores['bbox'].values
+    values = score(ground_truth(truth), {'bbox': [entry, guess]}).scores['bbox'].values
     assert values['AR@1'] == values['AR@100'] == 0.5
     assert values['mAP'] == pytest.approx(51 / 101)  # precision 1 at the recalls 0, 0.01, ... 0.5
 
@@ -122,7 +122,7 @@ def test_recall_of_proposals_takes_no_notice_of_classes():
     predictions = perfect(truth)
     for prediction in predictions:
         prediction['category_id'] = 2
-    values = recall(COCO(copy.deepcopy(truth)), predictions, (100, 300, 1000))
+    values = recall(ground_truth(copy.deepcopy(truth)), predictions, (100, 300, 1000))
     assert list(values) == ['AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000']
     assert values['AR@1000'] == pytest.approx(1.0)
 
@@ -130,8 +130,8 @@ def test_recall_of_proposals_takes_no_notice_of_classes():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'image_id': 99}, '1 image_id of the predictions not in the ground truth, such as 99'),
-        ({'category_id': 77}, '1 category_id of the predictions not in .* another data set'),
+        ({'image_id': 99}, '1 image_id of the predictions can not be found in the ground truth, such as 99'),
+        ({'category_id': 77}, '1 category_id of the predictions can not .* another data set'),
     ],
 )
 def test_predictions_for_another_data_set_are_refused(change, message):
@@ -151,7 +151,45 @@ def test_boxes_alone_can_not_be_scored_as_masks():
 def test_nothing_that_goes_in_is_changed():
     truth, predictions = made_up(), guesses(made_up())
     before = copy.deepcopy(predictions)
-    coco = COCO(copy.deepcopy(truth))
+    coco = ground_truth(copy.deepcopy(truth))
     first = score(coco, dict.fromkeys(KINDS, predictions))
     assert predictions == before
     assert score(coco, dict.fromkeys(KINDS, predictions)) == first
+
+
+@pytest.mark.parametrize('ids', [lambda i: i - 1, lambda i: i // 2 + 1], ids=['from 0', 'repeated'])
+def test_the_ids_of_annotations_do_not_matter(ids):
+    """An id of 0 passes for none in COCO's own evaluation, and of equal ones all but the last are lost."""
+    truth = made_up()
+    expected = scored(truth, guesses(truth))
+    for annotation in truth['annotations']:
+        annotation['id'] = ids(annotation['id'])
+    assert scored(truth, guesses(truth)) == expected
+
+
+def test_objects_without_a_mask_can_be_scored_as_boxes_alone():
+    truth = made_up()
+    truth['annotations'][0]['segmentation'] = []
+    with pytest.raises(EvaluationError, match='objects without a segmentation: segm can not be scored'):
+        scored(truth, guesses(truth))
+    assert score(ground_truth(truth), {'bbox': guesses(truth)}).scores['bbox'].values['mAP'] > 0
+
+
+def test_images_are_known_by_integers():
+    truth = made_up()
+    truth['images'][3]['id'] = 'img_3'
+    with pytest.raises(EvaluationError, match="ids of images must be integers; the ground truth has 'img_3'"):
+        ground_truth(truth)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (('cup', 'kez'), r'kez: not among the categories of the ground truth \(cup, key, red box\); names must match'),
+        (('red box', 'cup'), r"in the order of the categories of the ground truth: \('cup', 'red box'\)"),
+    ],
+)
+def test_classes_that_would_get_one_another_s_labels_are_refused(classes, message):
+    with pytest.raises(EvaluationError, match=message):
+        category_ids(made_up()['categories'], classes)
+    assert category_ids(made_up()['categories'], ('cup', 'red box')) == [2, 9]

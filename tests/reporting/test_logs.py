@@ -61,7 +61,6 @@ def test_one_run_is_read_as_it_was_logged(tmp_path):
     assert steps(log) == [(20, 2.0), (40, 2.0), (60, 2.0), (80, 2.0)]
     assert log.train[0] == train_row(20, 2.0)
     assert log.val[1] == {**val_row(2, 0.2), 'epoch': 2}
-    assert log.iteration_of(1) == 40 and log.iteration_of(2) == 80 and log.iteration_of(3) is None
 
 
 def test_a_resumed_training_goes_on(tmp_path):
