@@ -286,3 +286,18 @@ def test_the_model_zoo_says_what_the_configs_say():
         assert (parameters, cost) == COSTS[size]
         assert links == [f'{HUB}{config.removeprefix("configs/")[:-3]}.pth', f'{HUB}DAMamba-{size[0].upper()}.pth']
         assert links[1] in text
+
+
+def test_the_table_of_evaluation_has_the_rows_of_ours():
+    from faster_coco_eval import COCO
+
+    from damamba.evaluation.scoring import score
+
+    truth = dict(images=[dict(id=1, height=9, width=9)], categories=[dict(id=1, name='a')], annotations=[])
+    ours = score(COCO(truth), {'bbox': [], 'segm': []}).table()
+    (shown,) = [block for block in blocks(TEXTS['docs/evaluation.md'], 'text') if block.startswith('COCO')]
+
+    def labels(table):
+        return [line.split()[:4] for line in table.splitlines()[2:] if line.strip()]
+
+    assert labels(shown) == labels(ours)

@@ -35,8 +35,10 @@ def category_ids(categories: Sequence[dict], classes: Sequence[str]) -> list[int
     """The category of each label: labels follow the order in which the annotation file lists its categories.
 
     Raises:
-        EvaluationError: a class is not among the categories, or the classes come in another order.
+        EvaluationError: a class is not among the categories, the classes come in another order, or are one text.
     """
+    if isinstance(classes, str):
+        raise EvaluationError(f'classes must be a tuple; one class needs its comma: ({classes!r},)')
     found = [category for category in categories if category['name'] in classes]
     names = [category['name'] for category in found]
     absent = [name for name in classes if name not in names]

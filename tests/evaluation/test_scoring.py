@@ -186,6 +186,7 @@ def test_images_are_known_by_integers():
     ('classes', 'message'),
     [
         (('cup', 'kez'), r'kez: not among the categories of the ground truth \(cup, key, red box\); names must match'),
+        ('cup', r"classes must be a tuple; one class needs its comma: \('cup',\)"),
         (('red box', 'cup'), r"in the order of the categories of the ground truth: \('cup', 'red box'\)"),
     ],
 )
