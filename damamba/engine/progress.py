@@ -27,7 +27,7 @@ class ProgressHook(Hook):
     def before_train(self, runner) -> None:
         if not (is_main_process() and sys.stdout.isatty()):
             return
-        columns = (BarColumn(30), MofNCompleteColumn(), 'left', TimeRemainingColumn(), '{task.fields[figures]}')
+        columns = (BarColumn(20), MofNCompleteColumn(), 'left', TimeRemainingColumn(), '{task.fields[figures]}')
         self.bar = Progress(TextColumn('[bold]{task.description}'), *columns, console=Console())
         self.task = self.bar.add_task('training', total=runner.max_iters, completed=runner.iter, figures='')
         self.bar.start()
