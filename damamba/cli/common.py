@@ -38,16 +38,18 @@ class OptionAction(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+def add_pairs(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
+    """Add a flag that takes KEY=VALUE pairs."""
+    parser.add_argument(flag, nargs='+', action=OptionAction, default={}, metavar='KEY=VALUE', help=text)
+
+
 def add_shared(parser: argparse.ArgumentParser) -> None:
     """Arguments that training and testing both take."""
     parser.add_argument('--work-dir', help='where logs and results go; by default work_dirs/<name of the config>')
-    parser.add_argument(
+    add_pairs(
+        parser,
         '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings that override the config, such as data_root=/data/coco train_dataloader.batch_size=1; '
+        'settings that override the config, such as data_root=/data/coco train_dataloader.batch_size=1; '
         'lists as KEY="[a,b]" or KEY=a,b, without white space',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from damamba.cli.common import OptionAction, run
+from damamba.cli.common import add_pairs, run
 from damamba.cli.environment import say
 from damamba.engine.config import ConfigError, read_config, spread_data_root
 from damamba.evaluation.predictions import coco_results, read_json, read_pickle, read_truth
@@ -27,17 +27,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--eval', nargs='+', choices=['bbox', 'segm'], help='what to measure; by default all that FILE holds'
     )
-    parser.add_argument(
-        '--eval-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='classwise=True, proposal_nums=(1,10,100), iou_thrs=[0.5,0.75]',
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=OptionAction, default={}, metavar='KEY=VALUE', help='override the config'
-    )
+    add_pairs(parser, '--eval-options', 'classwise=True, proposal_nums=(1,10,100), iou_thrs=[0.5,0.75]')
+    add_pairs(parser, '--cfg-options', 'override the config')
     parser.add_argument('--json', type=Path, metavar='OUT', help='write the figures to this file too')
     args = parser.parse_args(argv)
     unknown = sorted(set(args.eval_options) - set(OPTIONS))

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from damamba.cli.common import OptionAction, add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.cli.common import (
+    OptionAction,
+    add_pairs,
+    add_shared,
+    build_runner,
+    load_config,
+    logger,
+    run,
+    settle_shared,
+)
 from damamba.engine.config import ConfigError
 from damamba.evaluation.coco import CocoInstanceMetric
 
@@ -24,14 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         choices=['bbox', 'segm', 'proposal', 'proposal_fast'],
         help="what to measure; by default what the config's evaluator says",
     )
-    parser.add_argument(
-        '--eval-options',
-        nargs='+',
-        action=OptionAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings of the evaluator, such as classwise=True',
-    )
+    add_pairs(parser, '--eval-options', 'settings of the evaluator, such as classwise=True')
     parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions')
     parser.add_argument('--format-only', action='store_true', help='write COCO result files and measure nothing')
     parser.add_argument('--show-dir', help='draw predictions beside the ground truth into this folder of the run')
