@@ -1,93 +1,148 @@
-"""The recurrence in about 2 sqrt(L) vectorised steps, on any device, with a backward of its own.
+"""The recurrence in a few hundred vectorised steps, on any device.
 
-The sequence is cut into K chunks of T steps. All chunks walk their T steps at once from a state of 0; then the states
-at the chunks' ends are carried from chunk to chunk; then each step adds what its chunk was given, times the decay
-since the chunk began:  h_t = local_t + (product of the decays in the chunk up to t) * carried.
+h_t = a_t h_{t-1} + x_t, with a_t = exp(d_t A), x_t = d_t B_t u_t, d_t = softplus(dt_t + dt_bias). The sequence (B, L, C)
+is cut into chunks of 16 steps that are walked at once, each from a state of 0. The chunks' ends are such a sequence
+themselves, 16 times shorter; what it gives is carried into each chunk, times the decay since the chunk began.
 
-g_t = d_t A is the log decay of step t, d_t = softplus(dt_t + dt_bias). With r_t the gradient of h_t,
-r_t = C_t dy_t + exp(g_{t+1}) r_{t+1}: the same recurrence, walked backwards. Only the inputs are kept for the backward,
-which computes the states anew. Everything is float32 at least.
+With r_t the gradient of h_t, r_t = C_t dy_t + a_{t+1} r_{t+1}: the same recurrence, walked backwards. The backward
+computes the states anew. Everything is float32 at least. On the CPU long sequences are done in segments of S steps
+that its caches hold.
 """
 
-import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+CHUNK = 16  # steps
+SEGMENT = 2**19  # elements, on the CPU
 
 
-def linear_recurrence(log_decay: Tensor, x: Tensor) -> Tensor:
-    """h_t = exp(log_decay_t) h_{t-1} + x_t with h_{-1} = 0, along the middle axis of (B, L, C)."""
-    batch, length, channels = x.shape
-    steps = max(1, math.isqrt(length))
-    chunks = -(-length // steps)
-    padding = (0, 0, 0, chunks * steps - length)
-    log_decay, x = (F.pad(t, padding).view(batch, chunks, steps, channels) for t in (log_decay, x))
-    decay = log_decay.exp()
-    local = torch.empty_like(x)  # [B, K, T, C]
-    local[:, :, 0] = x[:, :, 0]
-    for t in range(1, steps):
-        torch.addcmul(x[:, :, t], decay[:, :, t], local[:, :, t - 1], out=local[:, :, t])
-        decay[:, :, t] *= decay[:, :, t - 1]  # from here on, since the chunk began
-    carried = _carry(decay[:, :, -1], local[:, :, -1])
-    return local.addcmul_(decay, carried.unsqueeze(2)).flatten(1, 2)[:, :length]
+def recur_(decay: Tensor, x: Tensor) -> Tensor:
+    """Turn x into h_t = decay_t h_{t-1} + x_t with h_{-1} = 0, along the middle axis of (B, L, C), in place.
+
+    ``decay`` is overwritten too.
+    """
+    length = x.shape[1]
+    whole = length - length % CHUNK if length > CHUNK else 0
+    if whole:
+        decays, states = (t[:, :whole].unflatten(1, (-1, CHUNK)) for t in (decay, x))  # [B, K, T, C]
+        _walk_(decays.unbind(2), states.unbind(2), keep=True)
+        ends = recur_(decays[:, :, -1].contiguous(), states[:, :, -1].contiguous())
+        states[:, 1:].addcmul_(decays[:, 1:], ends[:, :-1].unsqueeze(2))
+    rest = slice(max(whole - 1, 0), None)
+    _walk_(decay[:, rest].unbind(1), x[:, rest].unbind(1))
+    return x
 
 
-def _carry(decay: Tensor, end: Tensor) -> Tensor:
-    """The state at the start of every chunk, from the chunks' decays and own ends, all (B, K, C)."""
-    carried = torch.zeros_like(end)
-    for k in range(1, end.shape[1]):
-        torch.addcmul(end[:, k - 1], decay[:, k - 1], carried[:, k - 1], out=carried[:, k])
-    return carried
+def _walk_(decays: tuple[Tensor, ...], states: tuple[Tensor, ...], keep: bool = False) -> None:
+    """Step through; with ``keep`` the decays become their products since the first step."""
+    for t in range(1, len(states)):
+        states[t].addcmul_(decays[t], states[t - 1])
+        if keep:
+            decays[t].mul_(decays[t - 1])
 
 
-def reversed_recurrence(log_decay: Tensor, x: Tensor) -> Tensor:
-    """r_t = x_t + exp(log_decay_{t+1}) r_{t+1} with r_L = 0, along the middle axis of (B, L, C)."""
-    shifted = F.pad(log_decay[:, 1:], (0, 0, 0, 1))[:, : log_decay.shape[1]].flip(1)
-    return linear_recurrence(shifted, x.flip(1)).flip(1)
+class Inputs(NamedTuple):
+    """The operator's inputs over one segment, float32 at least."""
+
+    u: Tensor  # [B, S, C]
+    dt: Tensor  # [B, S, C]
+    A: Tensor  # [C]
+    B: Tensor  # [B, S, 1]
+    C: Tensor  # [B, S, 1]
+    D: Tensor  # [C]
+    dt_bias: Tensor  # [C]
+
+    def steps(self) -> Tensor:
+        return F.softplus(self.dt + self.dt_bias)
+
+    def states(self, d: Tensor, before: Tensor | None) -> Tensor:
+        """h of every step, from the state before the segment."""
+        x, decay = (d * self.u).mul_(self.B), (d * self.A).exp_()
+        if before is not None:
+            x[:, 0].addcmul_(decay[:, 0], before)
+        return recur_(decay, x)
 
 
-class SelectiveScan(torch.autograd.Function):
-    """Forward and backward in float32 (float64 for float64 input), whatever the inputs' dtypes."""
-
-    @staticmethod
-    def forward(ctx, *inputs: Tensor) -> Tensor:
-        ctx.save_for_backward(*inputs)
-        u, dt, A, B, C, D, dt_bias = _compute(inputs)
-        d = F.softplus(dt + dt_bias)
-        h = linear_recurrence(d * A, d * B.unsqueeze(2) * u)
-        return (h.mul_(C.unsqueeze(2)).addcmul_(D, u)).to(inputs[0].dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy: Tensor) -> tuple[Tensor, ...]:
-        inputs = ctx.saved_tensors
-        u, dt, A, B, C, D, dt_bias, dy = _compute((*inputs, dy))
-        B, C = B.unsqueeze(2), C.unsqueeze(2)
-        d = F.softplus(dt + dt_bias)
-        g = d * A
-        h = linear_recurrence(g, d * B * u)
-        r = reversed_recurrence(g, C * dy)  # gradient of h
-        dC = (dy * h).sum(dim=2)
-        dg = _previous(h).mul_(g.exp_()).mul_(r)  # gradient of the log decay
-        rd = r * d
-        du = (rd * B).addcmul_(dy, D)
-        dd = (dg * A).addcmul_(r, B * u)
-        ddt = dd * torch.sigmoid(dt + dt_bias)
-        grads = (du, ddt, (dg * d).sum(dim=(0, 1)), (rd * u).sum(dim=2), dC, (dy * u).sum(dim=(0, 1)), ddt.sum((0, 1)))
-        return tuple(grad.to(t.dtype) for grad, t in zip(grads, inputs, strict=True))
+def _cut(inputs: tuple[Tensor, ...], segment: slice) -> Inputs:
+    u, dt, A, B, C, D, dt_bias = inputs
+    parts = u[:, segment], dt[:, segment], A, B[:, segment, None], C[:, segment, None], D, dt_bias
+    return Inputs(*(part.to(_precision(u)) for part in parts))
 
 
-def _compute(tensors: tuple[Tensor, ...]) -> list[Tensor]:
-    dtype = torch.promote_types(tensors[0].dtype, torch.float32)
-    return [t.to(dtype) for t in tensors]
+def _precision(u: Tensor) -> torch.dtype:
+    return torch.promote_types(u.dtype, torch.float32)
 
 
-def _previous(h: Tensor) -> Tensor:
-    return F.pad(h[:, :-1], (0, 0, 1, 0))[:, : h.shape[1]]
+def _segments(u: Tensor) -> list[slice]:
+    batch, length, channels = u.shape
+    size = length if u.device.type != 'cpu' else max(CHUNK, SEGMENT // max(batch * channels, 1))
+    return [slice(start, min(start + size, length)) for start in range(0, length, max(size, 1))]
 
 
-def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> Tensor:
-    """Scan u (B, L, C); see :func:`damamba.ops.selective_scan`."""
-    return SelectiveScan.apply(u, dt, A, B, C, D, dt_bias)
+def forward(*inputs: Tensor) -> Tensor:
+    """Scan; inputs as of :func:`damamba.ops.selective_scan`, in its order."""
+    y = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
+    before = None
+    for segment in _segments(y):
+        part = _cut(inputs, segment)
+        h = part.states(part.steps(), before)
+        before = h[:, -1].clone()
+        y[:, segment] = h.mul_(part.C).addcmul_(part.D, part.u)
+    return y
+
+
+def backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of the seven inputs, in their order and of their dtypes."""
+    segments = _segments(dy)
+    states = _all_states(inputs, segments)
+    du, ddt, dA, dB, dC, dD, dbias = grads = [_gradient_of(t, inputs[0]) for t in inputs]
+    after = None  # what the segment behind sends to its last step before
+    for segment in reversed(segments):
+        part, slope = _cut(inputs, segment), dy[:, segment].to(_precision(dy))
+        d = part.steps()
+        decay = (d * part.A).exp_()
+        r = _state_gradients(decay, part.C * slope, after)  # [B, S, C]
+        after = decay[:, 0] * r[:, 0]
+        log_slope = _before(states, segment).mul_(decay).mul_(r)  # gradient of d A
+        du[:, segment] = (r * d).mul_(part.B).addcmul_(slope, part.D)
+        dd = (log_slope * part.A).addcmul_(r, part.B * part.u)
+        ddt[:, segment] = dd.mul_(torch.sigmoid(part.dt + part.dt_bias))
+        dA += log_slope.mul_(d).sum(dim=(0, 1))
+        dB[:, segment] = (r.mul_(d)).mul_(part.u).sum(dim=2)
+        dC[:, segment] = (slope * states[:, segment]).sum(dim=2)
+        dD += (slope * part.u).sum(dim=(0, 1))
+        dbias += dd.sum(dim=(0, 1))
+    return tuple(grad.to(t.dtype) for grad, t in zip(grads, inputs, strict=True))
+
+
+def _gradient_of(t: Tensor, u: Tensor) -> Tensor:
+    """A place for the gradient of t: sums are kept in full precision until the end."""
+    dtype = _precision(u) if t.ndim == 1 else t.dtype
+    return torch.zeros_like(t, dtype=dtype, memory_format=torch.contiguous_format)
+
+
+def _all_states(inputs: tuple[Tensor, ...], segments: list[slice]) -> Tensor:
+    states = torch.empty_like(inputs[0], dtype=_precision(inputs[0]), memory_format=torch.contiguous_format)
+    before = None
+    for segment in segments:
+        part = _cut(inputs, segment)
+        states[:, segment] = part.states(part.steps(), before)
+        before = states[:, segment.stop - 1]
+    return states
+
+
+def _before(states: Tensor, segment: slice) -> Tensor:
+    """The state before each step of a segment, in new memory."""
+    if segment.start:
+        return states[:, segment.start - 1 : segment.stop - 1].clone()
+    return F.pad(states[:, : segment.stop - 1], (0, 0, 1, 0))
+
+
+def _state_gradients(decay: Tensor, slope: Tensor, after: Tensor | None) -> Tensor:
+    """r_t = slope_t + decay_{t+1} r_{t+1} over a segment; ``after`` is that product for its last step."""
+    if after is not None:
+        slope[:, -1] += after
+    return recur_(decay.roll(-1, dims=1).flip(1), slope.flip(1)).flip(1)
