@@ -10,7 +10,7 @@ from damamba.ops import adaptive_sample as _sample
 from damamba.ops import selective_scan as _scan
 from damamba.ops.backend import choose
 
-__all__ = ['adaptive_sample', 'selective_scan']
+__all__ = ['adaptive_sample', 'adaptive_sample_backward', 'selective_scan', 'selective_scan_backward']
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -51,6 +51,16 @@ def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) ->
         )
     args = (x, offset)
     return choose('adaptive_sample', _sample.BACKENDS, backend, args).run(*args)
+
+
+def adaptive_sample_backward(
+    grad: Tensor, x: Tensor, offset: Tensor, *, backend: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of x and offset from that of ``adaptive_sample(x, offset)``, without running it.
+
+    For functions of autograd that keep less than it would by itself. The arguments are not checked again.
+    """
+    return choose('adaptive_sample', _sample.BACKENDS, backend, (x, offset)).backward(grad, x, offset)
 
 
 def selective_scan(
@@ -100,6 +110,14 @@ def selective_scan(
         _check_beside(name, arg, value, 'u', u, or_float32=True)
     args = (u, dt, A, B, C, D, dt_bias)
     return choose(name, _scan.BACKENDS, backend, args).run(*args)
+
+
+def selective_scan_backward(grad: Tensor, *inputs: Tensor, backend: str | None = None) -> tuple[Tensor, ...]:
+    """Return the gradients of the seven inputs from that of ``selective_scan(*inputs)``, without running it.
+
+    For functions of autograd that keep less than it would by itself. The arguments are not checked again.
+    """
+    return choose('selective_scan', _scan.BACKENDS, backend, inputs).backward(grad, *inputs)
 
 
 def _check_tensor(operator: str, name: str, value: object, ndim: int, layout: str) -> None:

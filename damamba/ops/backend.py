@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 ENV = 'DAMAMBA_BACKEND'
@@ -15,6 +16,19 @@ class Backend(NamedTuple):
     name: str
     run: Callable[..., Tensor]
     why_not: Callable[..., str | None]  # same arguments as run; the reason it can't take them, or None
+    backward: Callable[..., Sequence[Tensor]]  # the output's gradient and run's arguments; gradients of the latter
+
+
+def by_autograd(run: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """The backward of an implementation that autograd differentiates: it runs once more."""
+
+    def backward(grad: Tensor, *inputs: Tensor) -> Sequence[Tensor]:
+        inputs = [t.detach().requires_grad_() for t in inputs]
+        with torch.enable_grad():
+            out = run(*inputs)
+        return torch.autograd.grad(out, inputs, grad, allow_unused=True, materialize_grads=True)
+
+    return backward
 
 
 def can_always(*args) -> str | None:

@@ -32,9 +32,13 @@ def operator(request):
     return request.param
 
 
+def no_backward(*args):
+    raise AssertionError('choosing a backend runs no backward')
+
+
 def answering(name, reason=None):
     """A backend that returns its own name."""
-    return Backend(name, lambda *args: name, lambda *args: reason)
+    return Backend(name, lambda *args: name, lambda *args: reason, no_backward)
 
 
 FAST, SLOW, BROKEN = answering('fast'), answering('slow'), answering('broken', 'there is no GPU')
@@ -60,7 +64,7 @@ def test_an_empty_environment_variable_is_no_wish(monkeypatch):
 
 
 def test_a_backend_decides_by_the_arguments_it_would_run_on():
-    picky = Backend('picky', lambda x: x, lambda x: None if x > 0 else 'x is not positive')
+    picky = Backend('picky', lambda x: x, lambda x: None if x > 0 else 'x is not positive', no_backward)
     assert choose('op', [picky, SLOW], None, (1,)).name == 'picky'
     assert choose('op', [picky, SLOW], None, (-1,)).name == 'slow'
 
@@ -105,7 +109,7 @@ def test_both_operators_obey_argument_and_environment(operator, monkeypatch):
 
 def test_wrong_arguments_are_refused_before_a_backend_sees_them(operator, monkeypatch):
     seen = []
-    spy = Backend('spy', lambda *args: seen.append(args), lambda *args: seen.append(args))
+    spy = Backend('spy', lambda *args: seen.append(args), lambda *args: seen.append(args), no_backward)
     monkeypatch.setattr(importlib.import_module(f'damamba.ops.{operator}'), 'BACKENDS', (spy,))
     call, make = OPERATORS[operator]
     with pytest.raises(ValueError, match=operator):

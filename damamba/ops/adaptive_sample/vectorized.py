@@ -45,7 +45,7 @@ def find_corners(offset: Tensor) -> Corners:
 
 def _positions(offset: Tensor) -> tuple[Tensor, Tensor]:
     """Columns and rows of the samples, (B, H, W, G); those that do not count lie wholly in the margin."""
-    batch, height, width, groups = *offset.shape[:3], offset.shape[3] // 2
+    _, height, width, groups = *offset.shape[:3], offset.shape[3] // 2
     shift = offset.unflatten(3, (groups, 2))
     px = shift[..., 0] + torch.arange(width, device=offset.device, dtype=offset.dtype).view(1, 1, -1, 1)
     py = shift[..., 1] + torch.arange(height, device=offset.device, dtype=offset.dtype).view(1, -1, 1, 1)
@@ -104,7 +104,9 @@ def _spread(grad: Tensor, corners: Corners, x: Tensor, offset: Tensor) -> Tensor
 def _slopes(grad: Tensor, corners: Corners, x: Tensor, offset: Tensor) -> Tensor:
     """The gradient of offset: the slope of the sampled value along each axis, times its gradient."""
     table = _table(x, offset)
-    values = torch.stack([(grad * table.index_select(0, rows)).sum(dim=1) for rows in corners.rows.t().contiguous()], 1)  # [N, 4]
+    values = torch.stack(
+        [(grad * table.index_select(0, rows)).sum(dim=1) for rows in corners.rows.t().contiguous()], 1
+    )  # [N, 4]
     ones = torch.ones_like(corners.fx)
     step = torch.stack((-ones, ones), dim=1)
     across, down = torch.stack((1 - corners.fx, corners.fx), 1), torch.stack((1 - corners.fy, corners.fy), 1)

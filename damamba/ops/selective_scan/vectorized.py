@@ -1,8 +1,8 @@
 """The recurrence in a few hundred vectorised steps, on any device.
 
-h_t = a_t h_{t-1} + x_t, with a_t = exp(d_t A), x_t = d_t B_t u_t, d_t = softplus(dt_t + dt_bias). The sequence (B, L, C)
-is cut into chunks of 16 steps that are walked at once, each from a state of 0. The chunks' ends are such a sequence
-themselves, 16 times shorter; what it gives is carried into each chunk, times the decay since the chunk began.
+h_t = a_t h_{t-1} + x_t, with a_t = exp(d_t A), x_t = d_t B_t u_t, d_t = softplus(dt_t + dt_bias). The sequence
+(B, L, C) is cut into chunks of 16 steps that are walked at once, each from a state of 0. The chunks' ends are such a
+sequence themselves, 16 times shorter; what it gives is carried into each chunk, times the decay since it began.
 
 With r_t the gradient of h_t, r_t = C_t dy_t + a_{t+1} r_{t+1}: the same recurrence, walked backwards. The backward
 computes the states anew. Everything is float32 at least. On the CPU long sequences are done in segments of S steps
