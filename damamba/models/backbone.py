@@ -21,10 +21,12 @@ from damamba.models.layers import (
     FeedForward,
     LayerNorm2d,
     ResidualDepthwiseConv,
+    Stem,
     build_norm,
     downsample,
-    stem,
+    layer_norm_2d,
 )
+from damamba.models.lean import Branches, Conv, lean
 from damamba.models.mixer import GROUP_CHANNELS, Mixer
 
 
@@ -102,13 +104,29 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
-        x = self.pos_embed(x)
-        x = x + self.drop_path(_scaled(self.token_mixer(self.norm1(x)), self.layer_scale_1))
-        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.layer_scale_2))
+        x, projected, features = self._enter(x)
+        x = x + self.drop_path(_scaled(self.token_mixer.mix(projected, features), self.layer_scale_1))
+        return x + self.drop_path(_scaled(self._feed_forward(x), self.layer_scale_2))
+
+    def _enter(self, x: Tensor) -> tuple[Tensor, ...]:
+        """x + dw(x), and what the mixer's two first convolutions make of its normalisation."""
+        dtype, norm = x.dtype, self.norm1.norm
+        kernel = self.pos_embed.kernel(dtype), self.pos_embed.conv.bias.to(dtype)
+        return lean(_embed, (x, *kernel, norm.weight, norm.bias), Branches(), self.token_mixer.entrance(dtype))
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        if self.norm2.training or torch.is_grad_enabled():
+            return self.mlp(self.norm2(x))
+        return self.mlp.infer(x, self.norm2)
+
+
+def _embed(x: Tensor, kernel: Tensor, bias: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    x = Conv().forward(x, kernel, bias)
+    return x, layer_norm_2d(x, weight, shift)
 
 
 def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
-    return x if scale is None else x * scale.view(1, -1, 1, 1)
+    return x if scale is None else (x * scale.view(1, -1, 1, 1)).to(x.dtype)
 
 
 class Stage(nn.Module):
@@ -199,7 +217,7 @@ class DAMamba(nn.Module):
         if in_channels < 1:
             raise ArgumentError(f'DAMamba: in_channels must be at least 1, got {in_channels}')
         rate = self.arch.drop_path_rate if drop_path_rate is None else _checked_rate(drop_path_rate)
-        self.stem = stem(in_channels, self.arch.dims[0], norm_cfg)
+        self.stem = Stem(in_channels, self.arch.dims[0], norm_cfg)
         self.stages = nn.ModuleList(_build_stages(self.arch, rate, norm_cfg))
         for i, dim in enumerate(self.arch.dims):
             self.add_module(f'norm{i + 1}', LayerNorm2d(dim))

@@ -7,11 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from damamba.models.lean import Conv, lean
+from damamba.models.strips import in_strips
+
 
 class ArgumentError(ValueError):
     """An argument of the backbone that makes no sense; the text names it and what it should be."""
 
 
+EPS = 1e-6  # of every layer normalisation
 NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
 
@@ -40,10 +44,21 @@ class LayerNorm2d(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.norm = nn.LayerNorm(channels, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return layer_norm_2d(x, self.norm.weight, self.norm.bias)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Normalise the channels of [..., C] in x's dtype, also under autocast, which would write float32 maps."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.layer_norm(x, x.shape[-1:], weight.to(x.dtype), bias.to(x.dtype), EPS)
+
+
+def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same of [B, C, H, W]."""
+    return layer_norm(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 class ResidualDepthwiseConv(nn.Module):
@@ -57,12 +72,15 @@ class ResidualDepthwiseConv(nn.Module):
         self.conv_constant = nn.Parameter(identity, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.conv.weight + self.conv_constant.detach()  # detached: never trained, whoever thaws parameters
-        return F.conv2d(x, kernel, self.conv.bias, padding=1, groups=self.conv.groups)
+        return Conv().forward(x, self.kernel(x.dtype), self.conv.bias.to(x.dtype))
+
+    def kernel(self, dtype: torch.dtype) -> Tensor:
+        """The two kernels as one; the constant one is detached: never trained, whoever thaws parameters."""
+        return (self.conv.weight + self.conv_constant.detach()).to(dtype)
 
 
 class FeedForward(nn.Module):
-    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C."""
+    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C; the first one's output is kept alone."""
 
     def __init__(self, channels: int, ratio: float):
         super().__init__()
@@ -73,21 +91,45 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.conv(self.act(self.fc1(x))))
+        hidden = self.fc1(x)
+        dtype = hidden.dtype
+        inputs = hidden, self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
+        return lean(_widest, inputs, Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
+
+    def infer(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """self(norm(x)) without gradients, on the CPU without ever holding the whole hidden map."""
+        return in_strips(lambda part, rows: self._rows(norm(part), rows), x, self.fc1.out_channels)
+
+    def _rows(self, x: Tensor, rows: slice) -> Tensor:
+        return self.fc2(self.conv(torch.ops.aten.gelu_(self.fc1(x)))[:, :, rows])
 
 
-def stem(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:
+    return (Conv().forward(F.gelu(hidden), kernel, bias),)
+
+
+class Stem(nn.Sequential):
     """Four 3x3 convolutions, no activation after the last: [B, 3, H, W] -> [B, C, H/4, W/4]."""
-    half = channels // 2
-    layers: list[nn.Module] = []
-    for before, after, stride in (
-        (in_channels, half, 2),
-        (half, half, 1),
-        (half, channels, 2),
-        (channels, channels, 1),
-    ):
-        layers += [nn.Conv2d(before, after, 3, stride, 1), build_norm(after, norm_cfg), nn.GELU()]
-    return nn.Sequential(*layers[:-1])
+
+    def __init__(self, in_channels: int, channels: int, norm_cfg: dict):
+        half = channels // 2
+        layers: list[nn.Module] = []
+        for before, after, stride in (
+            (in_channels, half, 2),
+            (half, half, 1),
+            (half, channels, 2),
+            (channels, channels, 1),
+        ):
+            layers += [nn.Conv2d(before, after, 3, stride, 1), build_norm(after, norm_cfg), nn.GELU()]
+        super().__init__(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, norm, *rest = self
+        x = norm(first(x))
+        for _, conv, norm in zip(*[iter(rest)] * 3, strict=True):
+            weights = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
+            x = norm(lean(lambda before: (F.gelu(before),), (x,), Conv(conv.stride[0]), weights))
+        return x
 
 
 def downsample(before: int, after: int, norm_cfg: dict) -> nn.Sequential:

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from damamba.models.layers import LayerNorm2d, Permute
-from damamba.ops import adaptive_sample, selective_scan
+from damamba.models.layers import LayerNorm2d, Permute, layer_norm
+from damamba.models.lean import SAMPLE, SCAN, Conv, Linear, lean
 
 GROUP_CHANNELS = 16
 DT_MIN, DT_MAX = 0.001, 0.1
 
 
 class DynamicAdaptiveScan(nn.Module):
-    """Read every position of z where offsets predicted from x say: the order of the scan follows the picture."""
+    """Predicts from x where the sampled map is read: so the order of the scan follows the picture."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -29,16 +29,20 @@ class DynamicAdaptiveScan(nn.Module):
         )
         self.offset = nn.Linear(channels, 2 * channels // GROUP_CHANNELS)
 
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """x, z [B, C, H, W] -> the sampled z, [B, H, W, C]."""
-        return adaptive_sample(z.permute(0, 2, 3, 1), self.predict(x))
+    def forward(self, features: Tensor) -> Tensor:
+        """The depthwise convolution of x, [B, C, H, W] -> offsets in pixels, [B, H, W, 2G].
 
-    def predict(self, x: Tensor) -> Tensor:
-        """x [B, C, H, W] -> offsets in pixels, [B, H, W, 2G], float32 at least: half precision is too coarse."""
-        features = self.dw_conv(x)
-        with torch.autocast(x.device.type, enabled=False):
-            dtype = torch.promote_types(features.dtype, torch.float32)
-            return F.linear(features.to(dtype), self.offset.weight.to(dtype), self.offset.bias.to(dtype))
+        In float32 at least: half precision is too coarse for a position.
+        """
+        norm = self.dw_conv[1][1]
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        weights = self.offset.weight.to(dtype), self.offset.bias.to(dtype)
+        return lean(_offset_features, (features, norm.weight, norm.bias), Linear(), weights)
+
+
+def _offset_features(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
+    features = F.gelu(layer_norm(x.permute(0, 2, 3, 1), weight, bias))
+    return (features.to(torch.promote_types(x.dtype, torch.float32)),)
 
 
 class Mixer(nn.Module):
@@ -72,14 +76,37 @@ class Mixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
-        z = F.silu(self.conv2d(self.in_proj(x)))
-        sampled = self.da_scan(x, z)  # [B, H, W, C]
-        y = self.scan(sampled.flatten(1, 2)).view(sampled.shape)
-        return self.out_proj(self.out_norm(y.permute(0, 3, 1, 2)))
+        return self.mix(self.in_proj(x), self.da_scan.dw_conv[0](x))
+
+    def entrance(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights of the two convolutions that read the mixer's input."""
+        offsets = self.da_scan.dw_conv[0]
+        return self.in_proj.weight.to(dtype), offsets.weight.to(dtype), offsets.bias.to(dtype)
+
+    def mix(self, projected: Tensor, features: Tensor) -> Tensor:
+        """The outputs of these two, [B, C, H, W] -> [B, C, H, W]."""
+        offset = self.da_scan(features)
+        u = lean(_activate, (self.conv2d(projected), offset), SAMPLE)  # [B, H, W, C]
+        y = self.scan(u.flatten(1, 2)).unflatten(1, u.shape[1:3])
+        norm = self.out_norm.norm
+        return lean(_normalise, (y, norm.weight, norm.bias), Conv(), (self.out_proj.weight.to(y.dtype),))
 
     def scan(self, u: Tensor) -> Tensor:
         """[B, L, C] -> [B, L, C]."""
-        dt_raw, B, C = F.linear(u, self.x_proj_weight).split((self.rank, 1, 1), dim=2)
-        dt = F.linear(dt_raw, self.dt_projs_weight)
-        A = -self.A_logs.exp().squeeze(1)
-        return selective_scan(u.to(dt.dtype), dt, A, B.squeeze(2), C.squeeze(2), self.Ds, self.dt_projs_bias)
+        weights = self.x_proj_weight.to(u.dtype), self.dt_projs_weight.to(u.dtype)
+        return lean(_scan_inputs, (u, *weights, self.A_logs, self.Ds, self.dt_projs_bias), SCAN)
+
+
+def _activate(z: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    return F.silu(z).permute(0, 2, 3, 1), offset
+
+
+def _scan_inputs(
+    u: Tensor, project: Tensor, expand: Tensor, A_log: Tensor, D: Tensor, dt_bias: Tensor
+) -> tuple[Tensor, ...]:
+    dt_raw, B, C = F.linear(u, project).split((expand.shape[1], 1, 1), dim=2)
+    return u, F.linear(dt_raw, expand), -A_log.exp().squeeze(1), B.squeeze(2), C.squeeze(2), D, dt_bias
+
+
+def _normalise(y: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
+    return (layer_norm(y, weight, bias).permute(0, 3, 1, 2),)

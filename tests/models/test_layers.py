@@ -10,9 +10,9 @@ from damamba.models.layers import (
     LayerNorm2d,
     Permute,
     ResidualDepthwiseConv,
+    Stem,
     build_norm,
     downsample,
-    stem,
 )
 
 
@@ -97,7 +97,7 @@ def test_the_feed_forward_network_is_its_formula_with_the_exact_gelu(close):
 
 
 def test_the_stem_is_four_convolutions_without_an_activation_at_the_end():
-    layers = stem(3, 16, dict(type='BN'))
+    layers = Stem(3, 16, dict(type='BN'))
     convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     assert [(c.in_channels, c.out_channels, c.stride[0]) for c in convs] == [
         (3, 8, 2),
