@@ -9,6 +9,7 @@ COMMANDS = {
     'eval_results': 'score predictions that lie in a file',
     'demo': 'draw scenes, train a small detector on them, test it',
     'publish_model': 'write the weights of a training checkpoint',
+    'get_flops': "count a detector's parameters and multiply-accumulates",
     'make_demo_data': 'draw a data set of synthetic scenes',
     'check': 'check the installation',
 }

@@ -75,12 +75,13 @@ def captured(monkeypatch, parse):
 
 @pytest.fixture
 def parsers(monkeypatch):
-    from damamba.cli import demo, eval_results, install, make_demo_data, publish_model, test, train
+    from damamba.cli import demo, eval_results, get_flops, install, make_demo_data, publish_model, test, train
 
     parse = {
         'train': train.parse,
         'test': test.parse,
         'eval_results': eval_results.parse,
+        'get_flops': get_flops.parse,
         'make_demo_data': make_demo_data.main,
         'demo': demo.parse,
         'publish_model': publish_model.main,
@@ -158,6 +159,7 @@ def test_every_flag_is_one_of_a_command(parsers):
         ('train', 'Flags of training'),
         ('test', 'Flags of testing'),
         ('eval_results', 'Flags of scoring'),
+        ('get_flops', 'Flags of counting'),
         ('make_demo_data', 'Flags of the embedded data set'),
         ('demo', 'Flags of the demo'),
     ],
@@ -196,7 +198,7 @@ def arguments_of(words):
         return 'train', [words[2], *words[4:]]  # without the number of processes
     if words[:2] == ['bash', 'dist_test.sh']:
         return 'test', [*words[2:4], *words[5:]]
-    names = ('train', 'test', 'eval_results', 'make_demo_data', 'publish_model')
+    names = ('train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model')
     scripts = {f'tools/{name}.py': name for name in names}
     at = next((i for i, word in enumerate(words) if word in scripts), None)
     return at if at is None else (scripts[words[at]], words[at + 1 :])
@@ -204,7 +206,8 @@ def arguments_of(words):
 
 def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
-    assert {name for name, _ in calls} == {'train', 'test', 'eval_results', 'make_demo_data', 'publish_model'}
+    documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
+    assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)
 

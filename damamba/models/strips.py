@@ -1,11 +1,25 @@
 """Go through a map [B, C, H, W] in strips of rows, so that what is wide inside stays small."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
 
 STRIP = 16 * 2**20  # bytes of the widest map inside: what the CPU's caches hold and the allocator does not give back
+
+_cuts = ContextVar('cuts maps into strips', default=True)
+
+
+@contextmanager
+def whole_maps() -> Iterator[None]:
+    """Cut nothing into strips inside: for who counts operations, since strips overlap by two rows."""
+    token = _cuts.set(False)
+    try:
+        yield
+    finally:
+        _cuts.reset(token)
 
 
 def in_strips(function: Callable[[Tensor, slice], Tensor], x: Tensor, width: int) -> Tensor:
@@ -17,10 +31,8 @@ def in_strips(function: Callable[[Tensor, slice], Tensor], x: Tensor, width: int
         width: channels of the widest map inside.
     """
     height = x.shape[2]
-    strips = 1
-    if x.device.type == 'cpu' and not torch.compiler.is_compiling():
-        strips = -(-height * x.shape[3] * width * x.element_size() // STRIP)
-    if strips <= 1:
+    strips = -(-height * x.shape[3] * width * x.element_size() // STRIP)
+    if strips <= 1 or x.device.type != 'cpu' or torch.compiler.is_compiling() or not _cuts.get():
         return function(x, slice(0, height))
     rows = -(-height // strips)
     out = torch.empty_like(x, memory_format=torch.channels_last)
