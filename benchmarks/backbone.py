@@ -1,0 +1,153 @@
+"""DAMamba-T beside Swin-T, ResNet-50 and ConvNeXt-T: forward, forward + backward, memory, and the operators' share.
+
+    python benchmarks/backbone.py
+    python benchmarks/backbone.py --models damamba swin-timm --measures forward --forward 1x512x512
+
+The models take turns in one run, with random weights, as they are built: no batch normalisation folded, pictures
+contiguous. bf16 means autocast. Memory for training is, on a GPU, the most that is allocated during a step with nothing
+else on the device (weights and gradients included); on the CPU, what a forward keeps for the backward, each storage
+once, without the parameters. The operators' share is their time at each stage's shapes, times the stage's depth, from
+flushed caches, of DAMamba-T's forward + backward.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: nothing needs to be installed
+
+from benchmarks import runner
+from benchmarks.ops import step_time
+from benchmarks.peers import PEERS, SWINS, build, build_steps, picture, precision, split_available, train_step
+from benchmarks.runner import DTYPES, Clock, Shape, Timing
+
+NAME = 'backbone'
+MEASURES = {'forward': 'ms', 'train': 'ms', 'memory': 'MB', 'operators': 'ms'}
+TITLES = {
+    'forward': 'Forward, evaluation, milliseconds',
+    'train': 'Forward + backward, milliseconds',
+    'memory': 'Memory for training, MB for each image',
+    'operators': "Both operators in DAMamba-T's forward + backward, milliseconds",
+}
+DEFAULTS = {
+    'cpu': dict(repeat=5, dtypes=['fp32'], forward=Shape(1, 800, 1344), train=Shape(1, 512, 512)),
+    'cuda': dict(repeat=30, dtypes=['fp32', 'bf16'], forward=Shape(2, 800, 1344), train=Shape(2, 800, 1344)),
+}
+
+
+def measure_times(measure: str, names: Sequence[str], shape: Shape, dtype: str, args: argparse.Namespace) -> dict:
+    """Timings of forward or training steps, by model."""
+    steps = dict(build_steps(names, shape, dtype, args.device, measure == 'train'))
+    return runner.interleave(steps, args.repeat, Clock(args.device))
+
+
+def measure_memory(names: Sequence[str], shape: Shape, dtype: str, args: argparse.Namespace) -> dict[str, Timing]:
+    """Megabytes for each image, by model, one model on the device at a time."""
+    figures = {}
+    for name in names:
+        runner.progress(f'memory of {name}')
+        try:
+            figures[name] = Timing(_training_bytes(name, shape, dtype, args.device) / shape.batch / 1e6)
+        except RuntimeError as error:  # out of memory
+            figures[name] = Timing(note=f'not run: {str(error).splitlines()[0][:160]}')
+        runner.free(args.device)
+    return figures
+
+
+def _training_bytes(name: str, shape: Shape, dtype: str, device: str) -> int:
+    model, x = build(name, shape, device, train=True), picture(shape, device)
+    if device == 'cuda':
+        return runner.peak_bytes(train_step(model, x, dtype))
+    with precision(dtype, device):
+        return runner.saved_bytes(model, lambda: model(x))
+
+
+def find_baseline(timings: dict[str, Timing]) -> str | None:
+    """The Swin-T that was measured, MMDetection's if there is one."""
+    return next((name for name in SWINS if name in timings and timings[name].median), None)
+
+
+def make_rows(measure: str, shape: Shape, dtype: str, timings: dict[str, Timing], missing: dict[str, str]) -> list:
+    """A row for each model, those left out too, beside the Swin-T of the same run."""
+    base = find_baseline(timings)
+    against = (timings[base].median, PEERS[base].label) if base else (None, '')
+    left_out = {name: Timing(note=reason) for name, reason in missing.items()}
+    return [
+        runner.compare(describe(measure, PEERS[name].label, shape, dtype), timing, *against)
+        for name, timing in {**timings, **left_out}.items()
+    ]
+
+
+def describe(measure: str, model: str, shape: Shape, dtype: str) -> dict:
+    unit = MEASURES[measure]
+    return dict(benchmark=NAME, measure=measure, model=model, dtype=dtype, **shape._asdict(), unit=unit)
+
+
+def operators_row(train: dict[str, Timing], dtype: str, args: argparse.Namespace) -> dict:
+    """The operators beside the training step of the same run."""
+    runner.free(args.device)
+    timing = step_time(args.train, dtype, args.repeat, Clock(args.device, flush=True))
+    step = train.get('damamba', Timing()).median
+    what = describe('operators', 'both operators', args.train, dtype)
+    return runner.compare(what, timing, step, PEERS['damamba'].label)
+
+
+def choose_models(measure: str, names: Sequence[str], device: str) -> list[str]:
+    """Checkpointing changes the training alone; on the CPU, compiling a training step takes minutes."""
+    left_out = {'damamba-cp'} if measure == 'forward' else {'damamba-compiled'} if device == 'cpu' else set()
+    return [name for name in names if name not in left_out]
+
+
+def measure_all(args: argparse.Namespace) -> list[dict]:
+    present, missing = split_available(args.models)
+    rows = []
+    for dtype in args.dtypes:
+        train: dict[str, Timing] = {}
+        for measure in args.measures:
+            names, shape = choose_models(measure, present, args.device), getattr(args, measure, args.forward)
+            if measure == 'operators':
+                rows.append(operators_row(train, dtype, args))
+                continue
+            if measure == 'memory':
+                timings = measure_memory(names, shape, dtype, args)
+            else:
+                timings = measure_times(measure, names, shape, dtype, args)
+            train = timings if measure == 'train' else train
+            rows += make_rows(measure, shape, dtype, timings, missing)
+            runner.free(args.device)
+    return rows
+
+
+def print_rows(rows: Sequence[dict], args: argparse.Namespace) -> None:
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        shape = Shape(row['batch'], row['height'], row['width'])
+        groups.setdefault((row['measure'], row['dtype'], shape), []).append(row)
+    for (measure, dtype, shape), group in groups.items():
+        count = '' if measure == 'memory' else f', medians of {args.repeat}, {args.device}, {args.threads} threads'
+        runner.print_comparison(f'{TITLES[measure]}: {dtype}, {shape}{count}', group)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = runner.make_parser(__doc__)
+    shape = dict(type=Shape.parse, metavar='BxHxW')
+    runner.add_per_device(parser, DEFAULTS, '--forward', 'pictures for the forward and for memory', **shape)
+    runner.add_per_device(parser, DEFAULTS, '--train', 'pictures for forward + backward', **shape)
+    dtypes = dict(nargs='+', choices=list(DTYPES))
+    runner.add_per_device(parser, DEFAULTS, '--dtypes', 'float32, or bfloat16 under autocast', **dtypes)
+    models = dict(nargs='+', choices=list(PEERS), metavar='MODEL', help=f'of {", ".join(PEERS)}; default: all')
+    parser.add_argument('--models', default=list(PEERS), **models)
+    parser.add_argument('--measures', nargs='+', choices=list(MEASURES), default=list(MEASURES))
+    return runner.parse(parser, argv, DEFAULTS, NAME)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    rows = measure_all(args)
+    print_rows(rows, args)
+    runner.write_csv(args.out, rows, args)
+
+
+if __name__ == '__main__':
+    main()
