@@ -10,7 +10,6 @@ import mmdet
 import mmengine
 import torch
 import torch.distributed as dist
-from mmcv.cnn import fuse_conv_bn
 from mmdet.engine.hooks import NumClassCheckHook
 from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
@@ -21,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import damamba
 from damamba.engine.config import ConfigError
+from damamba.engine.loading import fuse_detector
 
 PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 
@@ -69,10 +69,10 @@ class CheckClassesHook(NumClassCheckHook):
 
 
 class FuseConvBNHook(Hook):
-    """Fold batch normalisation into the convolutions before it, once the weights to be tested are loaded."""
+    """Fold batch normalisation into the convolutions beside it, once the weights to be tested are loaded."""
 
     def before_test(self, runner) -> None:
-        fuse_conv_bn(bare(runner.model))
+        fuse_detector(bare(runner.model))
 
 
 class MetricsFileHook(Hook):

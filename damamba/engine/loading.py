@@ -1,12 +1,15 @@
-"""Every way in which MMEngine reads weights leads through :mod:`damamba.checkpoint`."""
+"""Every way in which MMEngine reads weights leads through :mod:`damamba.checkpoint`; how they fill a model."""
 
 import logging
 
+from mmcv.cnn import fuse_conv_bn
 from mmengine.logging import print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
 
-from damamba.checkpoint import CheckpointError, read
+from damamba.checkpoint import CheckpointError, Match, describe, match, read
+from damamba.models import fuse
 
 FAR_STORES = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 
@@ -44,6 +47,36 @@ def use_safe_loading() -> None:
     CheckpointLoader.register_scheme(['', 'http://', 'https://'], load_from_path_or_url, force=True)
     CheckpointLoader.register_scheme(zoo, load_from_model_zoo, force=True)
     CheckpointLoader.register_scheme(list(FAR_STORES), load_from_far_store, force=True)
+
+
+def fill(model: nn.Module, state: dict[str, Tensor], source: str, needs_all: bool) -> Match:
+    """Load what of a state dict fits into a model.
+
+    Args:
+        needs_all: every tensor of the model has to be there, in its shape; else every one of its backbone.
+
+    Raises:
+        CheckpointError: it is not so; the text says what ``source`` holds, and what was wanted.
+    """
+    result = match(model, state)
+    lacking = [*result.missing, *result.mismatched]
+    if not result.filled or (lacking if needs_all else any(name.startswith('backbone.') for name in lacking)):
+        raise CheckpointError(f'{source} holds {describe(state)}; {_wanted(model, state)}: {result}')
+    model.load_state_dict({name: state[name] for name in result.filled}, strict=False)
+    return result
+
+
+def _wanted(model: nn.Module, state: dict) -> str:
+    name = type(model).__name__
+    wanted = f'wanted a {name} with {describe(model.state_dict())}'
+    if any(name.startswith('backbone.') for name in state):
+        return wanted
+    return f'{wanted} (weights of a backbone alone go into model.backbone.pretrained)'
+
+
+def fuse_detector(model: nn.Module) -> nn.Module:
+    """Fold the batch normalisation of a detector's DAMamba, and then of its other parts, in place."""
+    return fuse_conv_bn(fuse(model))
 
 
 class ForwardToMMEngine(logging.Handler):

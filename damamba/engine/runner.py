@@ -12,10 +12,11 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from damamba.checkpoint import CheckpointError, describe, match, state_dict_of
+from damamba.checkpoint import CheckpointError, state_dict_of
 from damamba.engine.config import prepare
 from damamba.engine.hooks import CheckClassesHook, MetricsFileHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
+from damamba.engine.loading import fill
 from damamba.models import DAMamba
 
 SCRATCH = (
@@ -36,7 +37,7 @@ class DAMambaRunner(Runner):
         notes = prepare(cfg)
         runner = super().from_cfg(cfg)
         for note in notes:
-            runner.logger.warning(note)
+            runner.logger.info(note)
         return runner
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -106,12 +107,7 @@ class DAMambaRunner(Runner):
         return content
 
     def _fill(self, filename: str, state: dict, needs_all: bool) -> None:
-        model = bare(self.model)
-        result = match(model, state)
-        lacking = [*result.missing, *result.mismatched]
-        if not result.filled or (lacking if needs_all else any(name.startswith('backbone.') for name in lacking)):
-            raise CheckpointError(f'{filename} holds {describe(state)}; {_wanted(model, state)}: {result}')
-        model.load_state_dict({name: state[name] for name in result.filled}, strict=False)
+        result = fill(bare(self.model), state, filename, needs_all)
         level = self.logger.info if result.complete and not result.unexpected else self.logger.warning
         level('Loaded %s: %s', filename, result)
 
@@ -133,11 +129,3 @@ def _is_news(record: logging.LogRecord) -> bool:
     """Leave out the hundreds of lines in which MMEngine lists options of parameters, and constants as not trained."""
     text = record.getMessage()
     return not (text.startswith('paramwise_options') or 'conv_constant is skipped' in text)
-
-
-def _wanted(model: nn.Module, state: dict) -> str:
-    name = type(model).__name__
-    wanted = f'wanted a {name} with {describe(model.state_dict())}'
-    if any(name.startswith('backbone.') for name in state):
-        return wanted
-    return f'{wanted} (weights of a backbone alone go into model.backbone.pretrained)'

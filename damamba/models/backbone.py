@@ -18,12 +18,13 @@ from torch.utils.checkpoint import checkpoint
 from damamba.checkpoint import load_backbone
 from damamba.models.layers import (
     ArgumentError,
+    Downsample,
     FeedForward,
     LayerNorm2d,
     ResidualDepthwiseConv,
     Stem,
     build_norm,
-    downsample,
+    can_fold,
     layer_norm_2d,
 )
 from damamba.models.lean import Branches, Conv, lean
@@ -115,9 +116,7 @@ class Block(nn.Module):
         return lean(_embed, (x, *kernel, norm.weight, norm.bias), Branches(), self.token_mixer.entrance(dtype))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        if self.norm2.training or torch.is_grad_enabled():
-            return self.mlp(self.norm2(x))
-        return self.mlp.infer(x, self.norm2)
+        return self.mlp.infer(x, self.norm2) if can_fold(self.norm2) else self.mlp(self.norm2(x))
 
 
 def _embed(x: Tensor, kernel: Tensor, bias: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
@@ -284,7 +283,7 @@ def _build_stages(arch: Arch, drop_path_rate: float, norm_cfg: dict) -> Iterable
     rates = iter(torch.linspace(0, drop_path_rate, sum(arch.depths), device='cpu').tolist())
     for i, (depth, dim) in enumerate(zip(arch.depths, arch.dims, strict=True)):
         blocks = [Block(dim, arch.ffn_ratios[i], next(rates), arch.layer_scale[i], norm_cfg) for _ in range(depth)]
-        yield Stage(downsample(arch.dims[i - 1], dim, norm_cfg) if i else None, blocks)
+        yield Stage(Downsample(arch.dims[i - 1], dim, norm_cfg) if i else None, blocks)
 
 
 def _pretrained_path(pretrained: str | None, init_cfg: dict | None) -> str | None:

@@ -3,6 +3,8 @@
 The attribute names are those of the published weights.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +32,36 @@ def build_norm(channels: int, norm_cfg: dict) -> nn.Module:
         raise ArgumentError(f'DAMamba: norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}')
     requires_grad = options.pop('requires_grad', True)
     return NORMS[kind](channels, **options).requires_grad_(requires_grad)
+
+
+def can_fold(norm: nn.Module) -> bool:
+    """Whether this normalisation is only a scale and a shift now: in evaluation, and without gradients."""
+    if torch.is_grad_enabled():
+        return False
+    return isinstance(norm, nn.Identity) or (not norm.training and norm.running_var is not None)
+
+
+def folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of norm(conv(x)) as one convolution."""
+    if isinstance(norm, nn.Identity):
+        return conv.weight, conv.bias
+    scale, shift = _affine(norm)
+    return conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale + shift
+
+
+def folded_before(norm: nn.Module, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of conv(norm(x)), conv being 1x1, as one convolution."""
+    if isinstance(norm, nn.Identity):
+        return conv.weight, conv.bias
+    scale, shift = _affine(norm)
+    return conv.weight * scale.view(1, -1, 1, 1), conv.bias + conv.weight.flatten(1) @ shift
+
+
+def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -norm.running_mean * scale
+    return scale, shift if norm.bias is None else shift + norm.bias
 
 
 class Permute(nn.Module):
@@ -70,13 +102,28 @@ class ResidualDepthwiseConv(nn.Module):
         identity = torch.zeros(1, 1, 3, 3)
         identity[..., 1, 1] = 1
         self.conv_constant = nn.Parameter(identity, requires_grad=False)
+        self.merged = False
+        self.register_load_state_dict_pre_hook(ResidualDepthwiseConv._part)
 
     def forward(self, x: Tensor) -> Tensor:
         return Conv().forward(x, self.kernel(x.dtype), self.conv.bias.to(x.dtype))
 
     def kernel(self, dtype: torch.dtype) -> Tensor:
         """The two kernels as one; the constant one is detached: never trained, whoever thaws parameters."""
+        if self.merged:
+            return self.conv.weight.to(dtype)
         return (self.conv.weight + self.conv_constant.detach()).to(dtype)
+
+    def merge(self) -> None:
+        """Make the two kernels one for good."""
+        with torch.no_grad():
+            self.conv.weight += self.conv_constant
+            self.conv_constant.zero_()
+        self.merged = True
+
+    def _part(self, *args) -> None:
+        """Weights are about to be loaded: two kernels again."""
+        self.merged = False
 
 
 class FeedForward(nn.Module):
@@ -98,10 +145,11 @@ class FeedForward(nn.Module):
 
     def infer(self, x: Tensor, norm: nn.Module) -> Tensor:
         """self(norm(x)) without gradients, on the CPU without ever holding the whole hidden map."""
-        return in_strips(lambda part, rows: self._rows(norm(part), rows), x, self.fc1.out_channels)
+        weights = folded_before(norm, self.fc1)
+        return in_strips(lambda part, rows: self._rows(F.conv2d(part, *weights), rows), x, self.fc1.out_channels)
 
-    def _rows(self, x: Tensor, rows: slice) -> Tensor:
-        return self.fc2(self.conv(torch.ops.aten.gelu_(self.fc1(x)))[:, :, rows])
+    def _rows(self, hidden: Tensor, rows: slice) -> Tensor:
+        return self.fc2(self.conv(torch.ops.aten.gelu_(hidden))[:, :, rows])
 
 
 def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:
@@ -124,14 +172,28 @@ class Stem(nn.Sequential):
         super().__init__(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        first, norm, *rest = self
-        x = norm(first(x))
-        for _, conv, norm in zip(*[iter(rest)] * 3, strict=True):
-            weights = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
-            x = norm(lean(lambda before: (F.gelu(before),), (x,), Conv(conv.stride[0]), weights))
+        for conv, norm, first in self._steps():
+            if can_fold(norm):
+                x = F.conv2d(x if first else torch.ops.aten.gelu_(x), *folded(conv, norm), conv.stride, conv.padding)
+            elif first:
+                x = norm(conv(x))
+            else:
+                weights = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
+                x = norm(lean(lambda before: (F.gelu(before),), (x,), Conv(conv.stride[0]), weights))
         return x
 
+    def _steps(self) -> Iterator[tuple[nn.Conv2d, nn.Module, bool]]:
+        """Each convolution with the normalisation after it, and whether it is the first; GELU lies between steps."""
+        for i in range(0, len(self), 3):
+            yield self[i], self[i + 1], i == 0
 
-def downsample(before: int, after: int, norm_cfg: dict) -> nn.Sequential:
+
+class Downsample(nn.Sequential):
     """[B, before, H, W] -> [B, after, H/2, W/2]."""
-    return nn.Sequential(nn.Conv2d(before, after, 3, 2, 1), build_norm(after, norm_cfg))
+
+    def __init__(self, before: int, after: int, norm_cfg: dict):
+        super().__init__(nn.Conv2d(before, after, 3, 2, 1), build_norm(after, norm_cfg))
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = self
+        return F.conv2d(x, *folded(conv, norm), conv.stride, conv.padding) if can_fold(norm) else norm(conv(x))

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from damamba.models.layers import (
+    Downsample,
     FeedForward,
     LayerNorm2d,
     Permute,
     ResidualDepthwiseConv,
     Stem,
     build_norm,
-    downsample,
 )
 
 
@@ -111,7 +111,7 @@ def test_the_stem_is_four_convolutions_without_an_activation_at_the_end():
 
 
 def test_a_downsampling_halves_the_map_and_normalises_it():
-    layers = downsample(16, 32, dict(type='BN'))
+    layers = Downsample(16, 32, dict(type='BN'))
     assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d]
     assert layers(torch.randn(2, 16, 7, 10)).shape == (2, 32, 4, 5)
 
