@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -29,6 +30,8 @@ from damamba.models.layers import (
 )
 from damamba.models.lean import Branches, Conv, lean
 from damamba.models.mixer import GROUP_CHANNELS, Mixer
+from damamba.models.strips import in_strips
+from damamba.ops import adaptive_sample
 
 
 @dataclass(frozen=True)
@@ -105,18 +108,36 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
+        if not self.training and can_fold(self.norm2):
+            return self._infer(x)
         x, projected, features = self._enter(x)
         x = x + self.drop_path(_scaled(self.token_mixer.mix(projected, features), self.layer_scale_1))
-        return x + self.drop_path(_scaled(self._feed_forward(x), self.layer_scale_2))
+        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.layer_scale_2))
+
+    def _infer(self, x: Tensor) -> Tensor:
+        """The same without gradients; what lies before the sampling, and after the scan, may be done in strips."""
+        widest = self.mlp.fc1.out_channels
+        x, z, offset = in_strips(self._before, (x,), widest, halo=2)
+        u = adaptive_sample(z.permute(0, 2, 3, 1), offset.permute(0, 2, 3, 1))
+        y = self.token_mixer.scan_map(u).permute(0, 3, 1, 2)
+        return in_strips(self._behind, (x, y), widest, halo=1)[0]
+
+    def _before(self, x: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """x + dw(x), the map to sample, and the offsets."""
+        x, projected, features = self._enter(x)
+        offset = self.token_mixer.da_scan(features[:, :, rows]).permute(0, 3, 1, 2)
+        return x[:, :, rows], F.silu(self.token_mixer.conv2d(projected)[:, :, rows]), offset
+
+    def _behind(self, x: Tensor, y: Tensor, rows: slice) -> tuple[Tensor]:
+        """Both residual branches, from what the scan gave."""
+        x = x + _scaled(self.token_mixer.leave(y.permute(0, 2, 3, 1)), self.layer_scale_1)
+        return (x[:, :, rows] + _scaled(self.mlp.rows(x, self.norm2, rows), self.layer_scale_2),)
 
     def _enter(self, x: Tensor) -> tuple[Tensor, ...]:
         """x + dw(x), and what the mixer's two first convolutions make of its normalisation."""
         dtype, norm = x.dtype, self.norm1.norm
         kernel = self.pos_embed.kernel(dtype), self.pos_embed.conv.bias.to(dtype)
         return lean(_embed, (x, *kernel, norm.weight, norm.bias), Branches(), self.token_mixer.entrance(dtype))
-
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        return self.mlp.infer(x, self.norm2) if can_fold(self.norm2) else self.mlp(self.norm2(x))
 
 
 def _embed(x: Tensor, kernel: Tensor, bias: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

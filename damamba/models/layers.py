@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damamba.models.lean import Conv, lean
-from damamba.models.strips import in_strips
 
 
 class ArgumentError(ValueError):
@@ -143,13 +142,10 @@ class FeedForward(nn.Module):
         inputs = hidden, self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
         return lean(_widest, inputs, Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
 
-    def infer(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """self(norm(x)) without gradients, on the CPU without ever holding the whole hidden map."""
-        weights = folded_before(norm, self.fc1)
-        return in_strips(lambda part, rows: self._rows(F.conv2d(part, *weights), rows), x, self.fc1.out_channels)
-
-    def _rows(self, hidden: Tensor, rows: slice) -> Tensor:
-        return self.fc2(self.conv(torch.ops.aten.gelu_(hidden))[:, :, rows])
+    def rows(self, x: Tensor, norm: nn.Module, rows: slice) -> Tensor:
+        """These rows of self(norm(x)), without gradients; around them, those that the depthwise convolution reads."""
+        hidden = torch.ops.aten.gelu_(F.conv2d(x, *folded_before(norm, self.fc1)))
+        return self.fc2(self.conv(hidden)[:, :, rows])
 
 
 def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:

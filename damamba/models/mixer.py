@@ -87,7 +87,14 @@ class Mixer(nn.Module):
         """The outputs of these two, [B, C, H, W] -> [B, C, H, W]."""
         offset = self.da_scan(features)
         u = lean(_activate, (self.conv2d(projected), offset), SAMPLE)  # [B, H, W, C]
-        y = self.scan(u.flatten(1, 2)).unflatten(1, u.shape[1:3])
+        return self.leave(self.scan_map(u))
+
+    def scan_map(self, u: Tensor) -> Tensor:
+        """[B, H, W, C] -> [B, H, W, C], row by row."""
+        return self.scan(u.flatten(1, 2)).unflatten(1, u.shape[1:3])
+
+    def leave(self, y: Tensor) -> Tensor:
+        """[B, H, W, C] -> [B, C, H, W]."""
         norm = self.out_norm.norm
         return lean(_normalise, (y, norm.weight, norm.bias), Conv(), (self.out_proj.weight.to(y.dtype),))
 
@@ -105,7 +112,8 @@ def _scan_inputs(
     u: Tensor, project: Tensor, expand: Tensor, A_log: Tensor, D: Tensor, dt_bias: Tensor
 ) -> tuple[Tensor, ...]:
     dt_raw, B, C = F.linear(u, project).split((expand.shape[1], 1, 1), dim=2)
-    return u, F.linear(dt_raw, expand), -A_log.exp().squeeze(1), B.squeeze(2), C.squeeze(2), D, dt_bias
+    A = -A_log.to(torch.promote_types(u.dtype, torch.float32)).exp().squeeze(1)  # in float16 -exp(12) is infinite
+    return u, F.linear(dt_raw, expand), A, B.squeeze(2), C.squeeze(2), D, dt_bias
 
 
 def _normalise(y: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:

@@ -1,6 +1,6 @@
 """Go through a map [B, C, H, W] in strips of rows, so that what is wide inside stays small."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -22,23 +22,36 @@ def whole_maps() -> Iterator[None]:
         _cuts.reset(token)
 
 
-def in_strips(function: Callable[[Tensor, slice], Tensor], x: Tensor, width: int) -> Tensor:
-    """Return ``function(x, all rows)``; on the CPU, where the map inside is large, strip by strip. For inference.
+def in_strips(
+    function: Callable[..., tuple[Tensor, ...]], maps: Sequence[Tensor], width: int, halo: int
+) -> tuple[Tensor, ...]:
+    """Return ``function(*maps, all rows)``; on the CPU, where a map inside is large, strip by strip. For inference.
 
     Args:
-        function: of a part of x and of the rows wanted of it; each of these has its neighbours above and below in the
-            part, as far as the map has any. It gives those rows, of x's channels and dtype.
+        function: of the same part of each map, and of the rows that are wanted of it; ``halo`` more lie around these,
+            as far as the maps have any. It gives maps of those rows, channels-last.
+        maps: of one height and width, channels-last.
         width: channels of the widest map inside.
     """
-    height = x.shape[2]
-    strips = -(-height * x.shape[3] * width * x.element_size() // STRIP)
-    if strips <= 1 or x.device.type != 'cpu' or torch.compiler.is_compiling() or not _cuts.get():
-        return function(x, slice(0, height))
+    batch, _, height, columns = maps[0].shape
+    strips = -(-height * columns * width * maps[0].element_size() // STRIP)
+    if strips <= 1 or maps[0].device.type != 'cpu' or torch.compiler.is_compiling() or not _cuts.get():
+        return function(*maps, slice(0, height))
     rows = -(-height // strips)
-    out = torch.empty_like(x, memory_format=torch.channels_last)
-    for image, result in zip(x.split(1), out.split(1), strict=True):
+    whole: list[Tensor] = []
+    for image in range(batch):
         for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            first = max(top - 1, 0)
-            result[:, :, top:bottom] = function(image[:, :, first : bottom + 1], slice(top - first, bottom - first))
-    return out
+            first = max(top - halo, 0)
+            last = min(top + rows, height) + halo
+            parts = [x[image : image + 1, :, first:last] for x in maps]
+            results = function(*parts, slice(top - first, last - halo - first))
+            whole = whole or [_like(result, batch, height) for result in results]
+            for result, out in zip(results, whole, strict=True):
+                out[image : image + 1, :, top : top + rows] = result
+    return tuple(whole)
+
+
+def _like(strip: Tensor, batch: int, height: int) -> Tensor:
+    """A map for all the strips."""
+    size = batch, strip.shape[1], height, strip.shape[3]
+    return torch.empty(size, dtype=strip.dtype, device=strip.device, memory_format=torch.channels_last)

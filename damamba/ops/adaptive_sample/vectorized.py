@@ -82,8 +82,14 @@ def _compute(value: Tensor, x: Tensor) -> Tensor:
 
 
 def _table(x: Tensor, offset: Tensor) -> Tensor:
-    padded = F.pad(_compute(x, x), (0, 0, MARGIN, MARGIN, MARGIN, MARGIN))
-    return padded.reshape(-1, _depth(x, offset))  # [rows, D]
+    batch, height, width, channels = x.shape
+    size = batch, _wide(height), _wide(width), channels
+    padded = torch.empty(size, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    for edge in (slice(0, MARGIN), slice(-MARGIN, None)):
+        padded[:, edge] = 0
+        padded[:, :, edge] = 0
+    padded[:, MARGIN:-MARGIN, MARGIN:-MARGIN] = x
+    return padded.view(-1, _depth(x, offset))  # [rows, D]
 
 
 def _depth(x: Tensor, offset: Tensor) -> int:
