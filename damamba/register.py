@@ -7,10 +7,11 @@ from damamba.mmcv_ops import require_mmcv_ops
 
 require_mmcv_ops()
 
-from mmdet.registry import HOOKS, METRICS, MODELS  # noqa: E402
-from mmengine.registry import RUNNERS  # noqa: E402
+from mmdet.registry import HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
+from mmengine.registry import OPTIM_WRAPPERS, RUNNERS  # noqa: E402
 
-from damamba.detection import Float32RoIExtractor  # noqa: E402
+from damamba.detection import Float32BBoxCoder, Float32RoIExtractor, Float32RPNHead  # noqa: E402
+from damamba.engine.amp import Bfloat16OptimWrapper  # noqa: E402
 from damamba.engine.hooks import FuseConvBNHook  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
 from damamba.engine.progress import ProgressHook  # noqa: E402
@@ -31,9 +32,12 @@ MODELS.register_module(module=DAMamba)
 for _arch in ARCHS:
     MODELS.register_module(module=_variant(_arch), name=f'DAMamba_{_arch}')
 MODELS.register_module(module=Float32RoIExtractor)
+MODELS.register_module(module=Float32RPNHead)
+TASK_UTILS.register_module(module=Float32BBoxCoder)
 HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
 METRICS.register_module(module=CocoInstanceMetric)
+OPTIM_WRAPPERS.register_module(module=Bfloat16OptimWrapper)
 RUNNERS.register_module(module=DAMambaRunner)
 
 use_safe_loading()

@@ -3,8 +3,8 @@ import subprocess
 import sys
 
 import pytest
-from mmdet.registry import HOOKS, METRICS, MODELS
-from mmengine.registry import RUNNERS
+from mmdet.registry import HOOKS, METRICS, MODELS, TASK_UTILS
+from mmengine.registry import OPTIM_WRAPPERS, RUNNERS
 
 import damamba.register  # noqa: F401
 from damamba.models import ARCHS, DAMamba
@@ -32,9 +32,11 @@ def test_an_unknown_key_is_an_error_that_names_it(name):
 
 def test_what_configs_name_is_registered():
     names = {
-        MODELS: ['Float32RoIExtractor'],
+        MODELS: ['Float32RoIExtractor', 'Float32RPNHead'],
+        TASK_UTILS: ['Float32BBoxCoder'],
         HOOKS: ['FuseConvBNHook'],
         METRICS: ['CocoInstanceMetric'],
+        OPTIM_WRAPPERS: ['Bfloat16OptimWrapper'],
         RUNNERS: ['DAMambaRunner'],
     }
     assert all(registry.get(name) is not None for registry, entries in names.items() for name in entries)

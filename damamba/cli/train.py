@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from damamba.cli.common import OptionAction, add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.engine.amp import WRAPPERS, use_amp
 from damamba.engine.config import ConfigError
 
 
@@ -21,7 +22,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar='PATH',
         help='go on from this checkpoint, or without a path from the newest one in the work folder',
     )
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--amp', action='store_true', help='train in mixed precision: bfloat16, or float16 on GPUs without it'
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
     parser.add_argument('--seed', type=int, help='of all random numbers')
     parser.add_argument('--diff-seed', action='store_true', help='another seed for each process')
@@ -52,7 +55,10 @@ def configure(args: argparse.Namespace) -> Config:
     if not cfg.get('train_dataloader'):
         raise ConfigError(f'{args.config} has no train_dataloader: nothing to train on')
     if args.amp:
-        _use_amp(cfg)
+        kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+        if kind not in WRAPPERS:
+            raise ConfigError(f'--amp does not go with optim_wrapper.type={kind!r}')
+        use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
@@ -69,15 +75,6 @@ def configure(args: argparse.Namespace) -> Config:
     elif args.resume:
         cfg.resume, cfg.load_from = True, args.resume
     return cfg
-
-
-def _use_amp(cfg: Config) -> None:
-    """Turn mixed precision on; what the config says of it stays."""
-    kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ConfigError(f'--amp does not go with optim_wrapper.type={kind!r}')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def train(argv: list[str] | None = None) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.device import get_device
+
+from damamba.engine.amp import fit_amp
 
 VERSION_2 = {
     'data': 'train_dataloader, val_dataloader, test_dataloader and their evaluators',
@@ -34,7 +35,7 @@ def prepare(cfg: Config) -> list[str]:
     """
     refuse_version_2(cfg, cfg.filename)
     spread_data_root(cfg)
-    return [note for note in (without_amp_on_cpu(cfg),) if note]
+    return [note for note in (fit_amp(cfg),) if note]
 
 
 def read_config(path: str) -> Config:
@@ -132,17 +133,3 @@ def _files(node, root: str) -> Iterator[str]:
         for key, value in node.items():
             if key != 'pipeline':
                 yield from _files(value, root)
-
-
-def without_amp_on_cpu(cfg: Config) -> str | None:
-    """Turn mixed precision into float32 where MMEngine has none; return the warning."""
-    wrapper = cfg.get('optim_wrapper')
-    if not wrapper or get_device() not in ('cpu', 'mps'):
-        return None
-    kind = wrapper.get('type')
-    if (kind if isinstance(kind, str) else getattr(kind, '__name__', '')) != 'AmpOptimWrapper':
-        return None
-    wrapper['type'] = 'OptimWrapper'
-    for key in ('loss_scale', 'dtype', 'use_fsdp'):
-        wrapper.pop(key, None)
-    return 'There is no GPU: this config asks for mixed precision (AMP), and trains in float32 instead.'

@@ -1,19 +1,25 @@
 """The commands on a tiny detector and data set, in this process: every flag does what it says."""
 
 import json
+import math
 import pickle
+import re
+from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from damamba.checkpoint import CheckpointError
 from damamba.cli import publish_model
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.engine.config import ConfigError
+from damamba.models import DAMamba
 from tests.detection import ROOT, SIZE, write_config
 
-no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU, where AMP stays')
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU, which --amp uses')
 
 
 def train(*argv) -> None:
@@ -25,6 +31,21 @@ def test(*argv) -> dict:
 
 
 test.__test__ = False
+
+
+@contextmanager
+def monitored(kind: type[nn.Module], seen: list):
+    """Note the type of the last output of every module of this class."""
+
+    def note(module, inputs, output):
+        if isinstance(module, kind):
+            seen.append(output[-1].dtype)
+
+    handle = register_module_forward_hook(note)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def logs(work_dir) -> str:
@@ -187,9 +208,35 @@ def test_load_from_leaves_class_layers_of_another_size_out_and_names_them(traine
 
 
 @no_gpu
-def test_amp_is_float32_on_the_cpu_with_one_warning(small_config, tmp_path):
-    train(small_config, '--work-dir', tmp_path, '--amp', '--no-validate')
-    assert logs(tmp_path).count('trains in float32 instead') == 1
+def test_amp_is_bfloat16_on_the_cpu_and_says_so_and_a_float32_training_goes_on_from_it(small_config, tmp_path):
+    seen = []
+    with monitored(DAMamba, seen):
+        train(small_config, '--work-dir', tmp_path, '--amp')
+    assert seen.count(torch.bfloat16) == 4 and seen.count(torch.float32) == 3  # trained in one, validated in the other
+    text = logs(tmp_path)
+    assert text.count('Mixed precision in bfloat16 on the CPU.') == 1 and 'coco/segm_mAP' in text
+    losses = [float(loss) for loss in re.findall(r' loss: ([\w.]+)', text)]
+    assert len(losses) == 4 and all(map(math.isfinite, losses))
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float32}
+    train(small_config, '--work-dir', tmp_path, '--resume', '--no-validate', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert (tmp_path / 'epoch_2.pth').is_file()
+
+
+@no_gpu
+def test_a_recipe_in_mixed_precision_trains_on_the_cpu(coco, tmp_path):
+    config = write_config(tmp_path / 'amp.py', coco, extra="optim_wrapper = dict(type='AmpOptimWrapper')\n")
+    train(config, '--work-dir', tmp_path / 'run', '--no-validate')
+    assert 'Mixed precision in bfloat16 on the CPU.' in logs(tmp_path / 'run')
+
+
+@no_gpu
+def test_testing_is_in_mixed_precision_where_the_config_says_so(trained, small_config, tmp_path):
+    seen = []
+    with monitored(DAMamba, seen):
+        command = [small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--eval', 'bbox', 'segm']
+        test(*command, '--cfg-options', 'test_cfg.fp16=True')
+    assert seen == [torch.bfloat16] * 3 and 'coco/segm_mAP:' in logs(tmp_path)
 
 
 def test_hooks_of_a_config_join_ours_and_averaged_weights_are_resumed_and_tested(coco, tmp_path):

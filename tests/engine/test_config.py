@@ -1,5 +1,4 @@
 import pytest
-import torch
 from mmengine.config import Config
 
 import damamba.register  # noqa: F401
@@ -75,16 +74,6 @@ def test_a_prepared_config_can_be_moved_again():
     cfg.data_root = '/second'
     prepare(cfg)
     assert paths(cfg) == reached('/second')
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU, where AMP stays')
-def test_amp_becomes_float32_on_the_cpu_and_is_said_once():
-    cfg = read('mask_rcnn_DAMamba_tiny_fpn_3x')
-    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    notes = prepare(cfg)
-    assert len(notes) == 1 and 'float32' in notes[0]
-    assert cfg.optim_wrapper.type == 'OptimWrapper' and 'loss_scale' not in cfg.optim_wrapper
-    assert prepare(cfg) == []
 
 
 @pytest.mark.parametrize(

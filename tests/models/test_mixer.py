@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
+from damamba.models import mixer as module
 from damamba.models.mixer import DynamicAdaptiveScan, Mixer
 from damamba.ops import adaptive_sample
 
@@ -140,3 +141,33 @@ def test_offsets_of_a_half_precision_mixer_are_float32_too():
     x = torch.randn(1, 32, 5, 7).bfloat16()
     assert predicted(mixer, x).dtype == torch.float32
     assert mixer(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+def test_under_autocast_positions_and_what_steps_and_state_are_made_of_reach_the_operators_in_float32(
+    dtype, monkeypatch
+):
+    seen = {}
+
+    def spied(name, operator):
+        def forward(*inputs):
+            seen[name] = [t.dtype for t in inputs]
+            return operator.forward(*inputs)
+
+        return operator._replace(forward=forward)
+
+    for name in ('SAMPLE', 'SCAN'):
+        monkeypatch.setattr(f'damamba.models.mixer.{name}', spied(name, getattr(module, name)))
+    with torch.autocast('cpu', dtype=dtype):
+        module.Mixer(32)(torch.randn(1, 32, 5, 7))
+    full = torch.float32
+    assert seen['SAMPLE'] == [dtype, full]  # the map, the offsets
+    assert seen['SCAN'] == [dtype, dtype, full, dtype, dtype, full, full]  # u, raw dt, A, B, C, D, dt's bias
+
+
+def test_decays_of_a_half_precision_mixer_are_float32():
+    mixer = make().half()
+    torch.nn.init.constant_(mixer.A_logs, 13.0)  # exp(13) has no place in float16
+    x = torch.randn(1, 32, 5, 7).half().requires_grad_()
+    mixer(x).float().square().mean().backward()
+    assert all(grad.isfinite().all() for grad in (x.grad, *(p.grad for p in mixer.parameters())))

@@ -1,6 +1,6 @@
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
-# RoI coordinates and RoIAlign stay in float32 under AMP.
+# Under AMP boxes, RoI coordinates and RoIAlign stay in float32.
 roi_extractor = dict(type='Float32RoIExtractor')
 model = dict(
     backbone=dict(
@@ -10,5 +10,10 @@ model = dict(
         norm_cfg=dict(type='SyncBN', requires_grad=True),
     ),
     neck=dict(in_channels=None),  # the leaf config says the backbone's arch and its dims
-    roi_head=dict(bbox_roi_extractor=roi_extractor, mask_roi_extractor=roi_extractor),
+    rpn_head=dict(type='Float32RPNHead'),
+    roi_head=dict(
+        bbox_roi_extractor=roi_extractor,
+        bbox_head=dict(bbox_coder=dict(type='Float32BBoxCoder')),
+        mask_roi_extractor=roi_extractor,
+    ),
 )
