@@ -116,22 +116,24 @@ class Block(nn.Module):
 
     def _infer(self, x: Tensor) -> Tensor:
         """The same without gradients; what lies before the sampling, and after the scan, may be done in strips."""
-        widest = self.mlp.fc1.out_channels
+        widest = x[0, 0].numel() * self.mlp.fc1.out_channels
         x, z, offset = in_strips(self._before, (x,), widest, halo=2)
         u = adaptive_sample(z.permute(0, 2, 3, 1), offset.permute(0, 2, 3, 1))
+        del z, offset  # their memory serves the scan
         y = self.token_mixer.scan_map(u).permute(0, 3, 1, 2)
+        del u
         return in_strips(self._behind, (x, y), widest, halo=1)[0]
 
     def _before(self, x: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """x + dw(x), the map to sample, and the offsets."""
         x, projected, features = self._enter(x)
         offset = self.token_mixer.da_scan(features[:, :, rows]).permute(0, 3, 1, 2)
-        return x[:, :, rows], F.silu(self.token_mixer.conv2d(projected)[:, :, rows]), offset
+        return x[:, :, rows], F.silu(self.token_mixer.conv2d(projected)[:, :, rows], inplace=True), offset
 
     def _behind(self, x: Tensor, y: Tensor, rows: slice) -> tuple[Tensor]:
         """Both residual branches, from what the scan gave."""
-        x = x + _scaled(self.token_mixer.leave(y.permute(0, 2, 3, 1)), self.layer_scale_1)
-        return (x[:, :, rows] + _scaled(self.mlp.rows(x, self.norm2, rows), self.layer_scale_2),)
+        x = _scaled(self.token_mixer.leave(y.permute(0, 2, 3, 1)), self.layer_scale_1).add_(x)
+        return (_scaled(self.mlp.rows(x, self.norm2, rows), self.layer_scale_2).add_(x[:, :, rows]),)
 
     def _enter(self, x: Tensor) -> tuple[Tensor, ...]:
         """x + dw(x), and what the mixer's two first convolutions make of its normalisation."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damamba.models.lean import Conv, lean
+from damamba.models.strips import in_strips
 
 
 class ArgumentError(ValueError):
@@ -31,6 +32,21 @@ def build_norm(channels: int, norm_cfg: dict) -> nn.Module:
         raise ArgumentError(f'DAMamba: norm_cfg type must be one of {", ".join(NORMS)}, got {kind!r}')
     requires_grad = options.pop('requires_grad', True)
     return NORMS[kind](channels, **options).requires_grad_(requires_grad)
+
+
+def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    """GELU of a 1x1 or 3x3 convolution, without gradients: in one pass where oneDNN takes it, else in place."""
+    padding = weight.shape[2] // 2
+    if _has_onednn(x):
+        sizes = [padding] * 2, [stride] * 2, [1, 1]
+        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *sizes, 1, 'gelu', [], 'none')
+    return torch.ops.aten.gelu_(F.conv2d(x, weight, bias, stride, padding))
+
+
+def _has_onednn(x: Tensor) -> bool:
+    plain = x.device.type == 'cpu' and x.dtype == torch.float32
+    switched_on = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return plain and switched_on and not (torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'))
 
 
 def can_fold(norm: nn.Module) -> bool:
@@ -144,7 +160,7 @@ class FeedForward(nn.Module):
 
     def rows(self, x: Tensor, norm: nn.Module, rows: slice) -> Tensor:
         """These rows of self(norm(x)), without gradients; around them, those that the depthwise convolution reads."""
-        hidden = torch.ops.aten.gelu_(F.conv2d(x, *folded_before(norm, self.fc1)))
+        hidden = conv_gelu(x, *folded_before(norm, self.fc1))
         return self.fc2(self.conv(hidden)[:, :, rows])
 
 
@@ -168,15 +184,26 @@ class Stem(nn.Sequential):
         super().__init__(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
+        if all(can_fold(norm) for _, norm, _ in self._steps()):
+            return self._infer(x)
         for conv, norm, first in self._steps():
-            if can_fold(norm):
-                x = F.conv2d(x if first else torch.ops.aten.gelu_(x), *folded(conv, norm), conv.stride, conv.padding)
-            elif first:
+            if first:
                 x = norm(conv(x))
             else:
                 weights = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
                 x = norm(lean(lambda before: (F.gelu(before),), (x,), Conv(conv.stride[0]), weights))
         return x
+
+    def _infer(self, x: Tensor) -> Tensor:
+        *steps, last = [(*folded(conv, norm), conv.stride[0]) for conv, norm, _ in self._steps()]
+
+        def run(x: Tensor, rows: slice) -> tuple[Tensor]:
+            for step in steps:
+                x = conv_gelu(x, *step)
+            return (F.conv2d(x, *last, padding=1)[:, :, rows],)
+
+        widest = x[0, 0].numel() // 4 * self[0].out_channels
+        return in_strips(run, (x,), widest, halo=3, stride=4)[0]
 
     def _steps(self) -> Iterator[tuple[nn.Conv2d, nn.Module, bool]]:
         """Each convolution with the normalisation after it, and whether it is the first; GELU lies between steps."""

@@ -41,7 +41,8 @@ class DynamicAdaptiveScan(nn.Module):
 
 
 def _offset_features(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
-    features = F.gelu(layer_norm(x.permute(0, 2, 3, 1), weight, bias))
+    features = layer_norm(x.permute(0, 2, 3, 1), weight, bias)
+    features = F.gelu(features) if torch.is_grad_enabled() else torch.ops.aten.gelu_(features)
     return (features.to(torch.promote_types(x.dtype, torch.float32)),)
 
 

@@ -1,49 +1,36 @@
 """Go through a map [B, C, H, W] in strips of rows, so that what is wide inside stays small."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-STRIP = 16 * 2**20  # bytes of the widest map inside: what the CPU's caches hold and the allocator does not give back
-
-_cuts = ContextVar('cuts maps into strips', default=True)
-
-
-@contextmanager
-def whole_maps() -> Iterator[None]:
-    """Cut nothing into strips inside: for who counts operations, since strips overlap by two rows."""
-    token = _cuts.set(False)
-    try:
-        yield
-    finally:
-        _cuts.reset(token)
+STRIP = 20 * 2**20  # bytes of the widest map inside: what the CPU's caches hold and the allocator does not give back
 
 
 def in_strips(
-    function: Callable[..., tuple[Tensor, ...]], maps: Sequence[Tensor], width: int, halo: int
+    function: Callable[..., tuple[Tensor, ...]], maps: Sequence[Tensor], widest: int, halo: int, stride: int = 1
 ) -> tuple[Tensor, ...]:
     """Return ``function(*maps, all rows)``; on the CPU, where a map inside is large, strip by strip. For inference.
 
     Args:
-        function: of the same part of each map, and of the rows that are wanted of it; ``halo`` more lie around these,
-            as far as the maps have any. It gives maps of those rows, channels-last.
+        function: of the same part of each map, and of the rows of its result that are wanted; as far as the maps go,
+            the part reaches ``halo`` rows of the result further. It gives maps of those rows, channels-last.
         maps: of one height and width, channels-last.
-        width: channels of the widest map inside.
+        widest: numbers in the largest map inside, for one picture.
+        stride: rows of the maps for each row of the result.
     """
-    batch, _, height, columns = maps[0].shape
-    strips = -(-height * columns * width * maps[0].element_size() // STRIP)
-    if strips <= 1 or maps[0].device.type != 'cpu' or torch.compiler.is_compiling() or not _cuts.get():
+    height = -(-maps[0].shape[2] // stride)
+    strips = -(-widest * maps[0].element_size() // STRIP)
+    if strips <= 1 or maps[0].device.type != 'cpu' or torch.compiler.is_compiling():
         return function(*maps, slice(0, height))
-    rows = -(-height // strips)
+    batch, rows = len(maps[0]), -(-height // strips)
     whole: list[Tensor] = []
     for image in range(batch):
         for top in range(0, height, rows):
             first = max(top - halo, 0)
             last = min(top + rows, height) + halo
-            parts = [x[image : image + 1, :, first:last] for x in maps]
+            parts = [x[image : image + 1, :, first * stride : last * stride] for x in maps]
             results = function(*parts, slice(top - first, last - halo - first))
             whole = whole or [_like(result, batch, height) for result in results]
             for result, out in zip(results, whole, strict=True):

@@ -1,80 +1,91 @@
 """Bilinear sampling as sums of gathered rows, on any device.
 
-A map x (B, H, W, C) with a margin of zeros becomes a table of rows (pixel, group) of D = C/G channels. A sample reads
-four of them: left top, right top, left bottom, right bottom. What lies outside reads the margin, so that no corner
-needs a mask. There are N = B*H*W*G samples.
+A map x (B, H, W, C) is read as a table of rows (pixel, group) of D = C/G channels. A sample reads four of them, two
+columns by two rows of the map. There are N = B*H*W*G samples.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MARGIN = 2  # a position of -2 has both its corners in the margin, and so has one of the map's size
+
+class Axis(NamedTuple):
+    """One of the two neighbours of each sample along one axis, all [N]; the nearest one, where the map has none."""
+
+    index: Tensor  # int32 or int64
+    missing: Tensor
+    weight: Tensor  # 0 where it is missing
+    sign: int  # of the weight's derivative by the position, where it is not
+
+    def slope(self) -> Tensor:
+        return torch.full_like(self.weight, self.sign).masked_fill_(self.missing, 0)
 
 
-class Corners(NamedTuple):
-    """Where the samples lie in the table."""
+class Samples(NamedTuple):
+    """Where the samples lie."""
 
-    rows: Tensor  # [N, 4]
-    fx: Tensor  # [N] distance from the left corner, in [0, 1)
-    fy: Tensor  # [N] distance from the top corner, in [0, 1)
+    rows: Tensor  # [N, 4] of the table
+    across: tuple[Axis, Axis]
+    down: tuple[Axis, Axis]
+    outside: Tensor  # [N] whether a sample does not count
 
     def weights(self) -> Tensor:  # [N, 4]
-        return _products(torch.stack((1 - self.fx, self.fx), dim=1), torch.stack((1 - self.fy, self.fy), dim=1))
+        return torch.stack([j.weight * i.weight for j in self.down for i in self.across], dim=1)
 
 
-def _products(across: Tensor, down: Tensor) -> Tensor:
-    """The weights of the four corners from those of the columns and of the rows, both [N, 2]."""
-    return (down.unsqueeze(2) * across.unsqueeze(1)).flatten(1)
-
-
-def find_corners(offset: Tensor) -> Corners:
-    """Locate the samples of offset (B, H, W, 2G), float32 or float64, in the table."""
+def locate(offset: Tensor) -> Samples:
+    """Find the samples of offset (B, H, W, 2G), float32 or float64."""
     batch, height, width, groups = *offset.shape[:3], offset.shape[3] // 2
-    px, py = _positions(offset)  # [B, H, W, G]
-    left, top = px.floor(), py.floor()
-    kind = torch.int32 if batch * _wide(height) * _wide(width) * groups < 2**31 else torch.int64
-    images = torch.arange(batch, device=offset.device, dtype=kind).view(-1, 1, 1, 1) * _wide(height)
-    pixels = ((top.to(kind) + MARGIN + images) * _wide(width)).add_(left.to(kind)).add_(MARGIN)
-    rows = pixels.mul_(groups).add_(torch.arange(groups, device=offset.device, dtype=kind)).reshape(-1, 1)
-    steps = torch.tensor((0, 1, _wide(width), _wide(width) + 1), device=offset.device, dtype=kind)
-    return Corners(rows + steps * groups, (px - left).flatten(), (py - top).flatten())
-
-
-def _positions(offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns and rows of the samples, (B, H, W, G); those that do not count lie wholly in the margin."""
-    _, height, width, groups = *offset.shape[:3], offset.shape[3] // 2
+    kind = torch.int32 if batch * height * width * groups < 2**31 else torch.int64
     shift = offset.unflatten(3, (groups, 2))
     px = shift[..., 0] + torch.arange(width, device=offset.device, dtype=offset.dtype).view(1, 1, -1, 1)
     py = shift[..., 1] + torch.arange(height, device=offset.device, dtype=offset.dtype).view(1, -1, 1, 1)
-    return _kept(px, width), _kept(py, height)
+    outside = ((px > -1) & (px < width) & (py > -1) & (py < height)).logical_not_()  # NaN is outside
+    across = _neighbours(px.masked_fill_(outside, -1).flatten(), width, kind)
+    down = _neighbours(py.masked_fill_(outside, -1).flatten(), height, kind)
+    image = torch.arange(batch, device=offset.device, dtype=kind).mul_(height * width)
+    group = torch.arange(groups, device=offset.device, dtype=kind)
+    origin = (image.view(-1, 1, 1) * groups + group).expand(batch, height * width, groups).flatten()
+    columns = [i.index * groups + origin for i in across]
+    lines = [j.index * (width * groups) for j in down]
+    rows = torch.stack([line + column for line in lines for column in columns], dim=1)
+    return Samples(rows, across, down, outside.flatten())
 
 
-def _kept(position: Tensor, size: int) -> Tensor:
-    return torch.where(position > -1, position, -MARGIN).clamp_(max=size)  # a NaN is not above -1
-
-
-def _wide(size: int) -> int:
-    return size + 2 * MARGIN
+def _neighbours(position: Tensor, size: int, kind: torch.dtype) -> tuple[Axis, Axis]:
+    """Both neighbours of every position [N], each from -1 to less than size."""
+    first = position.floor()
+    fraction = position - first
+    index = first.to(kind)
+    before, last = first < 0, first == size - 1
+    return (
+        Axis(index.clamp(min=0), before, (1 - fraction).masked_fill_(before, 0), -1),
+        Axis((index + 1).clamp_(max=max(size - 1, 0)), last, fraction.masked_fill_(last, 0), 1),
+    )
 
 
 def forward(x: Tensor, offset: Tensor) -> Tensor:
     """Sample x (B, H, W, C) at offset (B, H, W, 2G); see :func:`damamba.ops.adaptive_sample`."""
-    corners = find_corners(_compute(offset, x))
-    out = F.embedding_bag(corners.rows, _table(x, offset), mode='sum', per_sample_weights=corners.weights())
-    return out.view(x.shape).to(x.dtype)
+    samples = locate(_compute(offset, x))
+    table = _table(x, offset)
+    out = F.embedding_bag(samples.rows, table, mode='sum', per_sample_weights=samples.weights())
+    return _without(out, samples.outside).view(x.shape).to(x.dtype)
 
 
 def backward(grad: Tensor, x: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of x and offset, of their dtypes."""
-    corners = find_corners(_compute(offset, x))
-    px, py = _positions(_compute(offset, x))
-    inside = (px > -1) & (px < x.shape[2]) & (py > -1) & (py < x.shape[1])
-    grad = _compute(grad, x).reshape(inside.numel(), _depth(x, offset))  # [N, D]
-    grad = grad.masked_fill(~inside.reshape(-1, 1), 0)  # a fill, not a product: NaN * 0 is NaN
-    return _spread(grad, corners, x, offset), _slopes(grad, corners, x, offset)
+    samples = locate(_compute(offset, x))
+    grad = _without(_table(grad, offset).clone(), samples.outside)
+    rows = samples.rows.t().long().contiguous()  # [4, N]
+    return _spread(grad, rows, samples.weights(), x), _slopes(grad, rows, samples, x, offset)
+
+
+def _without(values: Tensor, outside: Tensor) -> Tensor:
+    """Zero the rows of samples that do not count, in place: their weights of 0 don't make up for a NaN."""
+    return values.index_fill_(0, outside.nonzero().squeeze(1), 0)
 
 
 def _compute(value: Tensor, x: Tensor) -> Tensor:
@@ -82,39 +93,22 @@ def _compute(value: Tensor, x: Tensor) -> Tensor:
 
 
 def _table(x: Tensor, offset: Tensor) -> Tensor:
-    batch, height, width, channels = x.shape
-    size = batch, _wide(height), _wide(width), channels
-    padded = torch.empty(size, dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
-    for edge in (slice(0, MARGIN), slice(-MARGIN, None)):
-        padded[:, edge] = 0
-        padded[:, :, edge] = 0
-    padded[:, MARGIN:-MARGIN, MARGIN:-MARGIN] = x
-    return padded.view(-1, _depth(x, offset))  # [rows, D]
+    return _compute(x, x).reshape(-1, x.shape[3] * 2 // offset.shape[3])  # [N, D]
 
 
-def _depth(x: Tensor, offset: Tensor) -> int:
-    return x.shape[3] * 2 // offset.shape[3]
-
-
-def _spread(grad: Tensor, corners: Corners, x: Tensor, offset: Tensor) -> Tensor:
+def _spread(grad: Tensor, rows: Tensor, weights: Tensor, x: Tensor) -> Tensor:
     """The gradient of x: each sample's gradient goes to its corners by their weights."""
-    batch, height, width, channels = x.shape
-    padded = grad.new_zeros(batch, _wide(height), _wide(width), channels)
-    table = padded.view(-1, grad.shape[1])
-    for rows, weights in zip(corners.rows.t().long().contiguous(), corners.weights().unbind(1), strict=True):
-        table.index_add_(0, rows, grad * weights.unsqueeze(1))
-    inner = padded[:, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-    return inner.to(x.dtype, memory_format=torch.contiguous_format, copy=True)
+    total = torch.zeros_like(grad)
+    for corner, weight in zip(rows, weights.unbind(1), strict=True):
+        total.index_add_(0, corner, grad * weight.unsqueeze(1))
+    return total.view(x.shape).to(x.dtype)
 
 
-def _slopes(grad: Tensor, corners: Corners, x: Tensor, offset: Tensor) -> Tensor:
+def _slopes(grad: Tensor, rows: Tensor, samples: Samples, x: Tensor, offset: Tensor) -> Tensor:
     """The gradient of offset: the slope of the sampled value along each axis, times its gradient."""
-    table = _table(x, offset)
-    values = torch.stack(
-        [(grad * table.index_select(0, rows)).sum(dim=1) for rows in corners.rows.t().contiguous()], 1
-    )  # [N, 4]
-    ones = torch.ones_like(corners.fx)
-    step = torch.stack((-ones, ones), dim=1)
-    across, down = torch.stack((1 - corners.fx, corners.fx), 1), torch.stack((1 - corners.fy, corners.fy), 1)
-    slopes = [(values * weights).sum(dim=1) for weights in (_products(step, down), _products(across, step))]
-    return torch.stack(slopes, dim=1).view(offset.shape).to(offset.dtype)
+    table, down, across = _table(x, offset), samples.down, samples.across
+    values = [(grad * table.index_select(0, corner)).sum(dim=1) for corner in rows]
+    corners = list(zip(values, product(down, across), strict=True))
+    dx = sum(value * j.weight * i.slope() for value, (j, i) in corners)
+    dy = sum(value * j.slope() * i.weight for value, (j, i) in corners)
+    return torch.stack((dx, dy), dim=1).view(offset.shape).to(offset.dtype)

@@ -4,11 +4,12 @@ h_t = a_t h_{t-1} + x_t, with a_t = exp(d_t A), x_t = d_t B_t u_t, d_t = softplu
 (B, L, C) is cut into chunks of 16 steps that are walked at once, each from a state of 0. The chunks' ends are such a
 sequence themselves, 16 times shorter; what it gives is carried into each chunk, times the decay since it began.
 
-With r_t the gradient of h_t, r_t = C_t dy_t + a_{t+1} r_{t+1}: the same recurrence, walked backwards. The backward
-computes the states anew. Everything is float32 at least. On the CPU long sequences are done in segments of S steps
-that its caches hold.
+With r_t the gradient of h_t and w_t = a_t r_t:  r_t = C_t dy_t + w_{t+1},  w_t = a_t C_t dy_t + a_t w_{t+1}. That is
+the same recurrence, walked backwards. The backward computes the states anew. Everything is float32 at least. On the
+CPU long sequences are done in segments of S steps that its caches hold.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,28 +17,37 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 16  # steps
-SEGMENT = 2**19  # elements, on the CPU
+SEGMENT = 2**20  # elements, on the CPU
 
 
-def recur_(decay: Tensor, x: Tensor) -> Tensor:
+def recur_(decay: Tensor, x: Tensor, reverse: bool = False) -> Tensor:
     """Turn x into h_t = decay_t h_{t-1} + x_t with h_{-1} = 0, along the middle axis of (B, L, C), in place.
 
-    ``decay`` is overwritten too.
+    ``reverse``: h_t = decay_t h_{t+1} + x_t with h_L = 0. ``decay`` is overwritten too.
     """
-    length = x.shape[1]
-    whole = length - length % CHUNK if length > CHUNK else 0
-    if whole:
-        decays, states = (t[:, :whole].unflatten(1, (-1, CHUNK)) for t in (decay, x))  # [B, K, T, C]
-        _walk_(decays.unbind(2), states.unbind(2), keep=True)
-        ends = recur_(decays[:, :, -1].contiguous(), states[:, :, -1].contiguous())
-        states[:, 1:].addcmul_(decays[:, 1:], ends[:, :-1].unsqueeze(2))
-    rest = slice(max(whole - 1, 0), None)
-    _walk_(decay[:, rest].unbind(1), x[:, rest].unbind(1))
+    whole = x.shape[1] - x.shape[1] % CHUNK if x.shape[1] > CHUNK else 0
+    if whole and not reverse:
+        _recur_chunks_(decay[:, :whole], x[:, :whole])
+    edge = max(whole - 1, 0)  # the last step of the chunks, from which the rest goes on; or to which it leads
+    _walk_(decay[:, edge:].unbind(1), x[:, edge:].unbind(1), reverse)
+    if whole and reverse:
+        _recur_chunks_(decay[:, :whole], x[:, :whole], reverse)
     return x
 
 
-def _walk_(decays: tuple[Tensor, ...], states: tuple[Tensor, ...], keep: bool = False) -> None:
+def _recur_chunks_(decay: Tensor, x: Tensor, reverse: bool = False) -> None:
+    decays, states = (t.unflatten(1, (-1, CHUNK)) for t in (decay, x))  # [B, K, T, C]
+    _walk_(decays.unbind(2), states.unbind(2), reverse, keep=True)
+    end = 0 if reverse else -1
+    ends = recur_(decays[:, :, end].contiguous(), states[:, :, end].contiguous(), reverse)
+    to, since = (slice(None, -1), slice(1, None)) if reverse else (slice(1, None), slice(None, -1))
+    states[:, to].addcmul_(decays[:, to], ends[:, since].unsqueeze(2))
+
+
+def _walk_(decays: Sequence[Tensor], states: Sequence[Tensor], reverse: bool, keep: bool = False) -> None:
     """Step through; with ``keep`` the decays become their products since the first step."""
+    if reverse:
+        decays, states = decays[::-1], states[::-1]
     for t in range(1, len(states)):
         states[t].addcmul_(decays[t], states[t - 1])
         if keep:
@@ -59,8 +69,8 @@ class Inputs(NamedTuple):
         return F.softplus(self.dt + self.dt_bias)
 
     def states(self, d: Tensor, before: Tensor | None) -> Tensor:
-        """h of every step, from the state before the segment."""
-        x, decay = (d * self.u).mul_(self.B), (d * self.A).exp_()
+        """h of every step, from the state before the segment; d is overwritten."""
+        x, decay = (d * self.u).mul_(self.B), d.mul_(self.A).exp_()
         if before is not None:
             x[:, 0].addcmul_(decay[:, 0], before)
         return recur_(decay, x)
@@ -90,7 +100,11 @@ def forward(*inputs: Tensor) -> Tensor:
         part = _cut(inputs, segment)
         h = part.states(part.steps(), before)
         before = h[:, -1].clone()
-        y[:, segment] = h.mul_(part.C).addcmul_(part.D, part.u)
+        h.mul_(part.C)
+        if y.dtype == h.dtype:
+            torch.addcmul(h, part.u, part.D, out=y[:, segment])
+        else:
+            y[:, segment] = h.addcmul_(part.u, part.D)
     return y
 
 
@@ -99,21 +113,28 @@ def backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     segments = _segments(dy)
     states = _all_states(inputs, segments)
     du, ddt, dA, dB, dC, dD, dbias = grads = [_gradient_of(t, inputs[0]) for t in inputs]
-    after = None  # what the segment behind sends to its last step before
+    after = None  # w of the first step of the segment behind
     for segment in reversed(segments):
-        part, slope = _cut(inputs, segment), dy[:, segment].to(_precision(dy))
+        part, dy_part = _cut(inputs, segment), dy[:, segment].to(_precision(dy))
         d = part.steps()
         decay = (d * part.A).exp_()
-        r = _state_gradients(decay, part.C * slope, after)  # [B, S, C]
-        after = decay[:, 0] * r[:, 0]
-        log_slope = _before(states, segment).mul_(decay).mul_(r)  # gradient of d A
-        du[:, segment] = (r * d).mul_(part.B).addcmul_(slope, part.D)
-        dd = (log_slope * part.A).addcmul_(r, part.B * part.u)
-        ddt[:, segment] = dd.mul_(torch.sigmoid(part.dt + part.dt_bias))
-        dA += log_slope.mul_(d).sum(dim=(0, 1))
-        dB[:, segment] = (r.mul_(d)).mul_(part.u).sum(dim=2)
-        dC[:, segment] = (slope * states[:, segment]).sum(dim=2)
-        dD += (slope * part.u).sum(dim=(0, 1))
+        r = part.C * dy_part
+        w = decay * r  # [B, S, C]
+        if after is not None:
+            w[:, -1].addcmul_(decay[:, -1], after)
+            r[:, -1] += after
+        recur_(decay, w, reverse=True)
+        r[:, :-1] += w[:, 1:]
+        after = w[:, 0].clone()
+        log_slope = w.mul_(_before(states, segment))  # gradient of d A
+        du[:, segment] = torch.addcmul(dy_part * part.D, rd := r * d, part.B)
+        dB[:, segment] = (rd.mul_(part.u)).sum(dim=2)
+        dA += (log_slope * d).sum(dim=(0, 1))
+        dC[:, segment] = (dy_part * states[:, segment]).sum(dim=2)
+        dD += (dy_part * part.u).sum(dim=(0, 1))
+        dd = log_slope.mul_(part.A).addcmul_(r.mul_(part.u), part.B)
+        dd.mul_(torch.sigmoid(part.dt + part.dt_bias))
+        ddt[:, segment] = dd
         dbias += dd.sum(dim=(0, 1))
     return tuple(grad.to(t.dtype) for grad, t in zip(grads, inputs, strict=True))
 
@@ -135,14 +156,7 @@ def _all_states(inputs: tuple[Tensor, ...], segments: list[slice]) -> Tensor:
 
 
 def _before(states: Tensor, segment: slice) -> Tensor:
-    """The state before each step of a segment, in new memory."""
+    """The state before each step of a segment."""
     if segment.start:
-        return states[:, segment.start - 1 : segment.stop - 1].clone()
+        return states[:, segment.start - 1 : segment.stop - 1]
     return F.pad(states[:, : segment.stop - 1], (0, 0, 1, 0))
-
-
-def _state_gradients(decay: Tensor, slope: Tensor, after: Tensor | None) -> Tensor:
-    """r_t = slope_t + decay_{t+1} r_{t+1} over a segment; ``after`` is that product for its last step."""
-    if after is not None:
-        slope[:, -1] += after
-    return recur_(decay.roll(-1, dims=1).flip(1), slope.flip(1)).flip(1)
