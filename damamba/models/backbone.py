@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from damamba.checkpoint import load_backbone
+from damamba.models.folding import can_fold
 from damamba.models.layers import (
     ArgumentError,
     Downsample,
@@ -25,7 +26,6 @@ from damamba.models.layers import (
     ResidualDepthwiseConv,
     Stem,
     build_norm,
-    can_fold,
     layer_norm_2d,
 )
 from damamba.models.lean import Branches, Conv, lean

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from damamba.models.backbone import Block
-from damamba.models.layers import Downsample, ResidualDepthwiseConv, Stem, folded, folded_before
+from damamba.models.folding import folded, folded_before
+from damamba.models.layers import Downsample, ResidualDepthwiseConv, Stem
 
 Module = TypeVar('Module', bound=nn.Module)
 

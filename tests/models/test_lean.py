@@ -1,0 +1,105 @@
+"""What is kept for the backward, and that what is not kept is computed anew, exactly and only once."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck
+
+from damamba.models.lean import SAMPLE, SCAN, Branches, Conv, Linear, lean
+
+
+def kept(function):
+    """The shapes of what autograd keeps in a call."""
+    shapes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: shapes.append(tuple(t.shape)) or t, lambda t: t):
+        function()
+    return sorted(shapes)
+
+
+def made(*shape):
+    return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+
+def test_only_inputs_and_weights_are_kept():
+    x, weight, bias = made(1, 4, 5, 6), made(7, 4, 1, 1), made(7)
+    plain = kept(lambda: F.conv2d(F.gelu(F.silu(x)), weight, bias))
+    few = kept(lambda: lean(lambda x: (F.gelu(F.silu(x)),), (x,), Conv(), (weight, bias)))
+    assert few == [(1, 4, 5, 6), (7,), (7, 4, 1, 1)]
+    assert len(plain) > len(few)
+
+
+def test_the_cheap_part_runs_once_more_in_the_backward_and_the_dear_one_does_not():
+    calls = {'cheap': 0, 'dear': 0}
+
+    class Counted(Linear):
+        def forward(self, *inputs):
+            calls['dear'] += 1
+            return super().forward(*inputs)
+
+    def cheap(x):
+        calls['cheap'] += 1
+        return (x.sin(),)
+
+    out = lean(cheap, (made(3, 4),), Counted(), (made(2, 4), made(2)))
+    assert calls == {'cheap': 1, 'dear': 1}
+    out.sum().backward()
+    assert calls == {'cheap': 2, 'dear': 1}
+
+
+def scan_inputs():
+    return made(1, 6, 3), made(1, 6, 3), -made(3).exp(), made(1, 6), made(1, 6), made(3), made(3)
+
+
+CASES = {
+    'convolution': (Conv(), lambda: ((made(2, 4, 5, 6),), (made(3, 4, 3, 3), made(3)))),
+    'convolution with a stride': (Conv(stride=2), lambda: ((made(2, 4, 5, 6),), (made(3, 4, 3, 3), made(3)))),
+    'convolution without a bias': (Conv(), lambda: ((made(2, 4, 5, 6),), (made(3, 4, 1, 1),))),
+    'depthwise convolution': (Conv(), lambda: ((made(1, 4, 5, 6),), (made(4, 1, 3, 3), made(4)))),
+    'linear': (Linear(), lambda: ((made(2, 3, 4),), (made(5, 4), made(5)))),
+    'scan': (SCAN, lambda: (scan_inputs(), ())),
+    'sampling': (SAMPLE, lambda: ((made(1, 4, 5, 4), 0.2 + 0.1 * made(1, 4, 5, 2).tanh()), ())),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_gradients_pass_gradcheck(case):
+    dear, make = CASES[case]
+    inputs, weights = make()
+
+    def run(*tensors):
+        return lean(
+            lambda *inputs: (inputs[0].sin(), *inputs[1:]), tensors[: len(inputs)], dear, tensors[len(inputs) :]
+        )
+
+    leaves = [t.detach().requires_grad_() for t in (*inputs, *weights)]
+    assert gradcheck(run, leaves)
+
+
+def test_two_branches_and_what_they_branch_from_pass_gradcheck():
+    def run(x, *weights):
+        return lean(lambda x: (x.sin(), x.cos()), (x,), Branches(), weights)
+
+    assert gradcheck(run, (made(1, 4, 3, 5), made(3, 4, 1, 1), made(4, 1, 3, 3), made(4)))
+
+
+@pytest.mark.parametrize('frozen', ['input', 'weight', 'everything'])
+def test_what_is_frozen_gets_no_gradient_and_the_rest_its_own(frozen):
+    x, weight, bias = made(2, 4), made(3, 4), made(3)
+    lean(lambda x: (x.sin(),), (x,), Linear(), (weight, bias)).sum().backward()
+    truths = [t.grad.clone() for t in (x, weight, bias)]
+    tensors = [t.detach().requires_grad_() for t in (x, weight, bias)]
+    for index in {'input': [0], 'weight': [1], 'everything': [0, 1, 2]}[frozen]:
+        tensors[index].requires_grad_(False)
+    out = lean(lambda x: (x.sin(),), tensors[:1], Linear(), tensors[1:])
+    assert out.requires_grad == (frozen != 'everything')
+    if out.requires_grad:
+        out.sum().backward()
+    for tensor, truth in zip(tensors, truths, strict=True):
+        assert (tensor.grad is not None) == tensor.requires_grad
+        assert tensor.grad is None or torch.equal(tensor.grad, truth)
+
+
+def test_without_gradients_nothing_is_kept():
+    x, weight, bias = made(2, 4), made(3, 4), made(3)
+    with torch.no_grad():
+        assert kept(lambda: lean(lambda x: (x.sin(),), (x,), Linear(), (weight, bias))) == []
