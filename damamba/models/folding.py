@@ -1,4 +1,4 @@
-"""Convolutions at inference take in the normalisation beside them, now a scale and a shift, and the GELU behind them."""
+"""Convolutions at inference take in the normalisation beside them, then a scale and a shift, and the GELU behind."""
 
 import torch
 import torch.nn.functional as F
