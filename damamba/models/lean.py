@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from damamba.ops import adaptive_sample, adaptive_sample_backward, selective_scan, selective_scan_backward
 
+WORTH = 2**20  # numbers in the first input: with fewer, too little memory is saved for the time that it costs
+
 
 class Dear(Protocol):
     """What is not worth computing twice. Its derivative needs its inputs, and not its outputs."""
@@ -31,11 +33,11 @@ def lean(
 ) -> Tensor | tuple[Tensor, ...]:
     """Return ``dear.forward(*cheap(*inputs), *weights)`` and keep only ``inputs`` and ``weights`` for the backward.
 
-    The backward runs ``cheap`` again. Autocast is off inside: the caller casts what needs it. When the model is
-    compiled, the compiler decides what to keep.
+    The backward runs ``cheap`` again. Autocast is off inside: the caller casts what needs it. Small maps are kept as
+    usual, and when the model is compiled, the compiler decides what to keep.
     """
     with torch.autocast(inputs[0].device.type, enabled=False):
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled() and inputs[0].numel() >= WORTH and not torch.compiler.is_compiling():
             return _Lean.apply(cheap, dear, len(inputs), *inputs, *weights)
         return dear.forward(*cheap(*inputs), *weights)
 

@@ -5,15 +5,28 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
+from damamba.models import lean as module
 from damamba.models.lean import SAMPLE, SCAN, Branches, Conv, Linear, lean
+from tests.models.helpers import mini
+
+
+@pytest.fixture(autouse=True)
+def everything_is_worth_it(monkeypatch):
+    """Recompute for small maps too."""
+    monkeypatch.setattr(module, 'WORTH', 0)
+
+
+def kept_tensors(function):
+    """What autograd keeps in a call."""
+    tensors = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: tensors.append(t) or t, lambda t: t):
+        function()
+    return tensors
 
 
 def kept(function):
-    """The shapes of what autograd keeps in a call."""
-    shapes = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: shapes.append(tuple(t.shape)) or t, lambda t: t):
-        function()
-    return sorted(shapes)
+    """The shapes of it."""
+    return sorted(tuple(t.shape) for t in kept_tensors(function))
 
 
 def made(*shape):
@@ -103,3 +116,36 @@ def test_without_gradients_nothing_is_kept():
     x, weight, bias = made(2, 4), made(3, 4), made(3)
     with torch.no_grad():
         assert kept(lambda: lean(lambda x: (x.sin(),), (x,), Linear(), (weight, bias))) == []
+
+
+def test_small_maps_are_kept_as_usual(monkeypatch):
+    x, weight, bias = made(1, 4, 5, 6), made(7, 4, 1, 1), made(7)
+    monkeypatch.setattr(module, 'WORTH', x.numel() + 1)
+    plain = kept(lambda: F.conv2d(F.gelu(F.silu(x)), weight, bias))
+    assert kept(lambda: lean(lambda x: (F.gelu(F.silu(x)),), (x,), Conv(), (weight, bias))) == plain
+
+
+@pytest.mark.parametrize('with_cp', [False, True], ids=['alone', 'inside checkpoints'])
+def test_the_backbones_gradients_are_those_of_the_plain_one(with_cp, monkeypatch, close):
+    model = mini(with_cp=with_cp, drop_path_rate=0.0).double().train()
+    picture = torch.randn(2, 3, 65, 97, dtype=torch.float64)
+    grads = []
+    for worth in (0, 10**9):
+        monkeypatch.setattr(module, 'WORTH', worth)
+        model.zero_grad()
+        sum(out.square().mean() for out in model(picture)).backward()
+        grads.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys()
+    for name, value in grads[0].items():
+        assert (value - grads[1][name]).abs().max() <= 1e-9 * grads[1][name].abs().max().clamp(min=1e-6), name
+
+
+def test_the_backbone_keeps_half_of_what_a_plain_one_keeps(monkeypatch):
+    model = mini().train()
+    picture = torch.randn(1, 3, 64, 64)
+    own, sizes = {p.data_ptr() for p in model.parameters()}, []
+    for worth in (0, 10**9):
+        monkeypatch.setattr(module, 'WORTH', worth)
+        storages = {t.data_ptr(): t.numel() * t.element_size() for t in kept_tensors(lambda: model(picture))}
+        sizes.append(sum(size for pointer, size in storages.items() if pointer not in own))
+    assert sizes[0] < 0.65 * sizes[1]
