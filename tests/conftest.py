@@ -5,11 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
+with pytest.MonkeyPatch.context() as patch:
+    # Without a GPU, define Triton's kernels for its interpreter: Triton asks for this when a kernel is defined, and
+    # never again. The variable does not stay, for processes that tests start.
+    if not torch.cuda.is_available():
+        patch.setenv('TRITON_INTERPRET', '1')
+    from damamba.ops.adaptive_sample import kernels
+    from damamba.ops.selective_scan import launch
+
+# The interpreter is a thousand times slower: nobody takes it by default. Tests in tests/ops do.
+kernels.INTERPRETED = launch.INTERPRETED = False
+
 # The largest error, relative to the largest value of the truth: a few roundings of the dtype.
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
-
 
 torch.set_num_threads(1)  # on a busy machine the threads of small operators wait for each other longer than they work
 
@@ -43,15 +53,31 @@ def close():
 
 
 @pytest.fixture
-def poisoned_memory():
-    """Fill every tensor that torch allocates and nobody wrote with NaN."""
+def poisoned_memory(monkeypatch):
+    """Fill every tensor of floats that Python allocates and nobody wrote with NaN.
+
+    Torch does so itself under deterministic algorithms, but then operators may take other ways.
+    """
+    for module, name in ((torch, 'empty'), (torch, 'empty_like'), (torch.Tensor, 'new_empty')):
+        monkeypatch.setattr(module, name, _poisoned(getattr(module, name)))
+    assert torch.empty(3).isnan().all()
+
+
+def _poisoned(allocate):
+    def poisoned(*args, **kwargs):
+        tensor = allocate(*args, **kwargs)
+        return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor
+
+    return poisoned
+
+
+@pytest.fixture
+def deterministic_algorithms():
+    """Have torch use deterministic algorithms, and raise where there is none."""
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        assert torch.empty(3).isnan().all(), 'this torch does not fill new memory'
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 @pytest.fixture

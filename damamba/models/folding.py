@@ -15,9 +15,10 @@ def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tenso
 
 
 def _has_onednn(x: Tensor) -> bool:
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'):
+        return False
     plain = x.device.type == 'cpu' and x.dtype == torch.float32
-    switched_on = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-    return plain and switched_on and not (torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'))
+    return plain and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
 
 
 def can_fold(norm: nn.Module) -> bool:

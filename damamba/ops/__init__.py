@@ -130,7 +130,10 @@ def _check_tensor(operator: str, name: str, value: object, ndim: int, layout: st
 
 
 def _check_shape(operator: str, name: str, value: object, shape: tuple[int, ...]) -> None:
-    _check_tensor(operator, name, value, len(shape), f'({_dims(shape)})')
+    # The text is made where it is needed: a compiler can't trace it, since sizes are symbols there.
+    if not isinstance(value, Tensor) or value.ndim != len(shape):
+        _check_tensor(operator, name, value, len(shape), f'({_dims(shape)})')
+    _check_tensor(operator, name, value, len(shape), '')
     if value.shape != shape:
         raise ValueError(f'{operator}: {name} must be ({_dims(shape)}), got {tuple(value.shape)}')
 

@@ -12,6 +12,7 @@ import torch
 from torch.autograd import gradcheck
 
 from damamba.ops import selective_scan
+from tests.ops.helpers import doubles, in_full_precision, widest
 
 BACKENDS = {backend.name: backend for backend in importlib.import_module('damamba.ops.selective_scan').BACKENDS}
 NAMES = ('u', 'dt', 'A', 'B', 'C', 'D', 'dt_bias')
@@ -62,13 +63,13 @@ def compare(args, backend, close, upstream=None):
         close(value, truth, name)
 
 
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(('backend', 'dtype'), in_full_precision(BACKENDS))
 @pytest.mark.parametrize('length', LENGTHS)
 def test_values_and_gradients_are_those_of_the_loop_in_float64(length, dtype, backend, device, close):
     compare(make(2, length, 5, dtype, device), backend, close)
 
 
-@pytest.mark.parametrize('size', [(1, 7, 1), (3, 11, 16), (1, 31, 83)], ids=str)
+@pytest.mark.parametrize('size', [(1, 7, 1), (3, 11, 16), (1, 9, 83)], ids=str)
 def test_any_number_of_batches_and_channels_will_do(size, backend, device, close):
     compare(make(*size, device=device), backend, close)
 
@@ -76,12 +77,13 @@ def test_any_number_of_batches_and_channels_will_do(size, backend, device, close
 @pytest.mark.parametrize('weights', ['as the sequence', 'float32'])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_sequences_are_scanned_within_tolerance(dtype, weights, backend, device, close):
-    args = make(2, 61, 5, dtype, device)
+    args = make(2, 77, 5, dtype, device)
     if weights == 'float32':
         args = [t.float() if name in ('A', 'D', 'dt_bias') else t for name, t in zip(NAMES, args, strict=True)]
     compare(args, backend, close)
 
 
+@pytest.mark.parametrize('backend', doubles(BACKENDS))
 def test_gradients_pass_gradcheck(backend, device):
     args = [t.requires_grad_() for t in make(2, 7, 3, torch.float64, device)]
     assert gradcheck(lambda *args: run(args, backend), args)
@@ -90,7 +92,7 @@ def test_gradients_pass_gradcheck(backend, device):
 def test_one_step_and_two_are_as_by_hand(backend, device, close):
     dt = math.log(math.expm1(0.5))  # softplus(dt) = 0.5
     numbers = ([[[2.0], [6.0]]], [[[dt], [dt]]], [-2 * math.log(2)], [[3.0, 1.0]], [[1.0, 10.0]], [0.25], [0.0])
-    args = [torch.tensor(n, device=device, dtype=torch.float64) for n in numbers]
+    args = [torch.tensor(n, device=device, dtype=widest(backend)) for n in numbers]
     # decay exp(-2 log 2 * 0.5) = 1/2;  h = 0.5*3*2 = 3, then 3/2 + 0.5*1*6 = 4.5;  y = 3 + 0.25*2, 45 + 0.25*6
     close(run(args, backend), torch.tensor([[[3.5], [46.5]]]))
 
@@ -106,7 +108,7 @@ def test_a_constant_step_is_a_convolution_with_powers_of_the_decay(length, backe
             powers = np.exp(step[c] * A[c].item() * np.arange(length))
             h = np.convolve(powers, step[c] * (B[b] * u[b, :, c]).numpy())[:length]
             truth[b, :, c] = C[b].numpy() * h + D[c].item() * u[b, :, c].numpy()
-    args = [t.to(device) for t in (u, dt, A, B, C, D, dt_bias)]
+    args = [t.to(device, widest(backend)) for t in (u, dt, A, B, C, D, dt_bias)]
     close(run(args, backend), torch.from_numpy(truth))
 
 
@@ -116,7 +118,8 @@ def test_without_decay_the_state_is_a_running_sum(backend, device, close):
     step = np.log1p(np.exp((dt + dt_bias).numpy()))
     h = np.cumsum(step * (B.unsqueeze(2) * u).numpy(), axis=1)
     truth = C.unsqueeze(2).numpy() * h + (D * u).numpy()
-    close(run([t.to(device) for t in (u, dt, A, B, C, D, dt_bias)], backend), torch.from_numpy(truth))
+    args = [t.to(device, widest(backend)) for t in (u, dt, A, B, C, D, dt_bias)]
+    close(run(args, backend), torch.from_numpy(truth))
 
 
 def test_without_a_memory_every_step_stands_alone(backend, device, close):
@@ -124,11 +127,12 @@ def test_without_a_memory_every_step_stands_alone(backend, device, close):
     A.fill_(-1e6)
     step = np.log1p(np.exp((dt + dt_bias).numpy()))
     truth = (C * B).unsqueeze(2).numpy() * step * u.numpy() + (D * u).numpy()
-    close(run([t.to(device) for t in (u, dt, A, B, C, D, dt_bias)], backend), torch.from_numpy(truth))
+    args = [t.to(device, widest(backend)) for t in (u, dt, A, B, C, D, dt_bias)]
+    close(run(args, backend), torch.from_numpy(truth))
 
 
 def test_later_steps_change_nothing_before_them(backend, device):
-    args = make(2, 61, 5, device=device)
+    args = make(2, 77, 5, device=device)
     changed = [t.clone() for t in args]
     for name, t in zip(NAMES, changed, strict=True):
         if name in ('u', 'dt', 'B', 'C'):
@@ -140,7 +144,7 @@ def test_later_steps_change_nothing_before_them(backend, device):
 
 @pytest.mark.parametrize('level', [-100.0, -20.0, 30.0, 1000.0])
 def test_very_small_and_very_large_steps_stay_exact_and_finite(level, backend, device, close):
-    u, dt, A, B, C, D, dt_bias = make(2, 61, 3, device=device)
+    u, dt, A, B, C, D, dt_bias = make(2, 24, 3, device=device)
     dt[:, ::2] += level
     compare([u, dt, A, B, C, D, dt_bias], backend, close)
 
@@ -160,15 +164,15 @@ def test_a_half_precision_sequence_keeps_its_state_in_float32(backend, device, c
 
 
 def test_every_element_of_output_and_gradients_is_written(backend, device, close, poisoned_memory):
-    compare(make(2, 61, 5, device=device), backend, close)
+    compare(make(2, 77, 5, device=device), backend, close)
 
 
 def test_strided_arguments_are_read_by_their_strides(backend, device, close):
-    u = torch.randn(2, 5, 61, device=device).transpose(1, 2)
-    projected = torch.randn(2, 61, 9, device=device)  # as the mixer makes them: one matrix product, then a split
+    u = torch.randn(2, 5, 77, device=device).transpose(1, 2)
+    projected = torch.randn(2, 77, 9, device=device)  # as the mixer makes them: one matrix product, then a split
     dt, B, C = projected[..., 2:7], projected[..., 7], projected[..., 8]
     A, D, dt_bias = -torch.rand(5, 3, device=device)[:, 1], torch.randn(10, device=device)[::2], torch.randn(5)
-    upstream = torch.randn(1, 61, 1, device=device).expand(2, 61, 5)
+    upstream = torch.randn(1, 77, 1, device=device).expand(2, 77, 5)
     compare([u, dt, A, B, C, D, dt_bias.to(device)], backend, close, upstream)
 
 
@@ -182,7 +186,7 @@ def test_an_empty_sequence_gives_an_empty_result_with_gradients(size, backend, d
 
 
 def test_the_arguments_stay_as_they_are(backend, device):
-    args = make(2, 61, 5, device=device)
+    args = make(2, 24, 5, device=device)
     before = [t.clone() for t in args]
     results(args, backend, torch.ones_like(args[0]))
     assert all(torch.equal(t, b) for t, b in zip(args, before, strict=True))
@@ -199,7 +203,7 @@ def test_one_gradient_alone_is_the_same_as_with_the_others(wanted, backend, devi
 
 
 def test_autocast_does_not_change_the_float32_inside(backend, device, close):
-    args = make(2, 61, 5, device=device)
+    args = make(2, 24, 5, device=device)
     upstream = torch.randn_like(args[0])
     plain = results(args, backend, upstream)
     with torch.autocast(device, dtype=torch.bfloat16):

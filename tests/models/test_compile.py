@@ -1,0 +1,72 @@
+"""torch.compile takes the whole backbone as one graph, and this graph takes every image size."""
+
+import copy
+import shutil
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from tests.models.helpers import mini, statistics
+
+SIZES = [(64, 96), (160, 128), (93, 61)]
+SHORT = dict(depths=(1, 1), dims=(16, 32), ffn_ratios=(2, 2), layer_scale=(False, True))
+
+
+@pytest.fixture(autouse=True)
+def one_compilation():
+    """Begin with nothing compiled; compiling anew because of another size is an error."""
+    torch.compiler.reset()
+    counters.clear()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
+    assert counters['stats']['unique_graphs'] == 1
+    torch.compiler.reset()
+
+
+def make(device):
+    """A backbone and its compiled copy."""
+    model = mini(arch=SHORT, out_indices=(0, 1)).to(device)
+    return model, copy.deepcopy(model)
+
+
+def compiled(model, backend):
+    return torch.compile(model, backend=backend, fullgraph=True, dynamic=True)
+
+
+def hold_inference(device, backend, close):
+    model, copied = (m.eval() for m in make(device))
+    fast = compiled(copied, backend)
+    with torch.no_grad():
+        for size in SIZES:
+            x = torch.randn(2, 3, *size, device=device)
+            for value, truth in zip(fast(x), model(x), strict=True):
+                close(value, truth)
+
+
+def test_one_graph_infers_every_size(device, close):
+    hold_inference(device, 'aot_eager', close)
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not shutil.which('g++'), reason='there is no C++ compiler for what Inductor writes')
+def test_inductors_program_infers_every_size(device, close):
+    hold_inference(device, 'inductor', close)
+
+
+def gradients(model, function, x):
+    """Outputs, and the gradient of every parameter that is trained."""
+    outs = function(x)
+    loss = sum(out.square().mean() for out in outs)
+    return *outs, *torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad])
+
+
+def test_one_graph_trains_on_every_size(device, close):
+    model, copied = (m.train() for m in make(device))
+    fast = compiled(copied, 'aot_eager')
+    for size in SIZES:
+        x = torch.randn(2, 3, *size, device=device)
+        for value, truth in zip(gradients(copied, fast, x), gradients(model, model, x), strict=True):
+            close(value, truth)
+    for name, value in statistics(model).items():
+        torch.testing.assert_close(statistics(copied)[name], value)

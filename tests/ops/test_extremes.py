@@ -1,0 +1,158 @@
+"""Both operators, every backend, where numbers end: values and gradients stay finite, and those of the loop in float64.
+
+Where the truth itself has no place in the dtype there is nothing to hold: the cases leave it room.
+"""
+
+import math
+
+import pytest
+import torch
+
+from tests.conftest import TOLERANCES
+from tests.ops import test_adaptive_sample as sampling
+from tests.ops import test_selective_scan as scanning
+
+DTYPES = pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=str)
+HALVES = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+LIMIT = 65504.0  # of float16
+TINY = 2.0**-24  # its smallest number above 0
+
+
+@pytest.fixture(params=scanning.BACKENDS)
+def scan_backend(request):
+    return request.param
+
+
+@pytest.fixture(params=sampling.BACKENDS)
+def sample_backend(request):
+    return request.param
+
+
+def hold(results, args, backend):
+    """Hold the output and every gradient against the loop in float64; upstream leaves the gradients room."""
+    exact = [t.double().cpu() for t in args]
+    upstream = torch.randn(args[0].shape)
+    largest = max(g.abs().max().item() for g in results(exact, 'reference', upstream.double())[1:])
+    upstream = (upstream * min(1.0, 1e3 / max(largest, 1.0))).to(args[0])
+    values = results(args, backend, upstream)
+    truths = results(exact, 'reference', upstream.double().cpu())
+    for i, (value, truth) in enumerate(zip(values, truths, strict=True)):
+        number = torch.finfo(value.dtype)
+        assert truth.abs().max() <= number.max, f'the truth {i} has no place in {value.dtype}: choose another case'
+        assert value.isfinite().all(), f'{i} is not finite'
+        error = (value.double().cpu() - truth).abs().max()
+        step = number.smallest_normal * number.eps  # the smallest numbers are this far apart
+        assert error <= TOLERANCES[value.dtype] * truth.abs().max() + step, f'{i}: error {error:.1e}'
+
+
+# The selective scan
+
+SIGNS = torch.tensor([1.0, -1.0]).repeat(19)[:37].view(1, 37, 1)
+
+
+def fill(value):
+    return lambda t: torch.full_like(t, value)
+
+
+def scale(factor):
+    return lambda t: t * factor
+
+
+SCANS = {  # the argument and what becomes of it; where steps are huge, what they multiply is small
+    'large steps': dict(dt=fill(1000.0), B=scale(1e-3)),
+    'the largest steps of float16': dict(dt=fill(6e4), B=scale(1e-4), dt_bias=fill(0.0), C=scale(1e-2)),
+    'large steps and hardly a decay': dict(dt=fill(1000.0), A=fill(-1e-8), B=scale(1e-3), C=scale(0.1)),
+    'tiny steps': dict(dt=fill(-1000.0)),
+    'the tiniest steps of float16': dict(dt=fill(-6e4)),
+    'large and tiny steps in turn': dict(dt=lambda t: 1000 * SIGNS.expand_as(t), B=scale(1e-3)),
+    'float16 both ways in turn': dict(dt=lambda t: 6e4 * SIGNS.expand_as(t), B=scale(1e-4), C=scale(1e-2)),
+    'a large bias': dict(dt_bias=fill(1000.0), B=scale(1e-3)),
+    'a tiny bias': dict(dt_bias=fill(-1000.0)),
+    'bias and steps that cancel': dict(dt=fill(1000.0), dt_bias=fill(-1000.0)),
+    'a huge decay': dict(A=fill(-1e6)),
+    'a huge decay of large steps': dict(A=fill(-1e6), dt=fill(1000.0), B=scale(1e-3)),
+    'a huge decay of tiny steps': dict(A=fill(-1e6), dt=fill(-1000.0)),
+    'hardly a decay': dict(A=fill(-1e-8)),
+    'inputs at the limit': dict(u=lambda t: LIMIT * SIGNS.expand_as(t), C=scale(1e-2), D=fill(0.5)),
+    'inputs at the limit, all of one sign': dict(u=fill(LIMIT), B=scale(1e-2), C=scale(1e-2), D=fill(0.5)),
+    'the smallest inputs': dict(u=fill(TINY)),
+    'no inputs': dict(u=fill(0.0)),
+    'input weights at the limit': dict(B=fill(LIMIT), u=scale(1e-4), C=scale(1e-2)),
+    'output weights at the limit': dict(C=fill(LIMIT), B=scale(1e-4), u=scale(1e-1)),
+}
+
+
+def extreme_scan(case, dtype, device):
+    args = dict(zip(scanning.NAMES, scanning.make(2, 37, 5), strict=True))
+    changed = {name: SCANS[case][name](t) if name in SCANS[case] else t for name, t in args.items()}
+    weights = ('A', 'D', 'dt_bias')  # float32, as the model has them
+    return [t.to(device, torch.float32 if name in weights else dtype) for name, t in changed.items()]
+
+
+@DTYPES
+@pytest.mark.parametrize('case', SCANS)
+def test_scans_of_extreme_inputs_are_finite_and_the_truth(case, dtype, scan_backend, device):
+    hold(scanning.results, extreme_scan(case, dtype, device), scan_backend)
+
+
+@HALVES
+def test_steps_are_float32_after_bias_and_softplus(dtype, scan_backend, device):
+    """Steps that differ by less than half precision tells: 128 of them decay an input to what is measured."""
+    u, dt, B = torch.zeros(1, 128, 64), torch.zeros(1, 128, 64), torch.ones(1, 128)
+    u[:, 0] = 1000
+    steps = torch.linspace(0.06, 0.0603, 64)
+    D, bias = torch.zeros(64), steps.expm1().log()
+    args = [t.to(device, dtype) for t in (u, dt)] + [-torch.ones(64, device=device)]
+    args += [B.to(device, dtype), B.to(device, dtype), D.to(device), bias.to(device)]
+    y = scanning.run(args, scan_backend)
+    slope = y[0, -1].double().cpu().log()
+    truth = (1000 * steps.double()).log() - 127 * steps.double()
+    assert (slope - truth).abs().max() < torch.finfo(dtype).eps
+
+
+# The adaptive sampling
+
+FAR = {
+    'hundreds of pixels': lambda *size: 400 * torch.randn(size),
+    'hundreds of pixels, but for one in two': lambda *size: torch.where(torch.rand(size) < 0.5, 300, 0.3),
+    'as far as float32 goes': lambda *size: torch.finfo(torch.float32).max * torch.randn(size).sign(),
+    '1e30': lambda *size: 1e30 * torch.randn(size).sign(),
+    'infinite': lambda *size: math.inf * torch.randn(size).sign(),
+    'one in three infinite': lambda *size: torch.where(torch.rand(size) < 0.3, math.inf, torch.randn(size)),
+    'one in three minus infinite': lambda *size: torch.where(torch.rand(size) < 0.3, -math.inf, torch.randn(size)),
+    'no number': lambda *size: torch.full(size, math.nan),
+    'one in three no number': lambda *size: torch.where(torch.rand(size) < 0.3, math.nan, torch.randn(size)),
+    'hardly any': lambda *size: 1e-30 * torch.randn(size),
+    'just inside': lambda *size: torch.full(size, -1 + 2**-24),
+}
+MAPS = {
+    'as usual': lambda *size: torch.randn(size),
+    'at the limit': lambda *size: LIMIT * torch.randn(size).sign(),
+    'at the limit, all of one sign': lambda *size: torch.full(size, LIMIT),
+    'the smallest': lambda *size: TINY * torch.randn(size).sign(),
+}
+FAR_AND_NEAR = ('hundreds of pixels, but for one in two', 'one in three no number', 'just inside')
+SAMPLES = [*(('as usual', far) for far in FAR), *((m, far) for m in MAPS if m != 'as usual' for far in FAR_AND_NEAR)]
+SIZE = (2, 3, 5, 32)  # B, H, W, C, in 2 groups
+
+
+def sampling_results(args, backend, upstream):
+    return sampling.results(*args, backend, upstream)
+
+
+@DTYPES
+@pytest.mark.parametrize(('map_name', 'offset_name'), SAMPLES)
+def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(
+    map_name, offset_name, dtype, sample_backend, device
+):
+    x, offset = MAPS[map_name](*SIZE).to(device, dtype), FAR[offset_name](*SIZE[:3], 4).float().to(device)
+    hold(sampling_results, (x, offset), sample_backend)
+
+
+@HALVES
+def test_offsets_in_half_precision_may_be_extreme_too(dtype, sample_backend, device):
+    x = torch.randn(SIZE).to(device, dtype)
+    for value in (300.0, -300.0, torch.finfo(dtype).max, -torch.finfo(dtype).max, math.inf, -math.inf, math.nan):
+        offset = torch.full((*SIZE[:3], 4), value).to(device, dtype)
+        values = sampling.results(x, offset, sample_backend, torch.ones_like(x))
+        assert not any(value.any() for value in values)

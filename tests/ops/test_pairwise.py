@@ -1,0 +1,127 @@
+"""Both operators, every backend, over sizes, types, layouts: values and every gradient against the truth in float64.
+
+All combinations would take hours in Triton's interpreter: of any two values of two factors, one meets both.
+"""
+
+from itertools import combinations, product
+
+import pytest
+import torch
+import torch.nn.functional as F
+import triton
+
+from damamba.ops.selective_scan import launch
+from tests.ops import test_adaptive_sample as sampling
+from tests.ops import test_selective_scan as scanning
+from tests.ops.helpers import HALVES, LAYOUTS, held, in_full_precision, pairs_of, pairwise
+
+CHANNELS = [16, 80, 112, 320]
+SCANS = {
+    'channels': CHANNELS,
+    'length': [1, 31, 64, 1023, 4099],
+    'layout': LAYOUTS,
+    'batch': [1, 2],
+    'weights': ['as the sequence', 'float32'],
+}
+SAMPLES = {
+    'channels': CHANNELS,
+    'height': [1, 5, 13],
+    'width': [1, 7, 31],
+    'layout': LAYOUTS,
+    'batch': [1, 2],
+    'offsets': ['as the map', 'float32'],
+    'deterministic': [False, True],
+}
+REFERENCE_LENGTH = 1023  # its backward takes the square of the length
+MAP = 16_000  # elements; the loop reads a group of 16 of them in a millisecond
+
+
+def affordable(backend):
+    """Whether a combination takes seconds at most."""
+
+    def check(case):
+        if 'length' in case:
+            steps = case['batch'] * case['length']
+            return steps <= (REFERENCE_LENGTH if backend == 'reference' else 4099) or case['channels'] == 16
+        return case['batch'] * case['height'] * case['width'] * case['channels'] <= MAP
+
+    return check
+
+
+def cases(factors, backends):
+    """Parameters (backend, combination)."""
+    for backend in backends:
+        dtypes = [p.values[1] for p in in_full_precision([backend])] + HALVES
+        for case in pairwise({**factors, 'dtype': dtypes}, affordable(backend)):
+            yield pytest.param(backend, case, id='-'.join([backend, *(str(v) for v in case.values())]))
+
+
+@pytest.mark.parametrize('factors', [SCANS, SAMPLES], ids=['scan', 'sample'])
+def test_any_two_values_of_two_factors_meet(factors):
+    chosen = [p.values[1] for p in cases(factors, ['triton'])]
+    met = set().union(*map(pairs_of, chosen))
+    values = {**factors, 'dtype': [torch.float32, *HALVES]}
+    for a, b in combinations(values, 2):
+        assert met >= {((a, x), (b, y)) for x, y in product(values[a], values[b])}
+    assert len(chosen) <= 24
+
+
+def walked(u, dt, A, B, C, D, dt_bias):
+    """The recurrence as in the reference's loop, but for what makes its backward take the square of the length."""
+    d = F.softplus(dt + dt_bias)
+    h, states = torch.zeros_like(u[:, 0]), []
+    for decay, x in zip(torch.exp(d * A).unbind(1), (d * B.unsqueeze(2) * u).unbind(1), strict=True):
+        h = decay * h + x
+        states.append(h)
+    return C.unsqueeze(2) * torch.stack(states, dim=1) + D * u
+
+
+def compare(names, values, truth, args, upstream, close):
+    """Hold the output and all gradients against those of a function of the arguments in float64."""
+    exact = [t.detach().double().cpu().requires_grad_() for t in args]
+    y = truth(*exact)
+    truths = y, *torch.autograd.grad(y, exact, upstream.double().cpu())
+    for name, value, true, like in zip(('y', *names), values, truths, (upstream, *args), strict=True):
+        assert value.dtype == like.dtype, name
+        close(value, true, name)
+
+
+@pytest.fixture
+def large_programs(monkeypatch, interpreter):
+    """In the interpreter a program of the scan takes as long whatever its size: have few, large ones."""
+
+    def plan(u):
+        divided = divide(u)
+        width = max(64, launch.TILE // triton.next_power_of_2(divided.rows))
+        width = min(width, 512, triton.next_power_of_2(u.shape[2]))
+        programs = triton.cdiv(divided.rows, launch.TILE // width), triton.cdiv(u.shape[2], width)
+        return divided._replace(width=width, programs=programs)
+
+    divide = launch.plan
+    if launch.INTERPRETED:
+        monkeypatch.setattr(launch, 'TILE', 2**13)
+        monkeypatch.setattr(launch, 'plan', plan)
+
+
+@pytest.mark.parametrize(('backend', 'case'), cases(SCANS, scanning.BACKENDS))
+def test_the_scan_is_the_loop_in_float64(backend, case, device, close, large_programs, poisoned_memory):
+    size = case['batch'], case['length'], case['channels']
+    kept = case['weights'] == 'float32'
+    args = [t if kept and t.ndim == 1 else t.to(case['dtype']) for t in scanning.make(*size, device=device)]
+    args = [held(t, case['layout']) for t in args]
+    upstream = held(torch.randn(size).to(device, case['dtype']), case['layout'])
+    values = scanning.results(args, backend, upstream)
+    compare(scanning.NAMES, values, walked, args, upstream, close)
+
+
+@pytest.mark.parametrize(('backend', 'case'), cases(SAMPLES, sampling.BACKENDS))
+def test_the_sampling_is_the_loop_in_float64(backend, case, device, close, poisoned_memory, request):
+    if case['deterministic']:
+        request.getfixturevalue('deterministic_algorithms')
+    size = case['batch'], case['height'], case['width'], case['channels']
+    x, upstream = (held(torch.randn(size).to(device, case['dtype']), case['layout']) for _ in range(2))
+    offset = 2 * torch.randn(*size[:3], size[3] // 8)
+    offset = held(offset.to(device, torch.float32 if case['offsets'] == 'float32' else x.dtype), case['layout'])
+    values = sampling.results(x, offset, backend, upstream)
+    loop = lambda x, offset: sampling.adaptive_sample(x, offset, backend='reference')  # noqa: E731
+    compare(('x', 'offset'), values, loop, (x, offset), upstream, close)
