@@ -149,7 +149,7 @@ def test_the_stem_costs_what_its_formula_says(costs):
 def test_it_is_what_a_real_pass_with_weights_counts(small_config):
     cost = counted(small_config, '--shape', 96, 128)
     model = MODELS.build(Config.fromfile(small_config).model).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:  # with gradients, when nothing is fused behind its back
         maps = model.neck(model.backbone(torch.randn(1, 3, 96, 128)))
         model.rpn_head(maps)
     parts = flat(cost.total)

@@ -2,7 +2,7 @@
 
 The tensors are files without content, of which only the pages that are touched take room, and of each launch only the
 last program runs, in Triton's interpreter, whose numbers overflow as a GPU's. What it writes last is held against the
-same of a small batch.
+same of a small batch. A wrong address may end the process.
 """
 
 import pytest

@@ -41,8 +41,8 @@ def affordable(backend):
 
     def check(case):
         if 'length' in case:
-            steps = case['batch'] * case['length']
-            return steps <= (REFERENCE_LENGTH if backend == 'reference' else 4099) or case['channels'] == 16
+            longest = REFERENCE_LENGTH if backend == 'reference' else 4099
+            return case['length'] <= longest and (case['batch'] * case['length'] <= 4099 or case['channels'] == 16)
         return case['batch'] * case['height'] * case['width'] * case['channels'] <= MAP
 
     return check
