@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-WIDEST = {'triton': torch.float32}  # of a backend that has no float64
+WIDEST = {'triton': torch.float32, 'numba': torch.float32}  # of a backend that has no float64
 HALVES = [torch.bfloat16, torch.float16]
 LAYOUTS = ['contiguous', 'transposed', 'with gaps']
 

@@ -1,0 +1,78 @@
+"""What a kernel in Numba is: a C function of a table of addresses and numbers, which every thread runs."""
+
+import llvmlite.binding
+from numba import cfunc, float32, int64, njit, types
+from numba.extending import intrinsic
+
+from damamba.ops.lanes import NUMBERS, OPTIONS
+from damamba.ops.threads import addresses
+
+TABLE = types.CPointer(int64)
+
+for _name, _address in addresses().items():
+    llvmlite.binding.add_symbol(f'damamba_{_name}', _address)
+_thread = types.ExternalFunction('damamba_omp_get_thread_num', types.int32())
+_threads = types.ExternalFunction('damamba_omp_get_num_threads', types.int32())
+
+
+def kernel(function):
+    """Compile a function of a table (see :func:`damamba.ops.threads.run`), or take it from Numba's cache."""
+    try:
+        return cfunc(types.void(TABLE), cache=True, **OPTIONS)(function)
+    except RuntimeError:  # there is no folder to write a cache to
+        return cfunc(types.void(TABLE), **OPTIONS)(function)
+
+
+@intrinsic
+def number(context, table, index):
+    """A whole number of the table."""
+
+    def emit(target, builder, signature, args):
+        return builder.load(builder.gep(args[0], [args[1]]))
+
+    return int64(TABLE, int64), emit
+
+
+@intrinsic
+def array(context, table, index):
+    """The float32 numbers at an address of the table."""
+
+    def emit(target, builder, signature, args):
+        address = builder.load(builder.gep(args[0], [args[1]]))
+        return builder.inttoptr(address, target.get_value_type(NUMBERS))
+
+    return NUMBERS(TABLE, int64), emit
+
+
+@intrinsic
+def get(context, pointer, index):
+    """One number of an array."""
+
+    def emit(target, builder, signature, args):
+        return builder.load(builder.gep(args[0], [args[1]]))
+
+    return float32(NUMBERS, int64), emit
+
+
+@intrinsic
+def put(context, pointer, index, value):
+    """Write one number of an array."""
+
+    def emit(target, builder, signature, args):
+        builder.store(args[2], builder.gep(args[0], [args[1]]))
+        return target.get_dummy_value()
+
+    return types.void(NUMBERS, int64, float32), emit
+
+
+@njit(**OPTIONS)
+def thread():
+    """The number of this thread, from 0."""
+    return int64(_thread())
+
+
+@njit(**OPTIONS)
+def share(count):
+    """What of this many pieces is this thread's: from the first to before the last."""
+    part, parts = int64(_thread()), int64(_threads())
+    return count * part // parts, count * (part + 1) // parts

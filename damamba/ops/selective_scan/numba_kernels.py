@@ -1,0 +1,109 @@
+"""The recurrence for the CPU, in Numba: each thread walks the sequence for its channels, eight at a time.
+
+h_t = a_t h_{t-1} + d_t B_t u_t, y_t = C_t h_t + D u_t, with d_t = softplus(dt_t + dt_bias), a_t = exp(d_t A).
+With r_t the gradient of h_t and w_t = a_t r_t:  r_t = C_t dy_t + w_{t+1}.
+
+Sequences (N, L, C). All channels go through SEGMENT steps before any goes on, so that what they share stays in the
+caches. The backward keeps the states at the segments' beginnings, and computes the others anew in each.
+"""
+
+from numba import float32
+
+from damamba.ops.lanes import exp, load, softplus, splat, store, total
+from damamba.ops.numba_entry import array, get, kernel, number, put, share, thread
+from damamba.ops.threads import WIDTH
+
+SEGMENT = 64  # steps
+
+
+@kernel
+def forward(table):
+    u, dt, A, B, C = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
+    D, dt_bias, y = array(table, 5), array(table, 6), array(table, 7)
+    states = array(table, 8)  # [N, C]
+    batch, length, channels = number(table, 9), number(table, 10), number(table, 11)
+    first, last = share(batch * channels // WIDTH)
+    for start in range(0, length, SEGMENT):
+        for block in range(first, last):
+            image, c = divmod(block * WIDTH, channels)
+            decay, skip, bias = load(A, c), load(D, c), load(dt_bias, c)
+            h = load(states, image * channels + c)
+            for t in range(image * length + start, image * length + min(start + SEGMENT, length)):
+                i = t * channels + c
+                x = load(u, i)
+                d, _ = softplus(load(dt, i) + bias)
+                h = exp(d * decay) * h + d * get(B, t) * x
+                store(y, i, h * get(C, t) + skip * x)
+            store(states, image * channels + c, h)
+
+
+@kernel
+def backward(table):
+    dy, u, dt, A, B = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
+    C, D, dt_bias = array(table, 5), array(table, 6), array(table, 7)
+    du, ddt = array(table, 8), array(table, 9)
+    dA, dD, dbias = array(table, 10), array(table, 11), array(table, 12)  # [N, C], 0 at first
+    dB, dC = array(table, 13), array(table, 14)  # [threads, N, L], 0 at first
+    starts, ends = array(table, 15), array(table, 16)  # states [segments + 1, N, C]; w [N, C]; 0 at first
+    steps = array(table, 17)  # [threads, 4, SEGMENT + 1, WIDTH]
+    batch, length, channels = number(table, 18), number(table, 19), number(table, 20)
+    segments = (length + SEGMENT - 1) // SEGMENT
+    first, last = share(batch * channels // WIDTH)
+    row = SEGMENT * WIDTH + WIDTH
+    size = thread() * 4 * row
+    slope, decay, state = size + row, size + 2 * row, size + 3 * row
+    sums = thread() * batch * length
+
+    for segment in range(segments):
+        for block in range(first, last):
+            image, c = divmod(block * WIDTH, channels)
+            rate, bias = load(A, c), load(dt_bias, c)
+            h = load(starts, (segment * batch + image) * channels + c)
+            begin = image * length + segment * SEGMENT
+            for t in range(begin, min(begin + SEGMENT, (image + 1) * length)):
+                i = t * channels + c
+                d, _ = softplus(load(dt, i) + bias)
+                h = exp(d * rate) * h + d * get(B, t) * load(u, i)
+            store(starts, ((segment + 1) * batch + image) * channels + c, h)
+
+    for segment in range(segments - 1, -1, -1):
+        for block in range(first, last):
+            image, c = divmod(block * WIDTH, channels)
+            rate, skip, bias = load(A, c), load(D, c), load(dt_bias, c)
+            h = load(starts, (segment * batch + image) * channels + c)
+            begin = image * length + segment * SEGMENT
+            count = min(SEGMENT, length - segment * SEGMENT)
+            store(steps, state, h)
+            for k in range(count):
+                t = begin + k
+                i = t * channels + c
+                d, dd = softplus(load(dt, i) + bias)
+                a = exp(d * rate)
+                h = a * h + d * get(B, t) * load(u, i)
+                store(steps, size + k * WIDTH, d)
+                store(steps, slope + k * WIDTH, dd)
+                store(steps, decay + k * WIDTH, a)
+                store(steps, state + (k + 1) * WIDTH, h)
+            w = load(ends, image * channels + c)
+            sum_A, sum_D, sum_bias = splat(float32(0.0)), splat(float32(0.0)), splat(float32(0.0))
+            for k in range(count - 1, -1, -1):
+                t = begin + k
+                i = t * channels + c
+                x, g, d = load(u, i), load(dy, i), load(steps, size + k * WIDTH)
+                r = g * get(C, t) + w
+                w = load(steps, decay + k * WIDTH) * r
+                log_slope = w * load(steps, state + k * WIDTH)  # gradient of d A
+                rx = r * x
+                store(du, i, g * skip + r * d * get(B, t))
+                dd = (log_slope * rate + rx * get(B, t)) * load(steps, slope + k * WIDTH)
+                store(ddt, i, dd)
+                put(dB, sums + t, get(dB, sums + t) + total(rx * d))
+                put(dC, sums + t, get(dC, sums + t) + total(g * load(steps, state + (k + 1) * WIDTH)))
+                sum_A += log_slope * d
+                sum_D += g * x
+                sum_bias += dd
+            store(ends, image * channels + c, w)
+            i = image * channels + c
+            store(dA, i, load(dA, i) + sum_A)
+            store(dD, i, load(dD, i) + sum_D)
+            store(dbias, i, load(dbias, i) + sum_bias)

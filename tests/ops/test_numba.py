@@ -1,0 +1,168 @@
+"""What Numba's kernels stand on: eight numbers at once, and torch's own threads."""
+
+import importlib
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from damamba.ops import adaptive_sample, adaptive_sample_backward, selective_scan, selective_scan_backward, threads
+from tests.detection import ROOT
+from tests.ops import test_selective_scan as scanning
+
+FUNCTIONS = """
+import torch
+from damamba.ops.lanes import exp, load, softplus, store
+from damamba.ops.numba_entry import array, kernel, number, share
+from damamba.ops.threads import run
+
+@kernel
+def functions(table):
+    x, exps, steps, slopes = array(table, 0), array(table, 1), array(table, 2), array(table, 3)
+    first, last = share(number(table, 4) // 8)
+    for i in range(first * 8, last * 8, 8):
+        store(exps, i, exp(load(x, i)))
+        step, slope = softplus(load(x, i))
+        store(steps, i, step)
+        store(slopes, i, slope)
+
+def all_of(x):
+    values = [torch.full_like(x, torch.nan) for _ in range(3)]
+    run(functions, x, *values, len(x))
+    return values
+"""
+
+
+@pytest.fixture(scope='module')
+def functions(tmp_path_factory):
+    """Call exp, softplus and the latter's derivative of the lanes on a vector."""
+    folder = tmp_path_factory.mktemp('kernels')
+    (folder / 'lane_functions.py').write_text(FUNCTIONS)
+    sys.path.insert(0, str(folder))
+    yield importlib.import_module('lane_functions').all_of
+    sys.path.remove(str(folder))
+
+
+def test_the_functions_are_right_to_a_few_roundings(functions):
+    x = torch.linspace(-120, 88, 80_000)
+    exact = x.double()
+    truths = exact.exp(), torch.nn.functional.softplus(exact, threshold=1000), exact.sigmoid()
+    for value, truth in zip(functions(x), truths, strict=True):
+        tiny = torch.finfo(torch.float32).tiny
+        assert ((value - truth).abs() <= 4 * torch.finfo(torch.float32).eps * truth + tiny).all()
+
+
+def test_the_functions_far_out_are_finite_and_nan_stays_nan(functions):
+    x = torch.tensor([-3e38, -1000, 1000, 3e38, 0, -0.0, math.nan, 5])
+    exps, steps, slopes = functions(x)
+    assert exps[0] == exps[1] == 0 and 1e38 < exps[2] == exps[3] < math.inf
+    assert steps[:4].tolist() == [0, 0, 1000, x[3]] and slopes[:4].tolist() == [0, 0, 1, 1]
+    assert all(value[6].isnan() and value[7].isfinite() for value in (exps, steps, slopes))
+
+
+@pytest.fixture
+def with_threads():
+    """Set the number of threads for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_any_number_of_threads_gives_the_same(with_threads, close):
+    scan, map_and_offset = scanning.make(2, 150, 24), (torch.randn(2, 9, 7, 24), torch.randn(2, 9, 7, 6))
+    dy, dmap = torch.randn(2, 150, 24), torch.randn(2, 9, 7, 24)
+    results = []
+    for count in (1, 2, 3, 16):
+        with_threads(count)
+        gradients = selective_scan_backward(dy, *scan, backend='numba')
+        sampled = adaptive_sample_backward(dmap, *map_and_offset, backend='numba')
+        outputs = selective_scan(*scan, backend='numba'), adaptive_sample(*map_and_offset, backend='numba')
+        results.append((*outputs, *sampled, *gradients))
+    for other in results[1:]:
+        for value, alone in zip(other[:6], results[0][:6], strict=True):  # y, y, dx, doffset, du, ddt
+            assert value.equal(alone)
+        for value, alone in zip(other[6:], results[0][6:], strict=True):
+            close(value, alone)
+
+
+def test_a_thread_beside_the_main_one_may_run_them():
+    from concurrent.futures import ThreadPoolExecutor
+
+    inputs = scanning.make(2, 150, 24)
+    alone = selective_scan(*inputs, backend='numba')
+    with ThreadPoolExecutor(4) as pool:
+        beside = list(pool.map(lambda _: selective_scan(*inputs, backend='numba'), range(16)))
+    assert all(y.equal(alone) for y in beside)
+
+
+def test_without_numba_another_backend_runs(monkeypatch):
+    monkeypatch.setattr(threads.importlib.util, 'find_spec', lambda name: None)
+    inputs = scanning.make(1, 5, 8)
+    assert selective_scan(*inputs).shape == (1, 5, 8)
+    with pytest.raises(RuntimeError, match='Numba is not installed'):
+        selective_scan(*inputs, backend='numba')
+
+
+def test_without_the_threads_of_torch_another_backend_runs(monkeypatch):
+    monkeypatch.setattr(threads, '_openmp', lambda: None)
+    inputs = torch.randn(1, 2, 3, 8), torch.randn(1, 2, 3, 2)
+    assert adaptive_sample(*inputs).shape == (1, 2, 3, 8)
+    with pytest.raises(RuntimeError, match='torch does not use libgomp'):
+        adaptive_sample(*inputs, backend='numba')
+
+
+def run_python(code, **environment):
+    """Run code in a fresh interpreter in the checkout."""
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_importing_the_operators_does_not_load_numba():
+    assert run_python("import sys, damamba.ops; print('numba' in sys.modules)") == 'False\n'
+
+
+SCAN = """
+import torch
+from damamba.ops import selective_scan
+sequence, weights, channels = torch.ones(1, 9, 8), torch.ones(1, 9), torch.ones(8)
+inputs = sequence, sequence, -channels, weights, weights, channels, channels
+y = selective_scan(*inputs, backend='numba')
+"""
+
+
+def test_where_no_cache_can_be_written_a_kernel_is_compiled_each_time(monkeypatch):
+    from damamba.ops import numba_entry
+
+    def cfunc(*args, cache=False, **options):
+        if cache:
+            raise RuntimeError('cannot cache function: no locator available')
+        return compile_it(*args, **options)
+
+    compile_it = numba_entry.cfunc
+    monkeypatch.setattr(numba_entry, 'cfunc', cfunc)
+
+    @numba_entry.kernel
+    def seven(table):
+        numba_entry.put(numba_entry.array(table, 0), 0, 7)
+
+    value = torch.zeros(1)
+    threads.run(seven, value)
+    assert value.item() == 7
+
+
+def test_a_forked_process_may_run_them():
+    code = SCAN + (
+        'import os\n'
+        'child = os.fork()\n'
+        'if not child:\n'
+        '    torch.set_num_threads(1)\n'
+        "    os._exit(0 if selective_scan(*inputs, backend='numba').equal(y) else 1)\n"
+        'print(os.waitpid(child, 0)[1])\n'
+    )
+    assert run_python(code, OMP_NUM_THREADS='2') == '0\n'
