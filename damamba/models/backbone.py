@@ -8,15 +8,16 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from damamba.checkpoint import load_backbone
+from damamba.models.drop_path import DropPath, take
 from damamba.models.folding import can_fold
 from damamba.models.layers import (
     ArgumentError,
@@ -110,9 +111,11 @@ class Block(nn.Module):
         """[B, C, H, W] -> [B, C, H, W]."""
         if not self.training and can_fold(self.norm2):
             return self._infer(x)
-        x, projected, features = self._enter(x)
-        x = x + self.drop_path(_scaled(self.token_mixer.mix(projected, features), self.layer_scale_1))
-        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.layer_scale_2))
+        kept = self.drop_path.draw(len(x))
+        x, projected, features = self._enter(x, kept)
+        x = self.drop_path.add(x, _scaled(self.token_mixer.mix(projected, features), self.layer_scale_1), kept)
+        kept = self.drop_path.draw(len(x))
+        return self.drop_path.add(x, _scaled(self.mlp(take(self.norm2(x), kept)), self.layer_scale_2), kept)
 
     def _infer(self, x: Tensor) -> Tensor:
         """The same without gradients; what lies before the sampling, and after the scan, may be done in strips."""
@@ -135,16 +138,19 @@ class Block(nn.Module):
         x = _scaled(self.token_mixer.leave(y.permute(0, 2, 3, 1)), self.layer_scale_1).add_(x)
         return (_scaled(self.mlp.rows(x, self.norm2, rows), self.layer_scale_2).add_(x[:, :, rows]),)
 
-    def _enter(self, x: Tensor) -> tuple[Tensor, ...]:
-        """x + dw(x), and what the mixer's two first convolutions make of its normalisation."""
+    def _enter(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """x + dw(x), and what the mixer's two first convolutions make of its normalisation, of the samples kept."""
         dtype, norm = x.dtype, self.norm1.norm
         kernel = self.pos_embed.kernel(dtype), self.pos_embed.conv.bias.to(dtype)
-        return lean(_embed, (x, *kernel, norm.weight, norm.bias), Branches(), self.token_mixer.entrance(dtype))
+        embed = partial(_embed, kept=kept)
+        return lean(embed, (x, *kernel, norm.weight, norm.bias), Branches(), self.token_mixer.entrance(dtype))
 
 
-def _embed(x: Tensor, kernel: Tensor, bias: Tensor, weight: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+def _embed(
+    x: Tensor, kernel: Tensor, bias: Tensor, weight: Tensor, shift: Tensor, kept: Tensor | None
+) -> tuple[Tensor, Tensor]:
     x = Conv().forward(x, kernel, bias)
-    return x, layer_norm_2d(x, weight, shift)
+    return x, layer_norm_2d(take(x, kept), weight, shift)
 
 
 def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
