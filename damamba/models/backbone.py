@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -31,7 +30,7 @@ from damamba.models.layers import (
 )
 from damamba.models.lean import Branches, Conv, lean
 from damamba.models.mixer import GROUP_CHANNELS, Mixer
-from damamba.models.strips import in_strips
+from damamba.models.strips import Last, in_strips
 from damamba.ops import adaptive_sample
 
 
@@ -127,16 +126,18 @@ class Block(nn.Module):
         del u
         return in_strips(self._behind, (x, y), widest, halo=1)[0]
 
-    def _before(self, x: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def _before(self, x: Tensor, rows: slice) -> tuple[Tensor, Last, Tensor]:
         """x + dw(x), the map to sample, and the offsets."""
         x, projected, features = self._enter(x)
         offset = self.token_mixer.da_scan(features[:, :, rows]).permute(0, 3, 1, 2)
-        return x[:, :, rows], F.silu(self.token_mixer.conv2d(projected)[:, :, rows], inplace=True), offset
+        z = self.token_mixer.conv2d(projected)[:, :, rows]
+        return x[:, :, rows], Last(torch.ops.aten.silu, (z,)), offset
 
-    def _behind(self, x: Tensor, y: Tensor, rows: slice) -> tuple[Tensor]:
+    def _behind(self, x: Tensor, y: Tensor, rows: slice) -> tuple[Last]:
         """Both residual branches, from what the scan gave."""
         x = _scaled(self.token_mixer.leave(y.permute(0, 2, 3, 1)), self.layer_scale_1).add_(x)
-        return (_scaled(self.mlp.rows(x, self.norm2, rows), self.layer_scale_2).add_(x[:, :, rows]),)
+        y = _scaled(self.mlp.rows(x, self.norm2, rows), self.layer_scale_2)
+        return (Last(torch.add, (y, x[:, :, rows])),)
 
     def _enter(self, x: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
         """x + dw(x), and what the mixer's two first convolutions make of its normalisation, of the samples kept."""
