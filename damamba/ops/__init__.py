@@ -1,4 +1,4 @@
-"""The two operators of DAMamba, in torch alone: shapes, checks, dispatch.
+"""The two operators of DAMamba, on torch's tensors: shapes, checks, dispatch.
 
 B batch, H x W feature map, L sequence length (H*W row-major), C channels, G groups of C/G channels.
 """
@@ -26,7 +26,7 @@ def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) ->
     Args:
         x: the map, (B, H, W, C), floating point, any strides.
         offset: (B, H, W, 2G), ordered (g0 dx, g0 dy, g1 dx, ...); x's dtype or float32. C is divisible by G.
-        backend: 'triton', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
+        backend: 'triton', 'numba', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
 
     Returns:
         (B, H, W, C) in x's dtype.
@@ -87,7 +87,7 @@ def selective_scan(
         C: output weights shared by all channels, (B, L), u's dtype.
         D: skip weights, (C), u's dtype or float32.
         dt_bias: (C), u's dtype or float32.
-        backend: 'triton', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
+        backend: 'triton', 'numba', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
 
     Returns:
         y, (B, L, C) in u's dtype.
