@@ -26,7 +26,8 @@ def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) ->
     Args:
         x: the map, (B, H, W, C), floating point, any strides.
         offset: (B, H, W, 2G), ordered (g0 dx, g0 dy, g1 dx, ...); x's dtype or float32. C is divisible by G.
-        backend: 'triton', 'numba', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
+        backend: 'triton', 'numba', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that
+            can run.
 
     Returns:
         (B, H, W, C) in x's dtype.
@@ -87,7 +88,8 @@ def selective_scan(
         C: output weights shared by all channels, (B, L), u's dtype.
         D: skip weights, (C), u's dtype or float32.
         dt_bias: (C), u's dtype or float32.
-        backend: 'triton', 'numba', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that can run.
+        backend: 'triton', 'numba', 'vectorized' or 'reference'; by default ``DAMAMBA_BACKEND``, else the first that
+            can run.
 
     Returns:
         y, (B, L, C) in u's dtype.
