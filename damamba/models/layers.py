@@ -19,6 +19,7 @@ class ArgumentError(ValueError):
 
 
 EPS = 1e-6  # of every layer normalisation
+HUGE = 2**23  # numbers in a map of which only one is kept
 NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
 
@@ -98,7 +99,10 @@ class ResidualDepthwiseConv(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C; the first one's output is kept alone."""
+    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C.
+
+    For the backward the outputs of both wide convolutions are kept; of huge maps the first one's alone.
+    """
 
     def __init__(self, channels: int, ratio: float):
         super().__init__()
@@ -111,13 +115,19 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.fc1(x)
         dtype = hidden.dtype
-        inputs = hidden, self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
-        return lean(_widest, inputs, Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
+        depthwise = self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
+        if hidden.numel() < HUGE:
+            return self.fc2(lean(_activated, (hidden,), Conv(), depthwise))
+        return lean(_widest, (hidden, *depthwise), Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
 
     def rows(self, x: Tensor, norm: nn.Module, rows: slice) -> Tensor:
         """These rows of self(norm(x)), without gradients; around them, those that the depthwise convolution reads."""
         hidden = conv_gelu(x, *folded_before(norm, self.fc1))
         return self.fc2(self.conv(hidden)[:, :, rows])
+
+
+def _activated(hidden: Tensor) -> tuple[Tensor]:
+    return (F.gelu(hidden),)
 
 
 def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:
@@ -147,7 +157,7 @@ class Stem(nn.Sequential):
                 x = norm(conv(x))
             else:
                 weights = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
-                x = norm(lean(lambda before: (F.gelu(before),), (x,), Conv(conv.stride[0]), weights))
+                x = norm(lean(_activated, (x,), Conv(conv.stride[0]), weights))
         return x
 
     def _infer(self, x: Tensor) -> Tensor:
