@@ -163,7 +163,7 @@ def _warm_up(case: Case, name: str, clock: Clock) -> str | None:
     try:
         for _ in range(WARM_UP[clock.device]):
             clock.time(case)
-    except (RuntimeError, NotImplementedError) as error:  # no backend, no compiler, no memory: a line in the table
+    except (RuntimeError, NotImplementedError) as error:  # no backend, compiler or memory: a line in the table
         if clock.device == 'cuda':
             torch.cuda.empty_cache()
         return 'not run: ' + (str(error).strip() or type(error).__name__).splitlines()[0][:160]

@@ -17,20 +17,10 @@ from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.engine.config import ConfigError
 from damamba.models import DAMamba
-from tests.detection import ROOT, SIZE, write_config
+from tests.cli.helpers import logs, test, train
+from tests.detection import SIZE, write_config
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a GPU, which --amp uses')
-
-
-def train(*argv) -> None:
-    train_command.train([str(a) for a in argv])
-
-
-def test(*argv) -> dict:
-    return test_command.test([str(a) for a in argv])
-
-
-test.__test__ = False
 
 
 @contextmanager
@@ -46,19 +36,6 @@ def monitored(kind: type[nn.Module], seen: list):
         yield
     finally:
         handle.remove()
-
-
-def logs(work_dir) -> str:
-    return '\n'.join(path.read_text() for path in sorted(work_dir.rglob('*.log')))
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory, coco):
-    """The work folder of one epoch."""
-    folder = tmp_path_factory.mktemp('trained')
-    config = write_config(folder / 'small.py', coco)
-    train(config, '--work-dir', folder / 'run', '--seed', 1)
-    return folder / 'run'
 
 
 def test_training_leaves_a_checkpoint_and_says_that_it_starts_from_scratch(trained):
@@ -272,27 +249,6 @@ def test_flags_of_mmdetection_2_work(trained, small_config, tmp_path):
     assert test_command.configure(args).test_evaluator[0]['collect_dir'] == 'there/damamba-results'
 
 
-@pytest.mark.parametrize(
-    ('flags', 'replacement'),
-    [
-        (['--gpus', '4'], 'no more: bash dist_train.sh CONFIG 4'),
-        (['--gpu-ids', '2', '3'], 'no more: CUDA_VISIBLE_DEVICES=2,3 bash dist_train.sh CONFIG 2'),
-        (['--gpu-id', '3'], 'no more: CUDA_VISIBLE_DEVICES=3 python tools/train.py CONFIG'),
-        (['--gpus', '1'], 'no more: python tools/train.py CONFIG'),
-    ],
-)
-def test_flags_that_chose_gpus_say_what_replaced_them(small_config, flags, replacement, capsys):
-    with pytest.raises(SystemExit):
-        train_command.parse([str(small_config), *flags])
-    assert replacement in capsys.readouterr().err
-
-
-def test_an_option_without_a_value_is_an_error(small_config, capsys):
-    with pytest.raises(SystemExit):
-        train_command.parse([str(small_config), '--cfg-options', 'data_root'])
-    assert '--cfg-options takes KEY=VALUE, got data_root' in capsys.readouterr().err
-
-
 def test_amp_keeps_what_the_config_says_of_it(small_config):
     options = ['optim_wrapper.type=AmpOptimWrapper', 'optim_wrapper.loss_scale=512.']
     cfg = train_command.configure(train_command.parse([str(small_config), '--amp', '--cfg-options', *options]))
@@ -318,82 +274,6 @@ def test_resume_keeps_load_from_where_there_is_nothing_to_resume(small_config, t
     options = ['--work-dir', str(tmp_path), '--resume', '--cfg-options', 'load_from=start.pth']
     cfg = train_command.configure(train_command.parse([str(small_config), *options]))
     assert (cfg.resume, cfg.load_from) == (False, 'start.pth')
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
-        ("_base_ = ['../_base_/models/mask_rcnn_r50_fpn.py']\noptimizer = dict(type='AdamW')\n", 'optimizer became'),
-        ("_base_ = './nowhere.py'\n", 'leaf.py can not be read: .*nowhere.py'),
-        ('model = dict(\n', 'leaf.py, line 1'),
-    ],
-)
-def test_a_config_that_can_not_be_read_is_one_sentence(tmp_path, text, message):
-    (tmp_path / 'leaf.py').write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        train(tmp_path / 'leaf.py')
-
-
-@pytest.mark.parametrize(
-    ('option', 'message'),
-    [
-        ('model.backbone.foo=1', "unexpected keyword argument 'foo'"),
-        ('model.backbone.arch=huge', 'arch must be one of tiny, small, base'),
-        ('data_root=/gone', 'not found: data_root is'),
-    ],
-)
-def test_a_mistake_of_the_user_shows_no_traceback(small_config, tmp_path, option, message, monkeypatch, capsys):
-    monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / 'error.json'))
-    command = [str(small_config), '--work-dir', str(tmp_path), '--cfg-options', option]
-    with pytest.raises(SystemExit):
-        train_command.main(command)
-    shown = capsys.readouterr().err.splitlines()[-1]
-    assert shown.startswith('error: ') and message in shown
-    assert json.loads((tmp_path / 'error.json').read_text())['message'] == shown
-
-
-@pytest.mark.parametrize(
-    ('flags', 'text'),
-    [
-        (['--eval', 'bbox', '--format-only'], 'leave out --eval'),
-        (['--out', 'x.json'], 'must end in .pkl'),
-        (['--eval', 'miou'], 'invalid choice'),
-    ],
-)
-def test_contradictory_flags_are_refused(small_config, flags, text, capsys):
-    with pytest.raises(SystemExit):
-        test_command.parse([str(small_config), 'x.pth', *flags])
-    assert text in capsys.readouterr().err
-
-
-def test_a_missing_config_is_one_sentence():
-    with pytest.raises(ConfigError, match='nowhere.py does not exist; wanted a config file'):
-        train('nowhere.py')
-
-
-def test_missing_annotations_are_one_sentence_that_names_data_root(small_config):
-    with pytest.raises(
-        ConfigError, match='/gone/annotations/instances_train2017.json, .*/gone/train2017/, .* not found: data_root'
-    ):
-        train(small_config, '--cfg-options', 'data_root=/gone')
-
-
-def test_a_checkpoint_of_another_size_is_one_error_when_tested(trained, coco, tmp_path):
-    command = [ROOT / 'configs/mask_rcnn_DAMamba_tiny_fpn_1x_coco.py', trained / 'epoch_1.pth']
-    with pytest.raises(CheckpointError) as error:
-        test(*command, '--work-dir', tmp_path, '--cfg-options', f'data_root={coco}')
-    text = str(error.value)
-    assert 'epoch_1.pth holds a DAMamba of depths 1, 1, 1, 1 and dims 16, 32, 32, 48' in text
-    assert 'wanted a MaskRCNN with a DAMamba of depths 3, 4, 12, 5 and dims 80, 160, 320, 512' in text
-    assert len(text) < 1500
-
-
-def test_backbone_weights_given_as_a_detector_say_where_they_go(trained, small_config, tmp_path):
-    state = torch.load(trained / 'epoch_1.pth', weights_only=False)['state_dict']
-    alone = {name.removeprefix('backbone.'): value for name, value in state.items() if name.startswith('backbone.')}
-    torch.save(alone, tmp_path / 'alone.pth')
-    with pytest.raises(CheckpointError, match='go into model.backbone.pretrained'):
-        test(small_config, tmp_path / 'alone.pth', '--work-dir', tmp_path)
 
 
 def test_published_weights_test_the_same_and_cannot_be_resumed(trained, small_config, tmp_path, capsys):
