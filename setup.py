@@ -19,7 +19,7 @@ DETECTION = [
     'supervision>=0.27',
     'rich>=13',
 ]
-DEV = ['pytest>=8', 'ruff>=0.9']
+DEV = ['pytest>=8', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
 
 
 def read_version() -> str:
@@ -36,7 +36,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['damamba*']),
     python_requires='>=3.10,<3.13',
-    install_requires=['torch>=2.10', 'timm>=1.0', 'numpy', 'numba>=0.60', 'safetensors'],
+    install_requires=['torch>=2.10', 'numpy', 'numba>=0.60', 'safetensors'],
     extras_require={'detection': DETECTION, 'dev': DEV, 'all': DETECTION + DEV},
     entry_points={'console_scripts': ['damamba = damamba.__main__:main']},
     classifiers=[

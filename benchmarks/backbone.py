@@ -4,10 +4,11 @@
     python benchmarks/backbone.py --models damamba swin-timm --measures forward --forward 1x512x512
 
 The models take turns in one run, with random weights, as they are built: no batch normalisation folded, pictures
-contiguous. bf16 means autocast. Memory for training is, on a GPU, the most that is allocated during a step with nothing
-else on the device (weights and gradients included); on the CPU, what a forward keeps for the backward, each storage
-once, without the parameters. The operators' share is their time at each stage's shapes, times the stage's depth, from
-flushed caches, of DAMamba-T's forward + backward.
+contiguous. bf16 means autocast. In training DAMamba does not compute what stochastic depth leaves out, by chance; the
+others do. "Nothing dropped" is DAMamba-T at a rate of 0, and memory is always measured like that: on a GPU, the most
+that is allocated during a step with nothing else on the device (weights and gradients included); on the CPU, what a
+forward keeps for the backward, each storage once, without the parameters. The operators' share is their time at each
+stage's shapes, times the stage's depth, from flushed caches, of a forward + backward with nothing dropped.
 """
 
 import argparse
@@ -21,14 +22,16 @@ from benchmarks import runner
 from benchmarks.ops import step_time
 from benchmarks.peers import PEERS, SWINS, build, build_steps, picture, precision, split_available, train_step
 from benchmarks.runner import DTYPES, Clock, Shape, Timing
+from damamba.models.drop_path import DropPath
 
 NAME = 'backbone'
+WHOLE = 'damamba-whole'
 MEASURES = {'forward': 'ms', 'train': 'ms', 'memory': 'MB', 'operators': 'ms'}
 TITLES = {
     'forward': 'Forward, evaluation, milliseconds',
     'train': 'Forward + backward, milliseconds',
     'memory': 'Memory for training, MB for each image',
-    'operators': "Both operators in DAMamba-T's forward + backward, milliseconds",
+    'operators': "Both operators in DAMamba-T's forward + backward, nothing dropped, milliseconds",
 }
 DEFAULTS = {
     'cpu': dict(repeat=5, dtypes=['fp32'], forward=Shape(1, 800, 1344), train=Shape(1, 512, 512)),
@@ -57,6 +60,8 @@ def measure_memory(names: Sequence[str], shape: Shape, dtype: str, args: argpars
 
 def _training_bytes(name: str, shape: Shape, dtype: str, device: str) -> int:
     model, x = build(name, shape, device, train=True), picture(shape, device)
+    for path in (m for m in model.modules() if isinstance(m, DropPath)):
+        path.drop_prob = 0.0
     if device == 'cuda':
         return runner.peak_bytes(train_step(model, x, dtype))
     with precision(dtype, device):
@@ -88,14 +93,19 @@ def operators_row(train: dict[str, Timing], dtype: str, args: argparse.Namespace
     """The operators beside the training step of the same run."""
     runner.free(args.device)
     timing = step_time(args.train, dtype, args.repeat, Clock(args.device, flush=True))
-    step = train.get('damamba', Timing()).median
+    step = train.get(WHOLE, Timing()).median
     what = describe('operators', 'both operators', args.train, dtype)
-    return runner.compare(what, timing, step, PEERS['damamba'].label)
+    return runner.compare(what, timing, step, PEERS[WHOLE].label)
 
 
 def choose_models(measure: str, names: Sequence[str], device: str) -> list[str]:
-    """Checkpointing changes the training alone; on the CPU, compiling a training step takes minutes."""
-    left_out = {'damamba-cp'} if measure == 'forward' else {'damamba-compiled'} if device == 'cpu' else set()
+    """Some differ in training alone; on the CPU, compiling a training step takes minutes."""
+    only_training = {'damamba-cp', WHOLE}
+    left_out = {
+        'forward': only_training,
+        'train': {'damamba-compiled'} if device == 'cpu' else set(),
+        'memory': {'damamba-compiled', WHOLE},
+    }[measure]
     return [name for name in names if name not in left_out]
 
 
@@ -105,10 +115,10 @@ def measure_all(args: argparse.Namespace) -> list[dict]:
     for dtype in args.dtypes:
         train: dict[str, Timing] = {}
         for measure in args.measures:
-            names, shape = choose_models(measure, present, args.device), getattr(args, measure, args.forward)
             if measure == 'operators':
                 rows.append(operators_row(train, dtype, args))
                 continue
+            names, shape = choose_models(measure, present, args.device), getattr(args, measure, args.forward)
             if measure == 'memory':
                 timings = measure_memory(names, shape, dtype, args)
             else:

@@ -93,12 +93,13 @@ def _make_objects(shape: Shape, generator: torch.Generator) -> Any:
 
 def train_step(detector: nn.Module, batch: dict, dtype: str, device: str) -> Case:
     """The runner's iteration."""
-    from mmengine.optim import AmpOptimWrapper, OptimWrapper
+    from mmengine.optim import OptimWrapper
+
+    from damamba.engine.amp import Bfloat16OptimWrapper
 
     detector.train()
     optimizer = torch.optim.AdamW([p for p in detector.parameters() if p.requires_grad], lr=1e-6)
-    amp = dtype == 'bf16'
-    wrapper = AmpOptimWrapper(optimizer=optimizer, dtype='bfloat16') if amp else OptimWrapper(optimizer)
+    wrapper = Bfloat16OptimWrapper(optimizer) if dtype == 'bf16' else OptimWrapper(optimizer)
     return lambda: detector.train_step(copy.deepcopy(batch), wrapper)
 
 

@@ -38,8 +38,8 @@ PASSES = ('forward', 'backward')
 COMPILED = 'compiled'
 OFFSET = 1.0  # standard deviation in pixels
 DEFAULTS = {
-    'cpu': dict(repeat=10, shapes=[Shape(1, 800, 1344), Shape(8, 224, 224)]),
-    'cuda': dict(repeat=50, shapes=[Shape(2, 800, 1344), Shape(128, 224, 224)]),
+    'cpu': dict(repeat=10, unroll=32, shapes=[Shape(1, 800, 1344), Shape(8, 224, 224)]),
+    'cuda': dict(repeat=50, unroll=96, shapes=[Shape(2, 800, 1344), Shape(128, 224, 224)]),
 }
 
 
@@ -61,7 +61,7 @@ class Operator(NamedTuple):
     plain: ModuleType
     inputs: Callable[[Map, torch.dtype, str], tuple[Tensor, ...]]
     steps: Callable[[Map], int]  # of the reference's loop
-    unrolled: Callable[[Map], int]  # of plain torch's loops, which torch.compile unrolls
+    unrolled: Callable[[Map, str], int]  # of plain torch's loops on a device, which torch.compile unrolls
 
 
 def sample_inputs(size: Map, dtype: torch.dtype, device: str) -> tuple[Tensor, ...]:
@@ -79,6 +79,17 @@ def scan_inputs(size: Map, dtype: torch.dtype, device: str) -> tuple[Tensor, ...
     return u, dt, -weights, projected[..., -2], projected[..., -1], weights.clone(), -3 * weights
 
 
+def count_scan_steps(size: Map, device: str) -> int:
+    """The steps of plain torch's scan: those of every level of a segment, for each of the segments."""
+    sequence = torch.empty(size.batch, size.height * size.width, size.channels, device=device)
+    segments = scan.segments(sequence)
+    return len(segments) * _count_levels(segments[0].stop) if segments else 0
+
+
+def _count_levels(length: int) -> int:
+    return length if length <= scan.CHUNK else scan.CHUNK + length % scan.CHUNK + _count_levels(length // scan.CHUNK)
+
+
 OPERATORS = {
     'adaptive_sample': Operator(
         ops.adaptive_sample,
@@ -86,7 +97,7 @@ OPERATORS = {
         sample,
         sample_inputs,
         steps=lambda m: m.batch * m.height * m.width * m.channels // GROUP_CHANNELS,
-        unrolled=lambda m: 0,
+        unrolled=lambda m, device: 0,
     ),
     'selective_scan': Operator(
         ops.selective_scan,
@@ -94,7 +105,7 @@ OPERATORS = {
         scan,
         scan_inputs,
         steps=lambda m: m.height * m.width,
-        unrolled=lambda m: 2 * math.isqrt(m.height * m.width),
+        unrolled=lambda m, device: count_scan_steps(m, device),
     ),
 }
 
@@ -145,16 +156,16 @@ def implementations(operator: Operator) -> list[str]:
     return [*(backend.name for backend in operator.backends), COMPILED]
 
 
-def count_steps(operator: Operator, name: str, size: Map) -> int:
+def count_steps(operator: Operator, name: str, size: Map, device: str) -> int:
     """The steps that an implementation loops over in Python, or that torch.compile unrolls."""
-    return {'reference': operator.steps, COMPILED: operator.unrolled}.get(name, lambda size: 0)(size)
+    return operator.steps(size) if name == 'reference' else operator.unrolled(size, device) if name == COMPILED else 0
 
 
 def why_not(operator: Operator, name: str, size: Map, args: argparse.Namespace) -> str | None:
     """Why an implementation is not even tried."""
     if name in args.skip:
         return f'not run: --skip {name}'
-    steps = count_steps(operator, name, size)
+    steps = count_steps(operator, name, size, args.device)
     if name == COMPILED and steps > args.unroll:
         return f'not run where it unrolls more than {args.unroll} steps (--unroll): minutes to compile, and slow then'
     if name == 'reference' and steps > args.steps:
@@ -178,7 +189,7 @@ def measure(name: str, size: Map, dtype: str, kind: str, args: argparse.Namespac
         {
             **shared,
             'implementation': impl,
-            'steps': count_steps(operator, impl, size),
+            'steps': count_steps(operator, impl, size, args.device),
             **figures(timings.get(impl, Timing(note=reason or '')), moved, args),
         }
         for impl, reason in reasons.items()
@@ -245,7 +256,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     names = sorted({name for operator in OPERATORS.values() for name in implementations(operator)})
     parser.add_argument('--skip', nargs='+', choices=names, default=[], help='implementations not to run')
     parser.add_argument('--steps', type=int, default=300, help='of the reference: the most to loop over in Python')
-    parser.add_argument('--unroll', type=int, default=32, help='the most steps of a loop that torch.compile unrolls')
+    runner.add_per_device(parser, DEFAULTS, '--unroll', 'the most steps of a loop that torch.compile unrolls', type=int)
     return runner.parse(parser, argv, DEFAULTS, NAME)
 
 

@@ -45,6 +45,7 @@ def _mmdet_resnet(shape: Shape) -> nn.Module:
 
 PEERS = {
     'damamba': Peer('DAMamba-T', 'damamba', lambda shape: DAMamba('tiny')),
+    'damamba-whole': Peer('DAMamba-T, nothing dropped', 'damamba', lambda shape: DAMamba('tiny', drop_path_rate=0.0)),
     'damamba-cp': Peer('DAMamba-T, with_cp', 'damamba', lambda shape: DAMamba('tiny', with_cp=True)),
     'damamba-compiled': Peer('DAMamba-T, torch.compile', 'damamba', lambda shape: torch.compile(DAMamba('tiny'))),
     'swin-mmdet': Peer('Swin-T (MMDetection)', 'mmdet', _mmdet_swin),

@@ -28,7 +28,13 @@ from damamba import __version__
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks' / 'results'
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
-DISTRIBUTIONS = {'torch': ['torch'], 'triton': ['triton'], 'timm': ['timm'], 'mmdet': ['onedl-mmdetection', 'mmdet']}
+DISTRIBUTIONS = {
+    'torch': ['torch'],
+    'triton': ['triton'],
+    'numba': ['numba'],
+    'timm': ['timm'],
+    'mmdet': ['onedl-mmdetection', 'mmdet'],
+}
 WARM_UP = {'cpu': 1, 'cuda': 3}  # calls
 SCRATCH = {'cpu': 2**27, 'cuda': 2**28}  # bytes, several times the last cache
 COPIED = {'cpu': 2**27, 'cuda': 2**30}  # bytes, long enough that a launch does not count

@@ -1,5 +1,6 @@
 """Detectors in Python: load one, ready for inference, and give it pictures."""
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -43,12 +44,15 @@ def init_detector(
         ConfigError: the config does not exist, is no Python, or is of MMDetection 2.x.
         CheckpointError: the file is unusable, or does not hold every tensor of the detector.
     """
-    cfg = config.copy() if isinstance(config, Config) else read_config(str(config))
+    cfg = copy.deepcopy(config) if isinstance(config, Config) else read_config(str(config))
     cfg.merge_from_dict(cfg_options or {})
     refuse_version_2(cfg, cfg.filename)
     content = CheckpointLoader.load_checkpoint(str(checkpoint), 'cpu')
-    with warnings.catch_warnings(record=True):  # "checkpoint is None": the weights come below, and are held against it
+    with warnings.catch_warnings(record=True) as caught:
         model = build_detector(cfg, None, device='cpu')
+    for it in caught:
+        if 'checkpoint is None' not in str(it.message):  # the weights come below, and are held against it
+            warnings.warn_explicit(it.message, it.category, it.filename, it.lineno)
     fill(model, state_dict_of(content)[0], str(checkpoint), needs_all=True)
     model.dataset_meta.update(content.get('meta', {}).get('dataset_meta') or {})
     if isinstance(model.backbone, DAMamba):

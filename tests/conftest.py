@@ -10,11 +10,11 @@ with pytest.MonkeyPatch.context() as patch:
     # never again. The variable does not stay, for processes that tests start.
     if not torch.cuda.is_available():
         patch.setenv('TRITON_INTERPRET', '1')
-    from damamba.ops.adaptive_sample import kernels
-    from damamba.ops.selective_scan import launch
+    from damamba.ops.adaptive_sample import launch as sampling
+    from damamba.ops.selective_scan import launch as scanning
 
 # The interpreter is a thousand times slower: nobody takes it by default. Tests in tests/ops do.
-kernels.INTERPRETED = launch.INTERPRETED = False
+sampling.INTERPRETED = scanning.INTERPRETED = False
 
 # The largest error, relative to the largest value of the truth: a few roundings of the dtype.
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}

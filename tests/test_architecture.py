@@ -17,13 +17,14 @@ OPENMMLAB = ('mmcv', 'mmdet', 'mmengine')
 MAY_IMPORT_OPENMMLAB = ('register', 'engine', 'detection', 'evaluation', 'datasets', 'cli', 'inference', 'tuning')
 MAY_IMPORT = {  # besides the standard library, for the parts that promise to need no more
     'ops': ('torch', 'damamba.ops'),
-    'models': ('torch', 'timm', 'damamba.ops', 'damamba.models', 'damamba.checkpoint'),
+    'models': ('torch', 'damamba.ops', 'damamba.models', 'damamba.checkpoint'),
     'checkpoint': ('torch', 'numpy', 'safetensors', 'damamba.checkpoint'),
 }
 COMPILERS = {  # beside these, where kernels are written: loaded when a kernel first runs
     'kernels.py': ['triton'],
+    'triton_needs.py': ['triton'],
     'numba_kernels.py': ['numba'],
-    'numba_entry.py': ['numba', 'llvmlite'],
+    'entry.py': ['numba', 'llvmlite'],
     'lanes.py': ['numba', 'llvmlite'],
 }
 LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own

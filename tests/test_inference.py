@@ -57,6 +57,15 @@ def test_options_override_the_config_and_leave_it_alone(small_config, checkpoint
     assert cfg.model.test_cfg.rcnn.max_per_img == 5
 
 
+def test_a_config_is_left_as_it_is_and_warnings_are_shown(small_config, checkpoint):
+    cfg = Config.fromfile(small_config)
+    weights = dict(type='Pretrained', checkpoint='elsewhere.pth')
+    cfg.merge_from_dict({'model.backbone.init_cfg': weights, 'model.backbone.img_size': 224})
+    with pytest.warns(UserWarning, match='img_size have no effect'):
+        init_detector(cfg, checkpoint, 'cpu')
+    assert cfg.model.backbone.init_cfg == weights
+
+
 def test_weights_that_do_not_fill_the_detector_are_refused(small_config, checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     del content['state_dict']['neck.lateral_convs.0.conv.weight']

@@ -13,7 +13,7 @@ from importlib import metadata
 from damamba.cli.environment import say
 from damamba.mmcv_ops import compiled_for, mend, require_mmcv_ops
 
-PACKAGES = ['torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'timm', 'cv2']
+PACKAGES = ['torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'numba', 'cv2']
 OPENCVS = ['opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless']
 
 
@@ -95,6 +95,18 @@ def check_mmcv() -> list[str]:
     return [problem for device in devices for problem in check_operators(device)]
 
 
+def chosen_backends() -> str:
+    """What runs DAMamba's own operators."""
+    import torch
+
+    from damamba.ops.adaptive_sample import BACKENDS
+
+    devices = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
+    inputs = {it: (torch.zeros(1, 1, 1, 8, device=it), torch.zeros(1, 1, 1, 2, device=it)) for it in devices}
+    names = {it: next(b.name for b in BACKENDS if b.why_not(*tensors) is None) for it, tensors in inputs.items()}
+    return ', '.join(f'{name} on {it}' for it, name in names.items())
+
+
 def table(versions: dict[str, str]) -> str:
     width = max(map(len, versions))
     return '\n'.join(f'{name:<{width}}  {version}' for name, version in versions.items())
@@ -105,7 +117,10 @@ def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(prog='check', description=__doc__).parse_args(argv)
     versions, problems = check_versions()
     works = versions['torch'] != '-'
-    operators = {'mmcv operators': (works and compiled_for()) or '-'}
+    operators = {
+        'mmcv operators': (works and compiled_for()) or '-',
+        'own operators': chosen_backends() if works else '-',
+    }
     say(table({'python': sys.version.split()[0], **versions, **operators}))
     problems += check_opencv()
     problems += check_mmcv() if works and versions['mmcv'] != '-' else []

@@ -1,4 +1,4 @@
-"""The DAMamba backbone, in plain torch and timm."""
+"""The DAMamba backbone, in plain torch."""
 
 from damamba.models.backbone import ARCHS, Arch, DAMamba
 from damamba.models.fuse import fuse

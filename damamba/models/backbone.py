@@ -118,7 +118,7 @@ class Block(nn.Module):
 
     def _infer(self, x: Tensor) -> Tensor:
         """The same without gradients; what lies before the sampling, and after the scan, may be done in strips."""
-        widest = x[0, 0].numel() * self.mlp.fc1.out_channels
+        widest = x.shape[2] * x.shape[3] * self.mlp.fc1.out_channels
         x, z, offset = in_strips(self._before, (x,), widest, halo=2)
         u = adaptive_sample(z.permute(0, 2, 3, 1), offset.permute(0, 2, 3, 1))
         del z, offset  # their memory serves the scan
@@ -310,7 +310,8 @@ class DAMamba(nn.Module):
 
 
 def _build_stages(arch: Arch, drop_path_rate: float, norm_cfg: dict) -> Iterable[Stage]:
-    rates = iter(torch.linspace(0, drop_path_rate, sum(arch.depths), device='cpu').tolist())
+    last = sum(arch.depths) - 1
+    rates = iter([drop_path_rate * i / max(last, 1) for i in range(last + 1)])
     for i, (depth, dim) in enumerate(zip(arch.depths, arch.dims, strict=True)):
         blocks = [Block(dim, arch.ffn_ratios[i], next(rates), arch.layer_scale[i], norm_cfg) for _ in range(depth)]
         yield Stage(Downsample(arch.dims[i - 1], dim, norm_cfg) if i else None, blocks)

@@ -28,7 +28,7 @@ class DropPath(nn.Module):
         """
         if not self._drops() or torch.compiler.is_compiling():
             return None
-        kept = torch.rand(batch) >= self.drop_prob
+        kept = torch.rand(batch, device='cpu') >= self.drop_prob
         return None if kept.all() else kept.nonzero().squeeze(1)
 
     def add(self, x: Tensor, branch: Tensor, kept: Tensor | None) -> Tensor:

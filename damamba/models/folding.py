@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 
 def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
@@ -19,6 +20,14 @@ def _has_onednn(x: Tensor) -> bool:
         return False
     plain = x.device.type == 'cpu' and x.dtype == torch.float32
     return plain and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+
+
+if hasattr(torch.ops.mkldnn, '_convolution_pointwise'):
+
+    @register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
+    def _count(x: torch.Size, weight: torch.Size, *others, out_shape: torch.Size, **more) -> int:
+        """FLOP counters know torch's own convolutions alone."""
+        return conv_flop_count(list(x), list(weight), list(out_shape))
 
 
 def can_fold(norm: nn.Module) -> bool:

@@ -19,7 +19,7 @@ class ArgumentError(ValueError):
 
 
 EPS = 1e-6  # of every layer normalisation
-HUGE = 2**23  # numbers in a map of which only one is kept
+HUGE = 2**23  # numbers in a feed-forward network's wide map, from which on one such map is kept, not two
 NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
 
@@ -116,7 +116,7 @@ class FeedForward(nn.Module):
         hidden = self.fc1(x)
         dtype = hidden.dtype
         depthwise = self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
-        if hidden.numel() < HUGE:
+        if torch.compiler.is_compiling() or hidden.numel() < HUGE:
             return self.fc2(lean(_activated, (hidden,), Conv(), depthwise))
         return lean(_widest, (hidden, *depthwise), Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
 
@@ -168,7 +168,7 @@ class Stem(nn.Sequential):
                 x = conv_gelu(x, *step)
             return (F.conv2d(x, *last, padding=1)[:, :, rows],)
 
-        widest = x[0, 0].numel() // 4 * self[0].out_channels
+        widest = x.shape[2] * x.shape[3] // 4 * self[0].out_channels
         return in_strips(run, (x,), widest, halo=3, stride=4)[0]
 
     def _steps(self) -> Iterator[tuple[nn.Conv2d, nn.Module, bool]]:

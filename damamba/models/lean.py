@@ -37,7 +37,7 @@ def lean(
     usual, and when the model is compiled, the compiler decides what to keep.
     """
     with torch.autocast(inputs[0].device.type, enabled=False):
-        if torch.is_grad_enabled() and inputs[0].numel() >= WORTH and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and inputs[0].numel() >= WORTH:
             return _Lean.apply(cheap, dear, len(inputs), *inputs, *weights)
         return dear.forward(*cheap(*inputs), *weights)
 
@@ -52,6 +52,11 @@ class _Lean(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads: Tensor):
+        with torch.autocast(grads[0].device.type, enabled=False):  # it may run inside the caller's
+            return _Lean.differentiate(ctx, grads)
+
+    @staticmethod
+    def differentiate(ctx, grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[3:]
         inputs = [t.detach().requires_grad_(need) for t, need in zip(tensors[: ctx.count], needed, strict=False)]
         with torch.enable_grad():

@@ -44,21 +44,22 @@ def in_strips(
         stride: rows of the maps for each row of the result.
     """
     height = -(-maps[0].shape[2] // stride)
-    strips = -(-widest * maps[0].element_size() // STRIP)
-    if strips <= 1 or maps[0].device.type != 'cpu' or torch.compiler.is_compiling():
+    whole = torch.compiler.is_compiling() or maps[0].device.type != 'cpu' or not len(maps[0])
+    strips = 1 if whole else -(-widest * maps[0].element_size() // STRIP)
+    if strips <= 1:
         return tuple(map(_finish, function(*maps, slice(0, height))))
     batch, rows = len(maps[0]), -(-height // strips)
-    whole: list[Tensor] = []
+    outs: list[Tensor] = []
     for image in range(batch):
         for top in range(0, height, rows):
             first = max(top - halo, 0)
             last = min(top + rows, height) + halo
             parts = [x[image : image + 1, :, first * stride : last * stride] for x in maps]
             results = function(*parts, slice(top - first, last - halo - first))
-            whole = whole or [_like(result, batch, height) for result in results]
-            for result, out in zip(results, whole, strict=True):
+            outs = outs or [_like(result, batch, height) for result in results]
+            for result, out in zip(results, outs, strict=True):
                 _write(result, out[image : image + 1, :, top : top + rows])
-    return tuple(whole)
+    return tuple(outs)
 
 
 def _like(strip: Tensor | Last, batch: int, height: int) -> Tensor:

@@ -38,18 +38,7 @@ def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) ->
 
     Source: DAMamba, arXiv 2502.12627, section 3.2 (dynamic adaptive scan).
     """
-    _check_tensor('adaptive_sample', 'x', x, ndim=4, layout='(B, H, W, C)')
-    _check_tensor('adaptive_sample', 'offset', offset, ndim=4, layout='(B, H, W, 2G)')
-    _check_beside('adaptive_sample', 'offset', offset, 'x', x, or_float32=True)
-    groups, odd = divmod(offset.shape[3], 2)
-    if offset.shape[:3] != x.shape[:3] or odd or not groups:
-        raise ValueError(
-            f'adaptive_sample: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
-        )
-    if x.shape[3] % groups or not x.shape[3]:
-        raise ValueError(
-            f'adaptive_sample: the {x.shape[3]} channels of x do not divide into {groups} groups of offset'
-        )
+    _check_sample(x, offset)
     args = (x, offset)
     return choose('adaptive_sample', _sample.BACKENDS, backend, args).run(*args)
 
@@ -59,8 +48,10 @@ def adaptive_sample_backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of x and offset from that of ``adaptive_sample(x, offset)``, without running it.
 
-    For functions of autograd that keep less than it would by itself. The arguments are not checked again.
+    For functions of autograd that keep less than it would by itself. Raises what ``adaptive_sample`` raises.
     """
+    _check_sample(x, offset)
+    _check_gradient('adaptive_sample', grad, x)
     return choose('adaptive_sample', _sample.BACKENDS, backend, (x, offset)).backward(grad, x, offset)
 
 
@@ -100,6 +91,37 @@ def selective_scan(
 
     Source: Mamba, arXiv 2312.00752, section 3.2; state size 1 as in DAMamba, arXiv 2502.12627.
     """
+    args = (u, dt, A, B, C, D, dt_bias)
+    _check_scan(*args)
+    return choose('selective_scan', _scan.BACKENDS, backend, args).run(*args)
+
+
+def selective_scan_backward(grad: Tensor, *inputs: Tensor, backend: str | None = None) -> tuple[Tensor, ...]:
+    """Return the gradients of the seven inputs from that of ``selective_scan(*inputs)``, without running it.
+
+    For functions of autograd that keep less than it would by itself. Raises what ``selective_scan`` raises.
+    """
+    _check_scan(*inputs)
+    _check_gradient('selective_scan', grad, inputs[0])
+    return choose('selective_scan', _scan.BACKENDS, backend, inputs).backward(grad, *inputs)
+
+
+def _check_sample(x: Tensor, offset: Tensor) -> None:
+    _check_tensor('adaptive_sample', 'x', x, ndim=4, layout='(B, H, W, C)')
+    _check_tensor('adaptive_sample', 'offset', offset, ndim=4, layout='(B, H, W, 2G)')
+    _check_beside('adaptive_sample', 'offset', offset, 'x', x, or_float32=True)
+    groups, odd = divmod(offset.shape[3], 2)
+    if offset.shape[:3] != x.shape[:3] or odd or not groups:
+        raise ValueError(
+            f'adaptive_sample: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
+        )
+    if x.shape[3] % groups or not x.shape[3]:
+        raise ValueError(
+            f'adaptive_sample: the {x.shape[3]} channels of x do not divide into {groups} groups of offset'
+        )
+
+
+def _check_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> None:
     name = 'selective_scan'
     _check_tensor(name, 'u', u, ndim=3, layout='(B, L, C)')
     batch, length, channels = u.shape
@@ -110,16 +132,11 @@ def selective_scan(
     for arg, value in (('A', A), ('D', D), ('dt_bias', dt_bias)):
         _check_shape(name, arg, value, (channels,))
         _check_beside(name, arg, value, 'u', u, or_float32=True)
-    args = (u, dt, A, B, C, D, dt_bias)
-    return choose(name, _scan.BACKENDS, backend, args).run(*args)
 
 
-def selective_scan_backward(grad: Tensor, *inputs: Tensor, backend: str | None = None) -> tuple[Tensor, ...]:
-    """Return the gradients of the seven inputs from that of ``selective_scan(*inputs)``, without running it.
-
-    For functions of autograd that keep less than it would by itself. The arguments are not checked again.
-    """
-    return choose('selective_scan', _scan.BACKENDS, backend, inputs).backward(grad, *inputs)
+def _check_gradient(operator: str, grad: Tensor, output: Tensor) -> None:
+    _check_shape(operator, 'grad', grad, output.shape)
+    _check_beside(operator, 'grad', grad, 'the output', output, or_float32=True)
 
 
 def _check_tensor(operator: str, name: str, value: object, ndim: int, layout: str) -> None:

@@ -3,7 +3,8 @@
 import csv
 from pathlib import Path
 
-ORIGIN = ['device', 'machine', 'cores', 'threads', 'torch', 'triton', 'timm', 'mmdet', 'damamba', 'commit', 'date']
+ORIGIN = ['device', 'machine', 'cores', 'threads', 'torch', 'triton', 'numba', 'timm', 'mmdet', 'damamba']
+ORIGIN += ['commit', 'date']
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ def test_models_stand_beside_swin_and_mmdets_are_skipped_where_it_is_missing(
 ):
     monkeypatch.setitem(runner.SCRATCH, 'cpu', 2**20)
     out = tmp_path / 'backbone.csv'
-    names = ['damamba', 'damamba-cp', 'swin-mmdet', 'swin-timm']
+    names = ['damamba', 'damamba-whole', 'damamba-cp', 'swin-mmdet', 'swin-timm']
     backbone.main([*TINY, '--models', *names, '--out', str(out)])
     rows = {(row['measure'], row['model']): row for row in read_csv(out)}
     assert {measure for measure, _ in rows} == set(backbone.MEASURES)
@@ -28,12 +28,12 @@ def test_models_stand_beside_swin_and_mmdets_are_skipped_where_it_is_missing(
         assert float(ours['ratio']) == pytest.approx(float(ours['median']) / float(swin['median']), rel=1e-4)
         assert float(swin['ratio']) == 1 and ours['against'] == 'Swin-T (timm)'
         assert rows[measure, 'Swin-T (MMDetection)']['note'].startswith('skipped: MMDetection can not be imported')
-    assert ('forward', 'DAMamba-T, with_cp') not in rows
+    assert ('forward', 'DAMamba-T, with_cp') not in rows and ('train', 'DAMamba-T, nothing dropped') in rows
     kept, checkpointed = (float(rows['memory', m]['median']) for m in ('DAMamba-T', 'DAMamba-T, with_cp'))
     assert 0 < checkpointed < 0.5 * kept
     assert float(rows['operators', 'both operators']['median']) > 0
     shown = capsys.readouterr().out
-    assert 'of Swin-T (timm)' in shown and 'skipped: MMDetection' in shown and 'of DAMamba-T' in shown
+    assert 'of Swin-T (timm)' in shown and 'skipped: MMDetection' in shown and 'of DAMamba-T, nothing dropped' in shown
 
 
 def test_mmdets_swin_is_the_swin_if_it_ran():

@@ -7,10 +7,19 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from damamba.models import layers, lean, strips
 from tests.models.helpers import mini, statistics
 
 SIZES = [(64, 96), (160, 128), (93, 61)]
 SHORT = dict(depths=(1, 1), dims=(16, 32), ffn_ratios=(2, 2), layer_scale=(False, True))
+
+
+@pytest.fixture(autouse=True)
+def thresholds(monkeypatch):
+    """Let every size that the code asks about lie between those of the pictures."""
+    monkeypatch.setattr(lean, 'WORTH', 2 * 16 * 30 * 30)
+    monkeypatch.setattr(layers, 'HUGE', 2 * 32 * 30 * 30)
+    monkeypatch.setattr(strips, 'STRIP', 4 * 32 * 30 * 30)
 
 
 @pytest.fixture(autouse=True)

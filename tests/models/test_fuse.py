@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.flop_counter import FlopCounterMode
 
 from damamba.models import DAMamba, fuse
 from damamba.models.layers import ResidualDepthwiseConv
@@ -86,3 +87,20 @@ def test_a_fused_model_is_found_inside_another():
     assert fuse(detector) is detector
     kept = [name for name, m in detector.named_modules() if isinstance(m, _BatchNorm)]
     assert kept == ['neck']
+
+
+def test_a_flop_counter_sees_the_same_with_and_without_gradients():
+    model, picture, counts = mini().eval(), torch.randn(1, 3, 64, 64), []
+    for enabled in (True, False):
+        with torch.set_grad_enabled(enabled), FlopCounterMode(display=False) as counter:
+            model(picture)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+def test_no_pictures_give_no_maps():
+    with torch.no_grad():
+        assert [tuple(out.shape) for out in mini().eval()(torch.randn(0, 3, 64, 96))][:2] == [
+            (0, 16, 16, 24),
+            (0, 32, 8, 12),
+        ]

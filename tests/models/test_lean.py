@@ -3,9 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses import FakeTensorMode
 from torch.autograd import gradcheck
 
+from damamba.models import DAMamba, layers
 from damamba.models import lean as module
+from damamba.models.backbone import Block
+from damamba.models.drop_path import DropPath
 from damamba.models.lean import SAMPLE, SCAN, Branches, Conv, Linear, lean
 from tests.models.helpers import mini
 
@@ -125,8 +129,21 @@ def test_small_maps_are_kept_as_usual(monkeypatch):
     assert kept(lambda: lean(lambda x: (F.gelu(F.silu(x)),), (x,), Conv(), (weight, bias))) == plain
 
 
+def test_a_backward_inside_autocast_computes_as_one_outside():
+    x, weight, bias = (torch.randn(*size, requires_grad=True) for size in ((3, 4), (2, 4), (2,)))
+    grads = []
+    for inside in (False, True):
+        out = lean(lambda x: (x.sin(),), (x,), Linear(), (weight, bias))
+        with torch.autocast('cpu', torch.bfloat16, enabled=inside):
+            grads.append(torch.autograd.grad(out.square().sum(), (x, weight, bias)))
+    for value, truth in zip(*grads, strict=True):
+        assert value.dtype == torch.float32 and value.equal(truth)
+
+
+@pytest.mark.parametrize('huge', [0, 10**9], ids=['huge maps', 'others'])
 @pytest.mark.parametrize('with_cp', [False, True], ids=['alone', 'inside checkpoints'])
-def test_the_backbones_gradients_are_those_of_the_plain_one(with_cp, monkeypatch, close):
+def test_the_backbones_gradients_are_those_of_the_plain_one(with_cp, huge, monkeypatch, close):
+    monkeypatch.setattr(layers, 'HUGE', huge)
     model = mini(with_cp=with_cp, drop_path_rate=0.0).double().train()
     picture = torch.randn(2, 3, 65, 97, dtype=torch.float64)
     grads = []
@@ -140,12 +157,32 @@ def test_the_backbones_gradients_are_those_of_the_plain_one(with_cp, monkeypatch
         assert (value - grads[1][name]).abs().max() <= 1e-9 * grads[1][name].abs().max().clamp(min=1e-6), name
 
 
-def test_the_backbone_keeps_half_of_what_a_plain_one_keeps(monkeypatch):
-    model = mini().train()
-    picture = torch.randn(1, 3, 64, 64)
-    own, sizes = {p.data_ptr() for p in model.parameters()}, []
+@pytest.mark.parametrize('kept', [[], [1]], ids=str)
+@pytest.mark.parametrize('huge', [0, 10**9], ids=['huge maps', 'others'])
+def test_what_stochastic_depth_leaves_out_goes_through_it_too(kept, huge, monkeypatch, close):
+    monkeypatch.setattr(layers, 'HUGE', huge)
+    monkeypatch.setattr(DropPath, 'draw', lambda self, batch: torch.tensor(kept, dtype=torch.long))
+    block = Block(16, 2, 0.5, False, dict(type='BN')).double().train()
+    x, grads = torch.randn(2, 16, 5, 6, dtype=torch.float64), []
     for worth in (0, 10**9):
         monkeypatch.setattr(module, 'WORTH', worth)
-        storages = {t.data_ptr(): t.numel() * t.element_size() for t in kept_tensors(lambda: model(picture))}
-        sizes.append(sum(size for pointer, size in storages.items() if pointer not in own))
-    assert sizes[0] < 0.65 * sizes[1]
+        weights = [p for p in block.parameters() if p.requires_grad]
+        grads.append(torch.autograd.grad(block(x).square().sum(), weights))
+    for value, truth in zip(*grads, strict=True):
+        close(value, truth)
+
+
+SWIN_T = 2270 * 2**20  # bytes that MMDetection's Swin-T keeps for the backward of a 1x3x800x1344 picture
+
+
+@pytest.mark.parametrize(('with_cp', 'share'), [(False, 1.2), (True, 0.3)])
+def test_a_training_keeps_little_beside_a_swins(with_cp, share, monkeypatch):
+    monkeypatch.undo()
+    with FakeTensorMode():  # sizes alone
+        model = DAMamba('tiny', drop_path_rate=0.0, with_cp=with_cp).train()
+        picture = torch.empty(1, 3, 800, 1344)
+        tensors = kept_tensors(lambda: model(picture))
+    own = {p.untyped_storage()._cdata for p in model.parameters()}
+    sizes = {s._cdata: s.nbytes() for s in (t.untyped_storage() for t in tensors)}
+    total = sum(size for storage, size in sizes.items() if storage not in own)
+    assert 0.1 * SWIN_T < total <= share * SWIN_T

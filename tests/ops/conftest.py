@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from damamba.ops.adaptive_sample import kernels
-from damamba.ops.selective_scan import launch
+from damamba.ops.adaptive_sample import launch as sampling
+from damamba.ops.selective_scan import launch as scanning
+from damamba.ops.triton_needs import triton
 
 
 @pytest.fixture(autouse=True)
@@ -13,9 +14,9 @@ def interpreter(monkeypatch):
     if torch.cuda.is_available():
         return
     monkeypatch.setenv('TRITON_INTERPRET', '1')  # Triton asks again when it imports more of itself
-    for module in (kernels, launch):
+    for module in (sampling, scanning):
         monkeypatch.setattr(module, 'INTERPRETED', True)
-    if kernels.triton:
+    if triton:
         from triton.runtime.interpreter import InterpretedFunction
 
         monkeypatch.setattr(InterpretedFunction, '__call__', _call)

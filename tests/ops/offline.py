@@ -16,7 +16,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from damamba.ops.adaptive_sample import kernels as sample
+from damamba.ops.adaptive_sample import launch as sample
 from damamba.ops.selective_scan import launch as scan
 
 CHANNELS, GROUPS = 80, 5

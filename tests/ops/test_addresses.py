@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from damamba.ops.adaptive_sample import kernels
+from damamba.ops.adaptive_sample import launch as sample_launch
 from damamba.ops.selective_scan import launch
 from tests.ops import test_selective_scan as scanning
 
@@ -82,8 +83,8 @@ def test_the_last_of_many_sequences_is_scanned_as_on_its_own(vast, ends_of_launc
 def sample_back(doffset, dx, dy, x, offset):
     """As in kernels.backward, which then turns dx into x's dtype."""
     tables, steps = (dy.flatten(0, 2), x.flatten(0, 2)), (x.shape[3],) * 2
-    span = kernels._span(x, offset)
-    kernels._launch(kernels._backward_kernel, x, offset, span, doffset, dx, *tables, offset, *steps)
+    span = sample_launch._span(x, offset)
+    sample_launch._launch(kernels._backward_kernel, x, offset, span, doffset, dx, *tables, offset, *steps)
     return doffset, dx
 
 

@@ -9,15 +9,16 @@ import sys
 import pytest
 import torch
 
-from damamba.ops import adaptive_sample, adaptive_sample_backward, selective_scan, selective_scan_backward, threads
+from damamba.ops import adaptive_sample, adaptive_sample_backward, selective_scan, selective_scan_backward
+from damamba.ops.cpu import threads
 from tests.detection import ROOT
 from tests.ops import test_selective_scan as scanning
 
 FUNCTIONS = """
 import torch
-from damamba.ops.lanes import exp, load, softplus, store
-from damamba.ops.numba_entry import array, kernel, number, share
-from damamba.ops.threads import run
+from damamba.ops.cpu.lanes import exp, load, softplus, store
+from damamba.ops.cpu.entry import array, kernel, number, share
+from damamba.ops.cpu.threads import run
 
 @kernel
 def functions(table):
@@ -31,7 +32,7 @@ def functions(table):
 
 def all_of(x):
     values = [torch.full_like(x, torch.nan) for _ in range(3)]
-    run(functions, x, *values, len(x))
+    run(functions, 2, x, *values, len(x))
     return values
 """
 
@@ -72,8 +73,8 @@ def with_threads():
 
 
 def test_any_number_of_threads_gives_the_same(with_threads, close):
-    scan, map_and_offset = scanning.make(2, 150, 24), (torch.randn(2, 9, 7, 24), torch.randn(2, 9, 7, 6))
-    dy, dmap = torch.randn(2, 150, 24), torch.randn(2, 9, 7, 24)
+    scan, map_and_offset = scanning.make(2, 150, 27), (torch.randn(2, 9, 7, 15), torch.randn(2, 9, 7, 6))
+    dy, dmap = torch.randn(2, 150, 27), torch.randn(2, 9, 7, 15)  # channels that are filled up
     results = []
     for count in (1, 2, 3, 16):
         with_threads(count)
@@ -137,22 +138,22 @@ y = selective_scan(*inputs, backend='numba')
 
 
 def test_where_no_cache_can_be_written_a_kernel_is_compiled_each_time(monkeypatch):
-    from damamba.ops import numba_entry
+    from damamba.ops.cpu import entry
 
     def cfunc(*args, cache=False, **options):
         if cache:
             raise RuntimeError('cannot cache function: no locator available')
         return compile_it(*args, **options)
 
-    compile_it = numba_entry.cfunc
-    monkeypatch.setattr(numba_entry, 'cfunc', cfunc)
+    compile_it = entry.cfunc
+    monkeypatch.setattr(entry, 'cfunc', cfunc)
 
-    @numba_entry.kernel
+    @entry.kernel
     def seven(table):
-        numba_entry.put(numba_entry.array(table, 0), 0, 7)
+        entry.put(entry.array(table, 0), 0, 7)
 
     value = torch.zeros(1)
-    threads.run(seven, value)
+    threads.run(seven, 1, value)
     assert value.item() == 7
 
 
@@ -166,3 +167,48 @@ def test_a_forked_process_may_run_them():
         'print(os.waitpid(child, 0)[1])\n'
     )
     assert run_python(code, OMP_NUM_THREADS='2') == '0\n'
+
+
+@pytest.fixture
+def defaults():
+    """Set torch's default type and device for a test."""
+    yield lambda dtype, device: (torch.set_default_dtype(dtype), torch.set_default_device(device))
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize(('dtype', 'device'), [('bfloat16', 'cpu'), ('float64', 'cpu'), ('float32', 'meta')])
+def test_torchs_defaults_do_not_reach_a_kernels_memory(dtype, device, defaults):
+    scan, maps = scanning.make(2, 90, 24), (torch.randn(2, 9, 7, 24), torch.randn(2, 9, 7, 6))
+
+    def run():
+        return (
+            selective_scan(*scan, backend='numba'),
+            adaptive_sample(*maps, backend='numba'),
+            *selective_scan_backward(scan[0], *scan, backend='numba'),
+            *adaptive_sample_backward(maps[0], *maps, backend='numba'),
+        )
+
+    usual = run()
+    defaults(getattr(torch, dtype), device)
+    assert all(value.equal(alone) for value, alone in zip(run(), usual, strict=True))
+
+
+@pytest.mark.parametrize(
+    'value', [torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2).t(), torch.zeros(2, device='meta')]
+)
+def test_a_kernel_refuses_what_it_would_misread(value):
+    with pytest.raises(TypeError, match='contiguous float32 on the CPU'):
+        threads.run(None, 1, value)
+
+
+def test_a_change_of_the_sources_is_a_new_name_in_the_cache(tmp_path, monkeypatch):
+    from damamba.ops.cpu import entry
+
+    before = entry._digest()
+    for path in (ROOT / 'damamba/ops/cpu').glob('*.py'):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(entry, '__file__', str(tmp_path / 'entry.py'))
+    assert entry._digest.__wrapped__() == before
+    (tmp_path / 'lanes.py').write_text('changed')
+    assert entry._digest.__wrapped__() != before

@@ -8,9 +8,9 @@ from itertools import combinations, product
 import pytest
 import torch
 import torch.nn.functional as F
-import triton
 
 from damamba.ops.selective_scan import launch
+from damamba.ops.triton_needs import triton
 from tests.ops import test_adaptive_sample as sampling
 from tests.ops import test_selective_scan as scanning
 from tests.ops.helpers import HALVES, LAYOUTS, held, in_full_precision, pairs_of, pairwise

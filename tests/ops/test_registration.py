@@ -47,6 +47,30 @@ def test_opcheck_passes(operator, backend, dtype, layout, device):
     checked(operator, backend, *make(operator, dtype, device, layout))
 
 
+@pytest.mark.parametrize('groups', [1, 5])
+@pytest.mark.parametrize('backend', [backend for operator, backend in REGISTERED if operator == 'adaptive_sample'])
+def test_opcheck_passes_with_odd_channels(backend, groups, device):
+    checked('adaptive_sample', backend, torch.randn(1, 2, 3, 5).to(device), torch.randn(1, 2, 3, 2 * groups).to(device))
+
+
+WRONG_GRADIENTS = {
+    'shape': (lambda grad: grad[:, :1], ValueError, 'grad must be'),
+    'dtype': (lambda grad: grad.double(), TypeError, 'grad must be torch.float32'),
+    'no tensor': (lambda grad: None, TypeError, 'grad must be a tensor'),
+}
+
+
+@pytest.mark.parametrize('wrong', WRONG_GRADIENTS)
+@pytest.mark.parametrize('operator', OPERATORS)
+def test_a_derivative_refuses_a_wrong_gradient_and_wrong_inputs(operator, wrong):
+    args, derivative = make(operator), OPERATORS[operator][1]
+    change, kind, text = WRONG_GRADIENTS[wrong]
+    with pytest.raises(kind, match=text):
+        derivative(change(torch.randn_like(args[0])), *args)
+    with pytest.raises(ValueError, match=f'{operator}: .* must be'):
+        derivative(torch.randn_like(args[0]), args[0], args[1][:, :1], *args[2:])
+
+
 def results(operator, args, backend, upstream):
     """The output and every gradient by autograd; skips where the backend can't run."""
     tests, _ = OPERATORS[operator]

@@ -9,9 +9,9 @@ import math
 
 from numba import float32, int64, njit
 
-from damamba.ops.lanes import OPTIONS, load, splat, store, total
-from damamba.ops.numba_entry import array, get, kernel, number, put, share
-from damamba.ops.threads import WIDTH
+from damamba.ops.cpu.entry import array, get, kernel, number, put, share
+from damamba.ops.cpu.lanes import OPTIONS, load, splat, store, total
+from damamba.ops.cpu.threads import WIDTH
 
 
 @njit(**OPTIONS)

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from damamba.ops import triton_needs
 from damamba.ops.selective_scan import kernels
 
-INTERPRETED = kernels.triton is not None and kernels.triton.knobs.runtime.interpret
+INTERPRETED = triton_needs.interpreted()
 
 STEPS = 8  # T; the backward keeps 6 values of each step in registers
 TILE = 256  # lanes of a program: two neighbours for each of 128 threads, so that loads and sums come in pairs
@@ -20,24 +21,9 @@ SHORT = 64  # up to this length, phases 1 and 2 would take longer than they save
 CARRIERS = 64  # lanes along the K chunks in phase 2
 
 
-def why_not(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> str | None:
+def why_not(u: Tensor, *others: Tensor) -> str | None:
     """Say why the kernels can't run these arguments, or return None."""
-    if kernels.triton is None:
-        return 'Triton is not installed'
-    if u.dtype == torch.float64:
-        return 'it computes in float32, and the arguments are float64'
-    if INTERPRETED:
-        return None
-    if not u.is_cuda:
-        return f'it needs an NVIDIA GPU, and the arguments are on {u.device.type}'
-    if _capability(u.device.index) < (8, 0):
-        return 'it needs a GPU of compute capability 8.0 or later'
-    return None
-
-
-@torch.compiler.assume_constant_result
-def _capability(device: int) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
+    return triton_needs.why_not(u, INTERPRETED)
 
 
 class Plan(NamedTuple):

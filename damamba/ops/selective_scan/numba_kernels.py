@@ -9,9 +9,9 @@ caches. The backward keeps the states at the segments' beginnings, and computes 
 
 from numba import float32
 
-from damamba.ops.lanes import exp, load, softplus, splat, store, total
-from damamba.ops.numba_entry import array, get, kernel, number, put, share, thread
-from damamba.ops.threads import WIDTH
+from damamba.ops.cpu.entry import array, get, kernel, number, put, share, thread
+from damamba.ops.cpu.lanes import exp, load, softplus, splat, store, total
+from damamba.ops.cpu.threads import WIDTH
 
 SEGMENT = 64  # steps
 

@@ -2,20 +2,16 @@
 
 from types import ModuleType
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from damamba.ops.threads import WIDTH, missing, run
+from damamba.ops.cpu import threads
+from damamba.ops.cpu.threads import WIDTH, empty, run, team, zeros
 
 
 def why_not(u: Tensor, *others: Tensor) -> str | None:
     """Say why the kernels can't run these arguments, or return None."""
-    if u.device.type != 'cpu':
-        return f'it is for the CPU, and the arguments are on {u.device.type}'
-    if u.dtype == torch.float64:
-        return 'it computes in float32, and the arguments are float64'
-    return missing()
+    return threads.why_not(u)
 
 
 def _kernels() -> ModuleType:
@@ -28,22 +24,24 @@ def _kernels() -> ModuleType:
 def forward(*inputs: Tensor) -> Tensor:
     """Scan; inputs as of :func:`damamba.ops.selective_scan`, in its order."""
     u, *_ = plain = _plain(*inputs)
-    y, states = torch.empty(u.shape), torch.zeros(u.shape[0], u.shape[2])
-    run(_kernels().forward, *plain, y, states, *u.shape)
+    batch, _, channels = u.shape
+    y, states = empty(*u.shape), zeros(batch, channels)
+    run(_kernels().forward, team(batch * channels // WIDTH), *plain, y, states, *u.shape)
     return _like(y, inputs[0])
 
 
 def backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     """The gradients of the seven inputs, in their order and of their dtypes."""
-    plain = _plain(*inputs)
-    batch, length, channels = plain[0].shape
-    threads, segment = torch.get_num_threads(), _kernels().SEGMENT
-    du, ddt = torch.empty(plain[0].shape), torch.empty(plain[0].shape)
-    by_channel = torch.zeros(3, batch, channels)  # dA, dD, dbias
-    by_step = torch.zeros(2, threads, batch, length)  # dB, dC
-    starts, ends = torch.zeros(-(-length // segment) + 1, batch, channels), torch.zeros(batch, channels)
-    steps = torch.empty(threads, 4, segment + 1, WIDTH)
-    run(_kernels().backward, _wide(dy), *plain, du, ddt, *by_channel, *by_step, starts, ends, steps, *du.shape)
+    u, *_ = plain = _plain(*inputs)
+    batch, length, channels = u.shape
+    count, segment = team(batch * channels // WIDTH), _kernels().SEGMENT
+    du, ddt = empty(*u.shape), empty(*u.shape)
+    by_channel = zeros(3, batch, channels)  # dA, dD, dbias
+    by_step = zeros(2, count, batch, length)  # dB, dC
+    starts, ends = zeros(-(-length // segment) + 1, batch, channels), zeros(batch, channels)
+    steps = empty(count, 4, segment + 1, WIDTH)
+    scratch = du, ddt, *by_channel, *by_step, starts, ends, steps
+    run(_kernels().backward, count, _wide(dy), *plain, *scratch, *u.shape)
     dA, dD, dbias, dB, dC = (part.sum(dim=0) for part in (*by_channel, *by_step))
     return tuple(_like(*pair) for pair in zip((du, ddt, dA, dB, dC, dD, dbias), inputs, strict=True))
 

@@ -86,7 +86,8 @@ def _precision(u: Tensor) -> torch.dtype:
     return torch.promote_types(u.dtype, torch.float32)
 
 
-def _segments(u: Tensor) -> list[slice]:
+def segments(u: Tensor) -> list[slice]:
+    """The stretches of a sequence (B, L, C) that are done one after another."""
     batch, length, channels = u.shape
     size = length if u.device.type != 'cpu' else max(CHUNK, SEGMENT // max(batch * channels, 1))
     return [slice(start, min(start + size, length)) for start in range(0, length, max(size, 1))]
@@ -96,7 +97,7 @@ def forward(*inputs: Tensor) -> Tensor:
     """Scan; inputs as of :func:`damamba.ops.selective_scan`, in its order."""
     y = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
     before = None
-    for segment in _segments(y):
+    for segment in segments(y):
         part = _cut(inputs, segment)
         h = part.states(part.steps(), before)
         before = h[:, -1].clone()
@@ -110,11 +111,11 @@ def forward(*inputs: Tensor) -> Tensor:
 
 def backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     """The gradients of the seven inputs, in their order and of their dtypes."""
-    segments = _segments(dy)
-    states = _all_states(inputs, segments)
+    parts = segments(dy)
+    states = _all_states(inputs, parts)
     du, ddt, dA, dB, dC, dD, dbias = grads = [_gradient_of(t, inputs[0]) for t in inputs]
     after = None  # w of the first step of the segment behind
-    for segment in reversed(segments):
+    for segment in reversed(parts):
         part, dy_part = _cut(inputs, segment), dy[:, segment].to(_precision(dy))
         d = part.steps()
         decay = (d * part.A).exp_()
@@ -145,10 +146,10 @@ def _gradient_of(t: Tensor, u: Tensor) -> Tensor:
     return torch.zeros_like(t, dtype=dtype, memory_format=torch.contiguous_format)
 
 
-def _all_states(inputs: tuple[Tensor, ...], segments: list[slice]) -> Tensor:
+def _all_states(inputs: tuple[Tensor, ...], parts: list[slice]) -> Tensor:
     states = torch.empty_like(inputs[0], dtype=_precision(inputs[0]), memory_format=torch.contiguous_format)
     before = None
-    for segment in segments:
+    for segment in parts:
         part = _cut(inputs, segment)
         states[:, segment] = part.states(part.steps(), before)
         before = states[:, segment.stop - 1]

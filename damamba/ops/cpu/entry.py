@@ -1,11 +1,15 @@
 """What a kernel in Numba is: a C function of a table of addresses and numbers, which every thread runs."""
 
+import hashlib
+from functools import cache
+from pathlib import Path
+
 import llvmlite.binding
 from numba import cfunc, float32, int64, njit, types
 from numba.extending import intrinsic
 
-from damamba.ops.lanes import NUMBERS, OPTIONS
-from damamba.ops.threads import addresses
+from damamba.ops.cpu.lanes import NUMBERS, OPTIONS
+from damamba.ops.cpu.threads import addresses
 
 TABLE = types.CPointer(int64)
 
@@ -15,8 +19,16 @@ _thread = types.ExternalFunction('damamba_omp_get_thread_num', types.int32())
 _threads = types.ExternalFunction('damamba_omp_get_num_threads', types.int32())
 
 
+@cache
+def _digest() -> str:
+    """Changes with the sources in this folder."""
+    sources = sorted(Path(__file__).parent.glob('*.py'))
+    return hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
 def kernel(function):
-    """Compile a function of a table (see :func:`damamba.ops.threads.run`), or take it from Numba's cache."""
+    """Compile a function of a table (see :func:`damamba.ops.cpu.threads.run`), or take it from Numba's cache."""
+    function.__qualname__ += _digest()  # Numba's cache goes by the name, and by this function's own file
     try:
         return cfunc(types.void(TABLE), cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no folder to write a cache to

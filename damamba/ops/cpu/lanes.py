@@ -12,7 +12,7 @@ from numba import float32, int64, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from damamba.ops.threads import WIDTH
+from damamba.ops.cpu.threads import WIDTH
 
 NUMBERS = types.CPointer(float32)
 FUSED = ('contract',)  # a product and a sum may be rounded once

@@ -45,12 +45,44 @@ def addresses() -> dict[str, int]:
     }
 
 
-def run(kernel, *arguments: Tensor | int) -> None:
-    """Run a kernel of :mod:`damamba.ops.numba_entry` once on each thread.
+def why_not(tensor: Tensor) -> str | None:
+    """Say why kernels can't run on this tensor, or return None."""
+    if tensor.device.type != 'cpu':
+        return f'it is for the CPU, and the arguments are on {tensor.device.type}'
+    if tensor.dtype == torch.float64:
+        return 'it computes in float32, and the arguments are float64'
+    return missing()
+
+
+def empty(*shape: int) -> Tensor:
+    """Memory for a kernel, whatever torch's default type and device are."""
+    return torch.empty(shape, dtype=torch.float32, device='cpu')
+
+
+def zeros(*shape: int) -> Tensor:
+    """The same, filled with 0."""
+    return torch.zeros(shape, dtype=torch.float32, device='cpu')
+
+
+def team(pieces: int) -> int:
+    """How many threads to run on: no more than there are pieces of work."""
+    return max(min(torch.get_num_threads(), pieces), 1)
+
+
+def run(kernel, threads: int, *arguments: Tensor | int) -> None:
+    """Run a kernel of :mod:`damamba.ops.cpu.entry` once on each of this many threads, or of fewer if there are fewer.
 
     Args:
         arguments: contiguous float32 tensors, and numbers: what the kernel reads from its table, in this order.
     """
-    values = [value.data_ptr() if isinstance(value, Tensor) else value for value in arguments]
-    table = (ctypes.c_int64 * len(values))(*values)
-    _openmp().GOMP_parallel(kernel.address, ctypes.addressof(table), torch.get_num_threads(), 0)
+    table = (ctypes.c_int64 * len(arguments))(*map(_word, arguments))
+    _openmp().GOMP_parallel(kernel.address, ctypes.addressof(table), threads, 0)
+
+
+def _word(value: Tensor | int) -> int:
+    """What stands for an argument in the table: an address, or the number."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.dtype != torch.float32 or value.device.type != 'cpu' or not value.is_contiguous():
+        raise TypeError(f'a kernel takes contiguous float32 on the CPU, got {value.dtype} on {value.device}')
+    return value.data_ptr()
