@@ -81,7 +81,7 @@ def test_the_last_of_many_sequences_is_scanned_as_on_its_own(vast, ends_of_launc
 
 
 def sample_back(doffset, dx, dy, x, offset):
-    """As in kernels.backward, which then turns dx into x's dtype."""
+    """As in its launch, which then turns dx into x's dtype."""
     tables, steps = (dy.flatten(0, 2), x.flatten(0, 2)), (x.shape[3],) * 2
     span = sample_launch._span(x, offset)
     sample_launch._launch(kernels._backward_kernel, x, offset, span, doffset, dx, *tables, offset, *steps)
@@ -95,13 +95,13 @@ def test_the_last_line_of_many_maps_is_sampled_as_on_its_own(vast, ends_of_launc
     offset = 3 * torch.randn(1, height, width, 2)
     dy[:, :-1] = 0  # so that the last line gives all of the gradient of x
     y, (doffset, dx) = (
-        kernels.forward(x, offset),
+        sample_launch.forward(x, offset),
         sample_back(*map(torch.zeros_like, (offset, x.float())), dy, x, offset),
     )
     x, dy, offset = (last_of(batch, t, vast) for t in (x, dy, offset))
     ends_of_launches()
     assert x.numel() > LARGE
-    assert torch.equal(kernels.forward(x, offset)[-1, -1], y[-1, -1])
+    assert torch.equal(sample_launch.forward(x, offset)[-1, -1], y[-1, -1])
     many_doffset, many_dx = sample_back(vast(*offset.shape), vast(*x.shape), dy, x, offset)
     assert torch.equal(many_doffset[-1, -1], doffset[-1, -1])
     assert torch.equal(many_dx[-1], dx[-1])
