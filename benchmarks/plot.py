@@ -21,7 +21,7 @@ COLOURS = ('#3b6ea8', '#d1743c', '#6a9a58', '#8c62a8', '#b8a33b', '#5f9ea0')
 INK, GREY = '#333333', '#8a8a8a'
 OURS, VARIANT, OTHERS = COLOURS[0], '#8fb0d3', '#c9cdd2'
 TITLES = {
-    'backbone': {'forward': 'Forward', 'train': 'Forward + backward', 'memory': 'Training memory per image'},
+    'backbone': {'forward': 'Forward', 'train': 'Forward + backward', 'memory': 'Training memory'},
     'detector': {'train': 'Training iteration', 'test': 'Test image'},
     'scaling': {'pixels': 'Size of the picture', 'batch': 'Size of the batch'},
 }
