@@ -1,4 +1,4 @@
-"""Draw a data set of synthetic scenes, in COCO's layout, to try everything with."""
+"""Draw a data set of synthetic scenes, to try everything with: things of six classes, or totes as ARMBench has them."""
 
 import argparse
 import sys
@@ -9,22 +9,42 @@ from rich.console import Console
 from rich.progress import Progress
 
 from damamba.datasets.demo import DemoError, Summary, write_shapes
+from damamba.datasets.stand_in import write_armbench
+from damamba.datasets.writing import OnPicture, in_columns
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='make_demo_data.py', description=__doc__)
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
-    text = 'things of six classes: turned, scaled, upon one another'
-    shapes = kinds.add_parser('shapes', help=text, description=text)
-    shapes.add_argument('out', type=Path, help='the folder to write: a new or an empty one')
-    shapes.add_argument('--images', type=int, default=600, metavar='N', help='pictures to train on (default: 600)')
-    shapes.add_argument('--val-images', type=int, metavar='M', help='pictures to validate on (default: a fifth of N)')
-    shapes.add_argument('--size', type=int, default=192, metavar='PX', help='pixels a side (default: 192)')
-    shapes.add_argument('--seed', type=int, default=0, metavar='S', help='another seed, other pictures (default: 0)')
+    add_shapes(kinds)
+    add_armbench(kinds)
+    for kind in kinds.choices.values():
+        kind.add_argument('out', type=Path, help='the folder to write: a new or an empty one')
+        kind.add_argument('--seed', type=int, default=0, metavar='S', help='another seed, other pictures (default: 0)')
     return parser
 
 
-def write(args: argparse.Namespace) -> Summary:
+def add_shapes(kinds: argparse._SubParsersAction) -> None:
+    text = "things of six classes: turned, scaled, upon one another; in COCO's layout"
+    shapes = kinds.add_parser('shapes', help=text, description=text)
+    shapes.add_argument('--images', type=int, default=600, metavar='N', help='pictures to train on (default: 600)')
+    shapes.add_argument('--val-images', type=int, metavar='M', help='pictures to validate on (default: a fifth of N)')
+    shapes.add_argument('--size', type=int, default=192, metavar='PX', help='pixels a side (default: 192)')
+
+
+def add_armbench(kinds: argparse._SubParsersAction) -> None:
+    text = "a stand-in of ARMBench's segmentation data: products in totes, three subsets; in its layout"
+    armbench = kinds.add_parser('armbench', help=text, description=text)
+    images = 'pictures of mix-object-tote to train on, which sets how many there are of the others (default: 300)'
+    armbench.add_argument('--images', type=int, default=300, metavar='N', help=images)
+    side = 'the longest side of all pictures, in pixels (default: 320)'
+    armbench.add_argument('--long-side', type=int, default=320, metavar='PX', help=side)
+    armbench.add_argument(
+        '--without-test', action='store_true', help='no test.json, as in some copies of the real data'
+    )
+
+
+def write(args: argparse.Namespace) -> Summary | dict[str, Summary]:
     """Write the set; on a terminal a bar shows how far it is."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -33,7 +53,21 @@ def write(args: argparse.Namespace) -> Summary:
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return write_shapes(args.out, args.images, args.val_images, args.size, args.seed, on_picture=show)
+        return draw(args, show)
+
+
+def draw(args: argparse.Namespace, show: OnPicture) -> Summary | dict[str, Summary]:
+    if args.kind == 'armbench':
+        return write_armbench(args.out, args.images, args.long_side, args.seed, not args.without_test, on_picture=show)
+    return write_shapes(args.out, args.images, args.val_images, args.size, args.seed, on_picture=show)
+
+
+def describe(found: Summary | dict[str, Summary]) -> tuple[str, bool]:
+    """What a set holds, subset by subset where it has some, and whether it has just been drawn."""
+    if isinstance(found, Summary):
+        return str(found), found.fresh
+    blocks = [f'{subset}\n{in_columns(summary.lines())}\n' for subset, summary in found.items()]
+    return '\n'.join(blocks), all(summary.fresh for summary in found.values())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,8 +75,8 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     cv2.setNumThreads(1)  # the patches are small: threads would wait for each other longer than they work
     try:
-        summary = write(args)
+        text, fresh = describe(write(args))
     except (DemoError, OSError) as error:
         sys.exit(f'error: {error}')
-    where = f'{args.out}' if summary.fresh else f'{args.out} (it was there already, and is left as it is)'
-    sys.stdout.write(f'{summary}\npath           {where}\n')
+    where = f'{args.out}' if fresh else f'{args.out} (it was there already, and is left as it is)'
+    sys.stdout.write(f'{text}\npath           {where}\n')

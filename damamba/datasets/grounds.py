@@ -39,6 +39,12 @@ PALETTES = tuple(
 )
 
 
+def coverage(fine: np.ndarray) -> np.ndarray:
+    """How much of each pixel a fine mask [H * FINE, W * FINE] covers: [H, W] in 0 ... 1."""
+    size = (fine.shape[1] // FINE, fine.shape[0] // FINE)
+    return cv2.resize(fine.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
 def grid(size: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Turned coordinates of all fine pixels, in picture widths from the middle: twice [size * FINE, size * FINE]."""
     axis = (np.arange(size * FINE, dtype=np.float32) + 0.5) / (size * FINE) - 0.5

@@ -30,7 +30,7 @@ EMPTY = -1  # the number of no thing
 class Pose:
     """A thing's place, and its outline as a fine mask of the patch around it."""
 
-    category: int  # index into CLASSES
+    category: int  # index into the classes that there are
     centre: tuple[float, float]
     radius: float
     angle: float
@@ -53,9 +53,13 @@ class Item:
 
 
 def make_pose(category: int, centre: tuple[float, float], radius: float, rng: Generator) -> Pose:
-    """Choose an angle and an outline, and draw the mask."""
+    """Choose an angle and an outline."""
     angle = rng.uniform(0, 2 * math.pi)
-    loops = KINDS[CLASSES[category]].outline(rng)
+    return pose_of(category, centre, radius, angle, KINDS[CLASSES[category]].outline(rng))
+
+
+def pose_of(category: int, centre: tuple[float, float], radius: float, angle: float, loops: Loops) -> Pose:
+    """Draw the mask of an outline, turned and scaled."""
     cos, sin = math.cos(angle), math.sin(angle)
     turned = [radius * loop @ np.array([[cos, sin], [-sin, cos]]) + centre for loop in loops]
     corner = np.floor(turned[0].min(0)).astype(int) - 1
@@ -86,10 +90,14 @@ def fine_overlap(pose: Pose, frame: Sequence[int]) -> tuple[Slices, Slices]:
 
 
 class Heap:
-    """What lies above what. All areas are in fine pixels."""
+    """What lies above what in a picture of ``height`` x ``width`` pixels. All areas are in fine pixels.
 
-    def __init__(self, size: int):
-        self.top = np.full((size * FINE, size * FINE), EMPTY, np.int16)  # the uppermost item at each fine pixel
+    Of an item at least the share ``least_share`` of its area stays visible, and ``least_pixels`` pixels.
+    """
+
+    def __init__(self, height: int, width: int, least_share: float = MIN_VISIBLE, least_pixels: int = MIN_PIXELS):
+        self.least_share, self.least_pixels = least_share, least_pixels
+        self.top = np.full((height * FINE, width * FINE), EMPTY, np.int16)  # the uppermost item at each fine pixel
         self.items: list[Item] = []
         self.areas: list[int] = []  # with what the frame cuts off
         self.inside: list[int] = []  # in the frame
@@ -104,8 +112,8 @@ class Heap:
         taken = np.bincount(labels + 1, minlength=len(self.items) + 1)[1:]  # number 0 is the ground, EMPTY
         visible = np.append(self.visible - taken, len(labels))
         area = int(np.count_nonzero(region.mask))
-        share = MIN_VISIBLE if len(parts) == 1 else MIN_CROWD_VISIBLE
-        least = [*self.least, max(share * area, MIN_PIXELS * FINE * FINE)]
+        share = self.least_share if len(parts) == 1 else MIN_CROWD_VISIBLE
+        least = [*self.least, max(share * area, self.least_pixels * FINE * FINE)]
         if np.any(visible < least):
             return False
         self.top[frame][under] = len(self.items)
@@ -173,7 +181,7 @@ def propose_crowd(size: int, rng: Generator) -> tuple[list[Pose], Pose]:
 
 def place(size: int, rng: Generator) -> Heap:
     """Heap up things in a square picture of ``size`` pixels a side."""
-    heap = Heap(size)
+    heap = Heap(size, size)
     if rng.random() < CROWD:
         heap.put(*propose_crowd(size, rng))
     wanted = len(heap.items) + int(rng.choice(list(COUNTS), p=list(COUNTS.values())))

@@ -29,6 +29,17 @@ def soften(points: np.ndarray, cut: float = 0.2, times: int = 3) -> np.ndarray:
     return points
 
 
+def rounded(a: float, b: float, radius: float, steps: int = 5) -> np.ndarray:
+    """A rectangle of half sides a and b, from its upper left corner on, with round corners."""
+    angles = np.linspace(0, math.pi / 2, steps)
+    bow = radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+    parts = []
+    for number, (x, y) in enumerate(((-1, -1), (1, -1), (1, 1), (-1, 1))):
+        turned = bow if number % 2 == 0 else bow[::-1]
+        parts.append(np.array([x, y]) * (turned + np.array([a - radius, b - radius])))
+    return np.concatenate(parts)
+
+
 def mirrored(upper: list[tuple[float, float]]) -> np.ndarray:
     """Close an open line above the axis v = 0 with its mirror image."""
     points = np.array(upper)
@@ -108,22 +119,29 @@ def gear_coat(u: np.ndarray, v: np.ndarray, loops: Loops) -> Coat:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A class of things: its outline and coat, how far its edges are rounded, how high it stands, how it shines."""
+class Finish:
+    """How far a thing's edges are rounded, how high it stands, how it shines."""
 
-    outline: Callable[[Generator], Loops]
-    coat: Callable[[np.ndarray, np.ndarray, Loops], Coat]
     rounding: float  # in radii
     height: float  # in radii
     gloss: float  # brightness of the highlight
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A class of things: its outline, its coat and its finish."""
+
+    outline: Callable[[Generator], Loops]
+    coat: Callable[[np.ndarray, np.ndarray, Loops], Coat]
+    finish: Finish
+
+
 KINDS = {
-    'ball': Kind(ball, ball_coat, 1.0, 0.9, 0.55),
-    'crate': Kind(crate, crate_coat, 0.07, 0.05, 0.05),
-    'fish': Kind(fish, fish_coat, 0.5, 0.35, 0.3),
-    'gear': Kind(gear, gear_coat, 0.1, 0.08, 0.25),
-    'ring': Kind(ring, ring_coat, 0.24, 0.22, 0.4),
-    'star': Kind(star, plain, 0.55, 0.3, 0.3),
+    'ball': Kind(ball, ball_coat, Finish(1.0, 0.9, 0.55)),
+    'crate': Kind(crate, crate_coat, Finish(0.07, 0.05, 0.05)),
+    'fish': Kind(fish, fish_coat, Finish(0.5, 0.35, 0.3)),
+    'gear': Kind(gear, gear_coat, Finish(0.1, 0.08, 0.25)),
+    'ring': Kind(ring, ring_coat, Finish(0.24, 0.22, 0.4)),
+    'star': Kind(star, plain, Finish(0.55, 0.3, 0.3)),
 }
 CLASSES: tuple[str, ...] = tuple(KINDS)

@@ -35,7 +35,7 @@ def iou(one, other):
 
 def lone(name, seed=0, radius=30.0, centre=(48.0, 48.0)):
     """One thing of a class in a picture of its own, as it lies and as it is annotated."""
-    heap = placing.Heap(SIZE)
+    heap = placing.Heap(SIZE, SIZE)
     pose = placing.make_pose(CLASSES.index(name), centre, radius, np.random.default_rng(seed))
     assert heap.put([pose], pose)
     fine = heap.top == 0
@@ -72,7 +72,7 @@ def test_a_ball_has_the_area_of_its_disc_and_a_ring_is_open_in_the_middle():
 
 @pytest.mark.parametrize('name', CLASSES)
 def test_what_is_painted_is_what_the_mask_says(name, monkeypatch):
-    monkeypatch.setattr('damamba.datasets.scenes.SHADOW', 0.0)
+    monkeypatch.setattr('damamba.datasets.lighting.SHADOW', 0.0)
     pose, thing = lone(name, seed=4)
     canvas, white = np.zeros((SIZE, SIZE, 3), np.float32), np.ones(3, np.float32)
     paint_thing(canvas, pose, white, white, np.array([0.36, -0.48, 0.8]))

@@ -1,0 +1,17 @@
+# DAMamba-T in Mask R-CNN, fine-tuned on ARMBench from the detector trained on COCO.
+_base_ = [
+    '../_base_/models/mask_rcnn_damamba_fpn.py',
+    '../_base_/datasets/armbench.py',
+    '../_base_/schedules/adamw_10e.py',
+    '../_base_/default_runtime.py',
+]
+
+data_root = 'data/armbench-segmentation-0.1/'  # mix-object-tote/ and the other two subsets lie in it
+# A path or a URL. The layers that depend on the classes are left out, and the log names them.
+load_from = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/mask_rcnn_DAMamba_tiny_fpn_1x_coco.pth'
+model = dict(
+    backbone=dict(arch='tiny'),
+    neck=dict(in_channels=[80, 160, 320, 512]),
+    roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(num_classes=2)),
+)
+train_dataloader = dict(batch_size=2)  # x 8 GPUs = 16

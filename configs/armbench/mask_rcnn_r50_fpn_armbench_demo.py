@@ -1,0 +1,30 @@
+# The same family as mask_rcnn_r50_fpn_armbench.py, at small scale on the stand-in: to try the chain on a CPU.
+_base_ = './mask_rcnn_r50_fpn_armbench.py'
+
+data_root = 'data/armbench-demo/'  # as tools/make_demo_data.py armbench writes it
+load_from = None  # the COCO detector, where it can be had, is what makes this learn in so little time
+model = dict(backbone=dict(init_cfg=None))
+scale = (256, 256)
+max_epochs = 1
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
+optim_wrapper = dict(clip_grad=dict(max_norm=10))
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))
+custom_hooks = [dict(type='ProgressHook')]
+randomness = dict(seed=0)
