@@ -7,10 +7,13 @@ COMMANDS = {
     'train': 'train a detector from a config file',
     'test': 'test a detector',
     'eval_results': 'score predictions that lie in a file',
+    'prove_evaluation': 'prove the evaluation of a config on its ground truth',
     'demo': 'draw scenes, train a small detector on them, test it',
     'publish_model': 'write the weights of a training checkpoint',
     'get_flops': "count a detector's parameters and multiply-accumulates",
     'make_demo_data': 'draw a data set of synthetic scenes',
+    'check_dataset': 'look through a data set: what it holds, what is wrong with it',
+    'browse_dataset': 'draw what a config feeds its model',
     'check': 'check the installation',
 }
 

@@ -76,7 +76,18 @@ def captured(monkeypatch, parse):
 
 @pytest.fixture
 def parsers(monkeypatch):
-    from damamba.cli import demo, eval_results, get_flops, install, make_demo_data, publish_model, test, train
+    from damamba.cli import (
+        browse_dataset,
+        check_dataset,
+        demo,
+        eval_results,
+        get_flops,
+        install,
+        make_demo_data,
+        publish_model,
+        test,
+        train,
+    )
 
     parse = {
         'train': train.parse,
@@ -84,6 +95,8 @@ def parsers(monkeypatch):
         'eval_results': eval_results.parse,
         'get_flops': get_flops.parse,
         'make_demo_data': make_demo_data.main,
+        'check_dataset': check_dataset.parse,
+        'browse_dataset': browse_dataset.parse,
         'demo': demo.parse,
         'publish_model': publish_model.main,
         'install': install.parse_arguments,
@@ -171,6 +184,8 @@ def test_every_flag_is_one_of_a_command(parsers, benchmark_flags):
         ('eval_results', 'Flags of scoring'),
         ('get_flops', 'Flags of counting'),
         ('make_demo_data', 'Flags of the embedded data set'),
+        ('check_dataset', 'Flags of checking a data set'),
+        ('browse_dataset', 'Flags of browsing a data set'),
         ('demo', 'Flags of the demo'),
     ],
 )
@@ -208,8 +223,8 @@ def arguments_of(words):
         return 'train', [words[2], *words[4:]]  # without the number of processes
     if words[:2] == ['bash', 'dist_test.sh']:
         return 'test', [*words[2:4], *words[5:]]
-    names = ('train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model')
-    scripts = {f'tools/{name}.py': name for name in names}
+    names = ('train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'check_dataset', 'browse_dataset')
+    scripts = {f'tools/{name}.py': name for name in (*names, 'publish_model')}
     at = next((i for i, word in enumerate(words) if word in scripts), None)
     return at if at is None else (scripts[words[at]], words[at + 1 :])
 
@@ -217,6 +232,7 @@ def arguments_of(words):
 def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
+    documented |= {'check_dataset', 'browse_dataset'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO
 
-from damamba.reporting.pictures import LONG_SIDE, _arrange, _label, annotate, draw_detections
+from damamba.reporting.pictures import (
+    LONG_SIDE,
+    _arrange,
+    _label,
+    annotate,
+    draw_detections,
+    draw_objects,
+    draw_sheet,
+)
 
 SIZE = (120, 160)  # height, width
 FACTOR = LONG_SIDE / max(SIZE)
@@ -154,3 +162,45 @@ def test_nothing_that_goes_in_is_changed(folder, truth):
     before = copy.deepcopy((predictions, truth.dataset))
     draw_detections(folder, truth, predictions, folder / 'drawn.png', '')
     assert (predictions, truth.dataset) == before
+
+
+def objects(**more) -> np.ndarray:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[60:100, 20:50] = 1
+    options = dict(masks=[mask], labels=['key'], colours=[0], long_side=320, boxed=True)
+    return draw_objects(GREY, np.array([[15.0, 55.0, 55.0, 105.0]]), **{**options, **more})
+
+
+def test_masks_and_boxes_are_drawn_in_the_size_that_is_asked_for():
+    scene = objects()
+    assert scene.shape == (240, 320, 3)
+    painted = (scene != 127).any(-1)
+    assert painted[120:200, 40:100].all() and painted[130, 30] and not painted[130, 35]  # mask, box, between them
+    assert not (objects(boxed=False) != 127).any(-1)[130, 30]
+    assert (objects(masks=None, boxed=False) != 127).any(-1)[130, 30]
+    assert objects(long_side=80).shape == (60, 80, 3)
+
+
+def test_equal_numbers_have_equal_colours():
+    two = dict(masks=None, labels=['', ''])
+    boxes = np.array([[5.0, 5.0, 50.0, 100.0], [90.0, 5.0, 150.0, 100.0]])
+
+    def sides(colours):
+        scene = draw_objects(GREY, boxes, colours=colours, long_side=160, **two)
+        return scene[60, 5], scene[60, 90]
+
+    assert (sides([4, 4])[0] == sides([4, 4])[1]).all() and (sides([4, 5])[0] != sides([4, 5])[1]).any()
+
+
+def test_no_objects_leave_the_picture_as_it_is():
+    assert (objects(masks=None, labels=[], colours=[], long_side=160) == GREY).all()
+
+
+@pytest.mark.parametrize(('count', 'columns'), [(1, 1), (3, 3), (5, 4)])
+def test_a_sheet_has_all_pictures_below_their_captions(tmp_path, count, columns):
+    tiles = [np.full((60 + 10 * place, 80, 3), 40 * place, np.uint8) for place in range(count)]
+    path = draw_sheet(tiles, ['a\nb'] * count, tmp_path / 'sheet.png', 'A title')
+    picture = cv2.imread(str(path))
+    assert abs(picture.shape[1] - columns * 480) <= 1
+    for place in range(count):
+        assert (picture == 40 * place).all(-1).mean() > 0.4 / columns / -(-count // columns)

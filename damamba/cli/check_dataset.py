@@ -1,0 +1,71 @@
+"""Look through a data set in COCO's format: what it holds, and everything that is wrong with it.
+
+The exit status is 0 without defects, 1 with some, 2 where there is nothing to look through.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from damamba.cli.environment import say
+from damamba.datasets.inspection import Inspection, InspectionError, inspect
+from damamba.datasets.inspection.tables import render
+
+MAX_PIXELS = 2**30  # OpenCV reads no larger picture
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='check_dataset.py', description=__doc__)
+    parser.add_argument('path', type=Path, metavar='PATH', help='an annotation file, or a folder with some in it')
+    parser.add_argument('--images', type=Path, metavar='DIR', help='the folder of the pictures; by default it is found')
+    parser.add_argument('--no-pixels', action='store_true', help='read only the headers of the pictures')
+    parser.add_argument('--workers', type=int, metavar='N', help='threads that read pictures; by default one a core')
+    parser.add_argument('--json', type=Path, metavar='OUT', help='write everything, each defect too, to this file')
+    return parser
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.workers is not None and args.workers < 1:
+        parser.error(f'--workers takes 1 or more, got {args.workers}')
+    if args.images and not args.images.is_dir():
+        parser.error(f'--images: {args.images} is no folder')
+    if args.json and not args.json.resolve().parent.is_dir():
+        parser.error(f'--json can not write {args.json}: there is no folder {args.json.parent}')
+    return args
+
+
+def look(args: argparse.Namespace) -> Inspection:
+    """Look through the set; on a terminal a bar shows how far it is."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task('reading', total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, description='looking at pictures', completed=done, total=total)
+
+        return inspect(args.path, args.images, not args.no_pixels, args.workers, on_picture=show)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = parse(argv)
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.filterwarnings('ignore', module='PIL')  # of odd metadata, which nobody reads
+    try:
+        inspection = look(args)
+    except InspectionError as error:
+        sys.stderr.write(f'error: {error}\n')
+        sys.exit(2)
+    say(render(inspection))
+    if args.json:
+        args.json.write_text(json.dumps(inspection.to_dict(), indent=2) + '\n', encoding='utf-8')
+    sys.exit(1 if inspection.defects else 0)
