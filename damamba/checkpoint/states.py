@@ -52,6 +52,11 @@ class Match:
         """Whether every tensor of the module is in the file, in its shape."""
         return not (self.missing or self.mismatched)
 
+    @property
+    def left_out(self) -> list[str]:
+        """The layers that keep their own weights since the file's have another shape, such as those of the classes."""
+        return list(dict.fromkeys(name.split()[0].rpartition('.')[0] for name in self.mismatched))
+
     def __str__(self) -> str:
         total = len(self.filled) + len(self.missing) + len(self.mismatched)
         parts = [f'{len(self.filled)} of {total} tensors match']

@@ -5,6 +5,7 @@ import damamba.register  # noqa: F401  the first import: its error says how to m
 # isort: on
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -19,9 +20,11 @@ from mmengine.registry import RUNNERS, build_functions
 from mmengine.runner import Runner
 
 from damamba.checkpoint import CheckpointError, trust_checkpoints
-from damamba.engine.config import ConfigError, check_files, read_config, refuse_version_2, spread_data_root
+from damamba.datasets.categories import DatasetError
+from damamba.engine.config import ConfigError, check_files, read_config, refuse_version_2
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
+from damamba.engine.settings import SettingError, spread
 from damamba.evaluation.scoring import EvaluationError
 from damamba.models import ArgumentError
 
@@ -99,9 +102,12 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     """Build the runner that the config names, by default ours, once the data of ``splits`` is there."""
-    spread_data_root(cfg)
-    check_files(cfg, splits)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else DAMambaRunner.from_cfg(cfg)
+    settled = copy.deepcopy(cfg)
+    spread(settled)
+    check_files(settled, splits)
+    if cfg.get('runner_type', 'DAMambaRunner') == 'DAMambaRunner':
+        return DAMambaRunner.from_cfg(cfg)  # settles it once more, and has a log to say so in
+    return RUNNERS.build(settled)
 
 
 def run(command: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
@@ -111,7 +117,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     """
     try:
         command(argv)
-    except (CheckpointError, ConfigError, ArgumentError, EvaluationError) as error:
+    except (CheckpointError, ConfigError, SettingError, ArgumentError, DatasetError, EvaluationError) as error:
         _fail(error)
     except TypeError as error:
         if not _is_unknown_key(error):

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from damamba.engine.amp import fit_amp
+from damamba.engine.settings import spread
 
 VERSION_2 = {
     'data': 'train_dataloader, val_dataloader, test_dataloader and their evaluators',
@@ -28,14 +29,13 @@ class ConfigError(ValueError):
 
 
 def prepare(cfg: Config) -> list[str]:
-    """Fit a config, in place, to its ``data_root`` and to this machine; return what the user should be told.
+    """Fit a config, in place, to its own settings and to this machine; return what the user should be told.
 
     Raises:
         ConfigError: it is written for MMDetection 2.x.
     """
     refuse_version_2(cfg, cfg.filename)
-    spread_data_root(cfg)
-    return [note for note in (fit_amp(cfg),) if note]
+    return [note for note in (*spread(cfg), fit_amp(cfg)) if note]
 
 
 def read_config(path: str) -> Config:
@@ -69,39 +69,6 @@ def refuse_version_2(names: Container[str], path: str | None) -> None:
     if found:
         replaced = '; '.join(f'{key} became {VERSION_2[key]}' for key in found)
         raise ConfigError(f'{path or "this config"} has settings of MMDetection 2.x: in 3.x {replaced}')
-
-
-def spread_data_root(cfg: Config) -> None:
-    """Carry ``data_root`` to every dataset and evaluator whose paths still begin with the base configs' root.
-
-    MMEngine has used the base configs' value by the time that a leaf config or ``--cfg-options`` sets another.
-    """
-    old, new = cfg.get('base_data_root'), cfg.get('data_root')
-    if old is None or new is None or old == new:
-        return
-    for section in ('dataloader', 'evaluator'):
-        for split in ('train', 'val', 'test'):
-            _move(cfg.get(f'{split}_{section}'), old, new)
-    cfg.base_data_root = new
-
-
-def _move(node, old: str, new: str) -> None:
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            _move(item, old, new)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, str) and key in ('data_root', 'ann_file'):
-                node[key] = _moved(value, old, new)
-            else:
-                _move(value, old, new)
-
-
-def _moved(path: str, old: str, new: str) -> str:
-    if path.rstrip('/') == old.rstrip('/'):
-        return new
-    inside = old.rstrip('/') + '/'
-    return os.path.join(new, path.removeprefix(inside)) if path.startswith(inside) else path
 
 
 def check_files(cfg: Config, splits: tuple[str, ...]) -> None:

@@ -182,6 +182,8 @@ def test_load_from_leaves_class_layers_of_another_size_out_and_names_them(traine
     text = logs(tmp_path)
     assert '6 mismatched: roi_head.bbox_head.fc_cls.weight (file 81x32, model 3x32)' in text
     assert '223 of 229 tensors match' in text
+    layers = [f'roi_head.{layer}' for layer in ('bbox_head.fc_cls', 'bbox_head.fc_reg', 'mask_head.conv_logits')]
+    assert f'Left out, and to be learned anew (other classes?): {", ".join(layers)}' in text
 
 
 @no_gpu

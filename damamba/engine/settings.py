@@ -1,0 +1,144 @@
+"""Settings that a config says once, at its top level, and that hold wherever a base config had put them.
+
+A base config gives each a second name (``base_data_root = data_root``), by which it is known what to replace once a
+leaf config or ``--cfg-options`` has set another: by then MMEngine has used the first one already.
+
+    data_root       the folder that all paths begin with
+    train_subset    the folder below it to train and to validate on
+    test_subset     the folder below it to test on
+    classes         what every data set and every head is about
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from mmengine.config import Config
+
+SECTIONS = ('dataloader', 'evaluator')
+PATHS = ('data_root', 'ann_file', 'img')
+
+
+class SettingError(ValueError):
+    """A setting that can't be meant; the text says what it takes."""
+
+
+def spread(cfg: Config) -> list[str]:
+    """Carry every such setting to where it is used, in place; return what the user should be told."""
+    spread_data_root(cfg)
+    spread_subsets(cfg)
+    spread_classes(cfg)
+    return test_on_validation(cfg)
+
+
+def spread_data_root(cfg: Config) -> None:
+    """Every data set and evaluator whose paths still begin with the base's root gets the new one."""
+    old, new = _changed(cfg, 'data_root')
+    if old is not None:
+        for node in _sections(cfg, 'train', 'val', 'test'):
+            _replace_paths(node, lambda path: _moved(path, old, new))
+
+
+def spread_subsets(cfg: Config) -> None:
+    """Replace one folder in the paths of what is trained on, or of what is tested on."""
+    for name, splits in (('train_subset', ('train', 'val')), ('test_subset', ('test',))):
+        old, new = _changed(cfg, name)
+        if old is not None:
+            for node in _sections(cfg, *splits):
+                _replace_paths(node, lambda path, old=old, new=new: _renamed(path, old, new))
+
+
+def spread_classes(cfg: Config) -> None:
+    """Set ``metainfo.classes`` of the data sets, and the sizes of the heads that follow from them.
+
+    Raises:
+        SettingError: classes are a text where a tuple is wanted, or none.
+    """
+    old, new = _changed(cfg, 'classes')
+    if isinstance(new, str) or (new is not None and not len(new)):
+        raise SettingError(f'classes must be a tuple of names, got {new!r}; one class needs its comma: ("Object",)')
+    if old is None:
+        return
+    for node in _sections(cfg, 'train', 'val', 'test'):
+        for dataset in _dicts(node):
+            metainfo = dataset.get('metainfo')
+            if isinstance(metainfo, dict) and tuple(metainfo.get('classes', ())) == tuple(old):
+                metainfo['classes'] = tuple(new)
+    for module in _dicts(cfg.get('model')):
+        _resize_head(module, len(old), len(new))
+
+
+def _resize_head(module: dict, old: int, new: int) -> None:
+    """Mask R-CNN's heads count ``num_classes``; Mask2Former's things, and weights of all classes and of none."""
+    for key in ('num_classes', 'num_things_classes'):
+        if module.get(key) == old:
+            module[key] = new
+    weights = module.get('class_weight')
+    if isinstance(weights, (list, tuple)) and len(weights) == old + 1:
+        module['class_weight'] = [weights[0]] * new + [weights[-1]]
+
+
+def test_on_validation(cfg: Config) -> list[str]:
+    """Where an ARMBench subset has come without its test.json, test on its val.json, and say so."""
+    notes = []
+    for node in _sections(cfg, 'test'):
+        for holder in _dicts(node):
+            if holder.get('type') in ('ARMBenchDataset', 'CocoInstanceMetric'):
+                notes += _without_test(holder)
+    return notes
+
+
+def _without_test(holder: dict) -> list[str]:
+    name = holder.get('ann_file') or ''
+    path = os.path.join(holder.get('data_root') or '', name)
+    other = os.path.join(os.path.dirname(path), 'val.json')
+    if os.path.basename(name) != 'test.json' or os.path.exists(path) or not os.path.exists(other):
+        return []
+    holder['ann_file'] = os.path.join(os.path.dirname(name), 'val.json')
+    return [f'{path} is not there: testing on {other}'] if holder['type'] == 'ARMBenchDataset' else []
+
+
+def _changed(cfg: Config, name: str) -> tuple:
+    """What the base config said, and what holds now; (None, now) where nothing has changed. The base's name follows."""
+    old, new = cfg.get(f'base_{name}'), cfg.get(name)
+    if old is None or new is None or _plain(old) == _plain(new):
+        return None, new
+    cfg[f'base_{name}'] = new
+    return old, new
+
+
+def _plain(value: str | Sequence[str]) -> str | list[str]:
+    return value if isinstance(value, str) else list(value)
+
+
+def _sections(cfg: Config, *splits: str) -> Iterator:
+    for section in SECTIONS:
+        for split in splits:
+            if cfg.get(f'{split}_{section}'):
+                yield cfg[f'{split}_{section}']
+
+
+def _dicts(node) -> Iterator[dict]:
+    """A node of a config, and all dictionaries below it."""
+    if isinstance(node, dict):
+        yield node
+    if isinstance(node, (dict, list, tuple)):
+        for item in node.values() if isinstance(node, dict) else node:
+            yield from _dicts(item)
+
+
+def _replace_paths(node, replaced) -> None:
+    for holder in _dicts(node):
+        for key in PATHS:
+            if isinstance(holder.get(key), str):
+                holder[key] = replaced(holder[key])
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    if path.rstrip('/') == old.rstrip('/'):
+        return new
+    inside = old.rstrip('/') + '/'
+    return os.path.join(new, path.removeprefix(inside)) if path.startswith(inside) else path
+
+
+def _renamed(path: str, old: str, new: str) -> str:
+    return '/'.join(new.strip('/') if part == old.strip('/') else part for part in path.split('/'))
