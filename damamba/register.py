@@ -7,10 +7,17 @@ from damamba.mmcv_ops import require_mmcv_ops
 
 require_mmcv_ops()
 
-from mmdet.registry import HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
+from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
 from mmengine.registry import OPTIM_WRAPPERS, RUNNERS  # noqa: E402
 
-from damamba.detection import Float32BBoxCoder, Float32RoIExtractor, Float32RPNHead  # noqa: E402
+from damamba.datasets.armbench import ARMBenchDataset  # noqa: E402
+from damamba.datasets.named import NamedCocoDataset  # noqa: E402
+from damamba.detection import (  # noqa: E402
+    ChunkedMaskFormerFusionHead,
+    Float32BBoxCoder,
+    Float32RoIExtractor,
+    Float32RPNHead,
+)
 from damamba.engine.amp import Bfloat16OptimWrapper  # noqa: E402
 from damamba.engine.hooks import FuseConvBNHook  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
@@ -33,7 +40,10 @@ for _arch in ARCHS:
     MODELS.register_module(module=_variant(_arch), name=f'DAMamba_{_arch}')
 MODELS.register_module(module=Float32RoIExtractor)
 MODELS.register_module(module=Float32RPNHead)
+MODELS.register_module(module=ChunkedMaskFormerFusionHead)
 TASK_UTILS.register_module(module=Float32BBoxCoder)
+DATASETS.register_module(module=NamedCocoDataset)
+DATASETS.register_module(module=ARMBenchDataset)
 HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
 METRICS.register_module(module=CocoInstanceMetric)

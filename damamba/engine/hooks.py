@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import damamba
 from damamba.engine.config import ConfigError
 from damamba.engine.loading import fuse_detector
+from damamba.engine.speed import TestSpeedHook
 
 PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 
@@ -76,17 +78,27 @@ class FuseConvBNHook(Hook):
 
 
 class MetricsFileHook(Hook):
-    """Write what the last evaluation measured, unrounded, to ``metrics.json`` in the work folder."""
+    """Write what the last evaluation measured, unrounded, to ``metrics.json`` in the work folder.
+
+    Args:
+        speed: the hook that has measured a test's speed by then; it goes there too.
+    """
+
+    def __init__(self, speed: TestSpeedHook | None = None) -> None:
+        self.speed = speed
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         origin = dict(split='val', epoch=runner.epoch, iteration=runner.iter)
         self._write(runner, origin, metrics, runner.val_loop.evaluator)
 
     def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        self._write(runner, dict(split='test', checkpoint=runner._load_from), metrics, runner.test_loop.evaluator)
+        origin = dict(split='test', checkpoint=runner._load_from, proof=getattr(runner, 'proof', None))
+        speed = self.speed.speed if self.speed else None
+        measured = {'speed': speed.to_dict()} if speed else {}
+        self._write(runner, origin, metrics, runner.test_loop.evaluator, **measured)
 
     @master_only
-    def _write(self, runner, origin: dict, metrics: dict[str, float] | None, evaluator: Evaluator) -> None:
+    def _write(self, runner, origin: dict, metrics: dict | None, evaluator: Evaluator, **measured: dict) -> None:
         if not metrics:
             return  # predictions were written, nothing was measured
         evaluations = {
@@ -97,12 +109,21 @@ class MetricsFileHook(Hook):
         content = dict(
             **origin,
             config=runner.cfg.filename,
+            ann_file=_annotations(getattr(runner.cfg, f'{origin["split"]}_evaluator', None)),
             date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
             versions={package.__name__: package.__version__ for package in PACKAGES},
             metrics=metrics,
             evaluations=evaluations,
+            **measured,
         )
         path = Path(runner.work_dir) / 'metrics.json'
         beside = path.with_suffix('.json.tmp')  # whoever reads metrics.json never sees half of it
         beside.write_text(json.dumps(content, indent=2, default=lambda value: value.item()), encoding='utf-8')
         os.replace(beside, path)
+
+
+def _annotations(evaluators: dict | Sequence[dict] | None) -> str | None:
+    """The annotation file of the first evaluator that has one, as its config says."""
+    several = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+    files = (evaluator.get('ann_file') for evaluator in several if isinstance(evaluator, dict))
+    return next((file for file in files if file), None)

@@ -7,7 +7,7 @@ import re
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.model import revert_sync_batchnorm
+from mmengine.model import BaseModule, revert_sync_batchnorm
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -17,6 +17,7 @@ from damamba.engine.config import prepare
 from damamba.engine.hooks import CheckClassesHook, MetricsFileHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
+from damamba.engine.speed import TestSpeedHook
 from damamba.models import DAMamba
 
 SCRATCH = (
@@ -28,6 +29,7 @@ SCRATCH = (
 class DAMambaRunner(Runner):
     """Builds from a config of ours or of MMDetection 3.x, on the CPU or on GPUs, on one process or many."""
 
+    proof: dict | None = None  # of the evaluation that a test does, where it has been proved; goes into metrics.json
     _needs_all = False  # whether a checkpoint has to fill the whole model: to test or to resume
 
     @classmethod
@@ -62,7 +64,8 @@ class DAMambaRunner(Runner):
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None) -> None:
         super().register_hooks(default_hooks, custom_hooks)
         # Here, since a config's own custom_hooks replace its base's.
-        for hook in (CheckClassesHook(), SyncStatisticsHook(), MetricsFileHook()):
+        speed = TestSpeedHook()
+        for hook in (CheckClassesHook(), SyncStatisticsHook(), speed, MetricsFileHook(speed)):
             self.register_hook(hook)
 
     def test(self) -> dict:
@@ -110,6 +113,8 @@ class DAMambaRunner(Runner):
         result = fill(bare(self.model), state, filename, needs_all)
         level = self.logger.info if result.complete and not result.unexpected else self.logger.warning
         level('Loaded %s: %s', filename, result)
+        if result.left_out:
+            self.logger.warning('Left out, and to be learned anew (other classes?): %s', ', '.join(result.left_out))
 
     def _init_model_weights(self) -> None:
         """Draw or read the weights that a new training starts from; a resumed one has its own."""
@@ -117,7 +122,16 @@ class DAMambaRunner(Runner):
             return
         if not self._load_from and getattr(getattr(bare(self.model), 'backbone', None), 'pretrained', '') is None:
             self.logger.warning(SCRATCH)
+        if self._load_from:
+            _spare_backbone(bare(self.model))
         super()._init_model_weights()
+
+
+def _spare_backbone(model: nn.Module) -> None:
+    """Leave out a backbone's own weights, perhaps a download: ``load_from`` has to fill the whole of it."""
+    backbone = getattr(model, 'backbone', None)
+    if isinstance(backbone, BaseModule):
+        backbone.is_init = True
 
 
 def _is_training(content: dict) -> bool:

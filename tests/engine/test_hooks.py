@@ -81,7 +81,15 @@ def test_evaluations_go_by_class_and_agree_with_the_metrics(trained):
         assert {f'coco/{kind}_{name}': value for name, value in scores['values'].items()}.items() <= (
             content['metrics'].items()
         )
-        assert len(scores['classes']) == 80 and set(scores['classes']['person']) == set(list(scores['values'])[:6])
+        assert len(scores['classes']) == 80 and set(scores['classes']['person']) >= set(list(scores['values'])[:6])
+
+
+def test_the_annotations_are_named_and_speed_is_that_of_tests_alone(trained, tmp_path, coco):
+    content = read(trained)
+    assert content['ann_file'] == str(coco / 'annotations/instances_val2017.json') and 'speed' not in content
+    options = ['--cfg-options', 'test_dataloader.batch_size=3']
+    run_test(trained.parent / 'small.py', trained / 'epoch_2.pth', tmp_path, *options)
+    assert 'speed' not in read(tmp_path)  # one iteration, which is warm-up
 
 
 def test_formatting_alone_leaves_no_figures(trained, tmp_path):
@@ -89,7 +97,7 @@ def test_formatting_alone_leaves_no_figures(trained, tmp_path):
     assert (tmp_path / 'results.segm.json').is_file() and not list(tmp_path.glob('metrics.json*'))
 
 
-def write_with(metrics: dict, work_dir: Path) -> None:
+def write_with(metrics: dict, work_dir: Path, speed=None) -> None:
     """Hand the hook a run's figures."""
     from types import SimpleNamespace
 
@@ -98,7 +106,7 @@ def write_with(metrics: dict, work_dir: Path) -> None:
     loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[]))
     cfg = SimpleNamespace(filename='x.py')
     runner = SimpleNamespace(work_dir=str(work_dir), _load_from='x.pth', cfg=cfg, test_loop=loop)
-    MetricsFileHook().after_test_epoch(runner, metrics)
+    MetricsFileHook(speed).after_test_epoch(runner, metrics)
 
 
 def test_the_file_is_never_half_written(tmp_path, monkeypatch):
@@ -127,6 +135,18 @@ def test_figures_of_other_metrics_may_be_numpy_s_and_torch_s(tmp_path):
 
     write_with({'a': np.float32(0.5), 'b': np.int64(3), 'c': torch.tensor(0.25)}, tmp_path)
     assert read(tmp_path)['metrics'] == {'a': 0.5, 'b': 3, 'c': 0.25}
+
+
+def test_a_speed_that_was_measured_is_written_beside_the_metrics(tmp_path):
+    from types import SimpleNamespace
+
+    from damamba.engine.speed import Speed, Times
+
+    measured = Speed(Times(1, 0.5, 0.5), {'0-5': Times(1, 0.5, 0.5)}, None, 'Some CPU', 'cpu', 1, 1, 1, 3)
+    write_with({'a': 1.0}, tmp_path, SimpleNamespace(speed=measured))
+    assert read(tmp_path)['speed'] == measured.to_dict()
+    write_with({'a': 1.0}, tmp_path, SimpleNamespace(speed=None))
+    assert 'speed' not in read(tmp_path)
 
 
 @pytest.mark.parametrize(
