@@ -3,19 +3,26 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from faster_coco_eval import COCO
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from damamba.cli.common import add_pairs, run
 from damamba.cli.environment import say
-from damamba.engine.config import ConfigError, read_config, spread_data_root
+from damamba.engine.config import ConfigError, read_config
+from damamba.engine.settings import spread
+from damamba.evaluation.details import analyse
 from damamba.evaluation.predictions import coco_results, read_json, read_pickle, read_truth
 from damamba.evaluation.scores import Evaluation
-from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, score
+from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
+from damamba.reporting.analysis import draw_confusion, draw_errors, draw_precision_recall
 
-OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS}
+OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS, 'details': False}
+
+PLOTS = {'precision_recall.png': draw_precision_recall, 'confusion.png': draw_confusion, 'errors.png': draw_errors}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -27,13 +34,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--eval', nargs='+', choices=['bbox', 'segm'], help='what to measure; by default all that FILE holds'
     )
-    add_pairs(parser, '--eval-options', 'classwise=True, proposal_nums=(1,10,100), iou_thrs=[0.5,0.75]')
+    add_pairs(parser, '--eval-options', 'classwise=True, details=True, proposal_nums=(1,10,100), iou_thrs=[0.5,0.75]')
     add_pairs(parser, '--cfg-options', 'override the config')
     parser.add_argument('--json', type=Path, metavar='OUT', help='write the figures to this file too')
+    parser.add_argument('--plots', type=Path, metavar='DIR', help='draw the details into this folder; details=True')
     args = parser.parse_args(argv)
     unknown = sorted(set(args.eval_options) - set(OPTIONS))
     if unknown:
         parser.error(f'--eval-options does not know {", ".join(unknown)}; it takes {", ".join(OPTIONS)}')
+    if args.plots:
+        args.eval_options['details'] = True
     return args
 
 
@@ -41,31 +51,44 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     """Read the predictions and what they are to be held against; score them."""
     if not args.file.is_file():
         raise EvaluationError(f'{args.file} does not exist; wanted predictions, a .pkl or .json file')
-    ann_file, classes = _ground_truth(args)
+    ann_file, meta = _ground_truth(args)
     if not ann_file.is_file():
         raise EvaluationError(f'{ann_file} does not exist; --ann-file names the ground truth')
-    truth = ground_truth(read_truth(ann_file))
-    cat_ids = category_ids(truth.dataset['categories'], classes) if classes else truth.getCatIds()
+    truth, cat_ids = _truth(read_truth(ann_file), meta)
     predictions = _predictions(args.file, cat_ids)
     lacking = set(args.eval or ()) - predictions.keys()
     if lacking:
         raise EvaluationError(f'{args.file} has nothing to measure {" and ".join(sorted(lacking))} of')
     wanted = {kind: predictions[kind] for kind in args.eval or predictions}
     options = {**OPTIONS, **args.eval_options}
-    return score(truth, wanted, cat_ids, options['iou_thrs'], options['proposal_nums'])
+    present = [cat_id for cat_id in cat_ids if cat_id is not None]
+    evaluation = score(truth, wanted, present, options['iou_thrs'], options['proposal_nums'])
+    if not options['details']:
+        return evaluation
+    return replace(evaluation, details=analyse(truth, wanted, present, most=evaluation.max_dets[-1]))
 
 
-def _ground_truth(args: argparse.Namespace) -> tuple[Path, Sequence[str]]:
-    """The annotation file, and the classes that a detector's labels stand for; none: all of the file's."""
+def _truth(document: dict, meta: dict) -> tuple[COCO, list[int | None]]:
+    """The ground truth, and the category of each label; without classes all categories, in the order of their ids."""
+    classes = meta.get('classes')
+    if not classes:
+        truth = ground_truth(document)
+        return truth, truth.getCatIds()
+    cat_ids = category_ids(document['categories'], classes, meta.get('by_name', False))
+    return ground_truth(renamed(document, cat_ids, classes)), cat_ids
+
+
+def _ground_truth(args: argparse.Namespace) -> tuple[Path, dict]:
+    """The annotation file, and what the data set says of the classes that labels stand for; none: all of the file's."""
     path = args.config or _config_beside(args.file)
     if not path:
         if not args.ann_file:
             raise ConfigError(f'no config, or several, beside {args.file}: say --config, or --ann-file')
-        return args.ann_file, ()
+        return args.ann_file, {}
     cfg = read_config(path)
     cfg.merge_from_dict(args.cfg_options)
-    spread_data_root(cfg)
-    return args.ann_file or _annotations(cfg, path), _classes(cfg, path)
+    spread(cfg)
+    return args.ann_file or _annotations(cfg, path), _metainfo(cfg, path)
 
 
 def _config_beside(file: Path) -> str | None:
@@ -83,11 +106,11 @@ def _annotations(cfg: Config, path: str) -> Path:
     raise ConfigError(f'{path} names no ground truth (test_evaluator.ann_file): say --ann-file')
 
 
-def _classes(cfg: Config, path: str) -> Sequence[str]:
+def _metainfo(cfg: Config, path: str) -> dict:
     if not cfg.get('test_dataloader'):
         raise ConfigError(f'{path} has no test_dataloader: which classes were tested?')
     dataset = cfg.test_dataloader.dataset
-    return DATASETS.get(dataset.type)._load_metainfo(dataset.get('metainfo', {})).get('classes', ())
+    return DATASETS.get(dataset.type)._load_metainfo(dataset.get('metainfo', {}))
 
 
 def _predictions(file: Path, cat_ids: Sequence[int]) -> dict[str, list[dict]]:
@@ -103,8 +126,20 @@ def show(argv: list[str] | None = None) -> None:
     say(evaluation.table())
     if args.eval_options.get('classwise'):
         say(f'\n{evaluation.class_table()}')
+    if evaluation.details:
+        say(f'\n{evaluation.details.table()}')
+        for fault in evaluation.details.faults:
+            say(f'These figures look wrong. {fault}')
+    if args.plots:
+        _draw(evaluation.details.to_dict(), args.plots)
     if args.json:
         args.json.write_text(json.dumps(evaluation.to_dict(), indent=2), encoding='utf-8')
+
+
+def _draw(details: dict, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in PLOTS.items():
+        say(f'wrote {draw(details, folder / name)}')
 
 
 def main(argv: list[str] | None = None) -> None:

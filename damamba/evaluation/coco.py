@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,20 @@ from mmdet.evaluation.metrics import CocoMetric
 from mmengine.fileio import dump
 from mmengine.logging import MMLogger
 
+from damamba.evaluation.details import analyse
+from damamba.evaluation.encoding import with_encoded_masks
 from damamba.evaluation.predictions import coco_results
 from damamba.evaluation.scores import Evaluation
-from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, recall, score
+from damamba.evaluation.scoring import (
+    IOU_THRS,
+    MAX_DETS,
+    EvaluationError,
+    category_ids,
+    ground_truth,
+    recall,
+    renamed,
+    score,
+)
 
 PROPOSAL_NUMS = (100, 300, 1000)
 
@@ -39,6 +51,7 @@ class CocoInstanceMetric(CocoMetric):
         collect_dir: the folder through which they are collected on the CPU; every process must see it.
         prefix: in front of all names; ``coco`` by default.
         sort_categories: sort the categories by their ids, for Objects365.
+        details: measure and log more than COCO's numbers: see :func:`~damamba.evaluation.details.analyse`.
 
     Attributes:
         evaluation: the last :class:`~damamba.evaluation.scores.Evaluation` of boxes or masks, on the first process.
@@ -59,6 +72,7 @@ class CocoInstanceMetric(CocoMetric):
         collect_dir: str | None = None,
         prefix: str | None = None,
         sort_categories: bool = False,
+        details: bool = False,
     ) -> None:
         super().__init__(
             ann_file=ann_file,
@@ -74,6 +88,7 @@ class CocoInstanceMetric(CocoMetric):
             sort_categories=sort_categories,
         )
         self.collect_dir = collect_dir
+        self.details = details
         self.max_dets = _numbers(proposal_nums, MAX_DETS, 'proposal_nums').astype(int).tolist()
         self.proposal_nums = _numbers(proposal_nums, PROPOSAL_NUMS, 'proposal_nums').astype(int).tolist()
         self.evaluation: Evaluation | None = None
@@ -94,8 +109,12 @@ class CocoInstanceMetric(CocoMetric):
         if self._coco_api is not None:
             self._category_ids()
 
-    def _category_ids(self) -> list[int]:
-        return category_ids(self._coco_api.dataset['categories'], self.dataset_meta['classes'])
+    def _category_ids(self) -> list[int | None]:
+        meta = self.dataset_meta
+        return category_ids(self._coco_api.dataset['categories'], meta['classes'], meta.get('by_name', False))
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        super().process(data_batch, [with_encoded_masks(sample) for sample in data_samples])
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return ``{'bbox_mAP': ..., 'segm_AR@100': ...}`` and so on, of the metrics asked for."""
@@ -104,6 +123,7 @@ class CocoInstanceMetric(CocoMetric):
         truths, found = zip(*(once[img_id] for img_id in sorted(once)), strict=True) if once else ((), ())
         self._read_truth(truths)
         predictions = coco_results(found, self.cat_ids)
+        self.cat_ids = [cat_id for cat_id in self.cat_ids if cat_id is not None]
         if self.outfile_prefix:
             self._write(predictions)
             logger.info('Wrote the predictions to %s.*.json', self.outfile_prefix)
@@ -114,9 +134,10 @@ class CocoInstanceMetric(CocoMetric):
         if self._coco_api is None:
             with tempfile.TemporaryDirectory() as folder:
                 self._coco_api = COCO(self.gt_to_coco_json(truths, f'{folder}/truth'))
-        if self._truth is None:
-            self._truth = ground_truth({'annotations': [], **self._coco_api.dataset})
         self.cat_ids = self._category_ids()
+        if self._truth is None:
+            content = renamed(self._coco_api.dataset, self.cat_ids, self.dataset_meta['classes'])
+            self._truth = ground_truth({'annotations': [], **content})
         self.img_ids = sorted(self._coco_api.get_img_ids())
 
     def _write(self, predictions: dict[str, list[dict]]) -> None:
@@ -132,6 +153,9 @@ class CocoInstanceMetric(CocoMetric):
         if kinds:
             wanted = {kind: predictions.get(kind, []) for kind in kinds}
             self.evaluation = score(self._truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
+            if self.details:
+                details = analyse(self._truth, wanted, self.cat_ids, most=self.evaluation.max_dets[-1])
+                self.evaluation = replace(self.evaluation, details=details)
             _log(self.evaluation, self.classwise, logger)
             values |= self.evaluation.flat(self.classwise, self.metric_items)
         return values
@@ -149,6 +173,10 @@ def _log(evaluation: Evaluation, classwise: bool, logger: MMLogger) -> None:
     logger.info('\n%s', evaluation.table())
     if classwise:
         logger.info('\n%s', evaluation.class_table())
+    if evaluation.details:
+        logger.info('\n%s', evaluation.details.table())
+        for fault in evaluation.details.faults:
+            logger.warning('These figures look wrong. %s', fault)
     for kind, scores in evaluation.scores.items():
         figures = [value for name, value in scores.values.items() if name.startswith('mAP')]
         logger.info('%s_mAP_copypaste: %s', kind, ' '.join(f'{value:.3f}' for value in figures))

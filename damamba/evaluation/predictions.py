@@ -12,13 +12,13 @@ from faster_coco_eval import COCO
 from damamba.evaluation.scoring import FIELDS, EvaluationError
 
 
-def coco_results(results: Sequence[dict], cat_ids: Sequence[int]) -> dict[str, list[dict]]:
+def coco_results(results: Sequence[dict], cat_ids: Sequence[int | None]) -> dict[str, list[dict]]:
     """Turn a detector's results into COCO's: ``{'bbox': [...]}``, with ``'segm'`` where there are masks.
 
     Args:
         results: one for each image: img_id, bboxes [N, 4] (x1, y1, x2, y2 in pixels), scores [N], labels [N], and
             perhaps masks (N RLEs) and mask_scores [N], as NumPy arrays.
-        cat_ids: the category of each label.
+        cat_ids: the category of each label; detections of a label without one (None) are left out.
 
     Raises:
         EvaluationError: a label stands for no category.
@@ -38,10 +38,10 @@ def coco_results(results: Sequence[dict], cat_ids: Sequence[int]) -> dict[str, l
         if 'segm' in found:
             entries = _entries(result, result.get('mask_scores', result['scores']), cat_ids)
             found['segm'] += [{**e, 'segmentation': _text(m)} for e, m in zip(entries, result['masks'], strict=True)]
-    return found
+    return {kind: [e for e in entries if e['category_id'] is not None] for kind, entries in found.items()}
 
 
-def _entries(result: dict, scores, cat_ids: Sequence[int]) -> list[dict]:
+def _entries(result: dict, scores, cat_ids: Sequence[int | None]) -> list[dict]:
     rows = zip(result['bboxes'].tolist(), scores.tolist(), result['labels'].tolist(), strict=True)
     return [
         {

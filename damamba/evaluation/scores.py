@@ -1,16 +1,19 @@
 """What COCO evaluation measures: one object that is a table, a dictionary, and the flat names of a training log."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from io import StringIO
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from damamba.evaluation import tables
+from damamba.evaluation.tables import NAMES, UNDEFINED
 
-NAMES = {'bbox': 'box', 'segm': 'mask'}
+if TYPE_CHECKING:
+    from damamba.evaluation.details import Details
+
 AREAS = {'all': '', 'small': '_s', 'medium': '_m', 'large': '_l'}  # COCO's words, and their ends in names
-UNDEFINED = -1.0  # COCO's value where there is no ground truth to find
+__all__ = ['AREAS', 'NAMES', 'UNDEFINED', 'Evaluation', 'EvaluationError', 'Scores']
 
 
 class EvaluationError(ValueError):
@@ -23,7 +26,7 @@ class Scores:
 
     ``values`` goes by MMDetection's names: ``mAP``, ``mAP_50``, ``mAP_75``, ``mAP_s``, ``mAP_m``, ``mAP_l``, and
     ``AR@k``, where k is the number of detections that counted, ``AR_s@k``, ``AR_m@k``, ``AR_l@k``. ``classes`` has
-    average precision for each class by its name: ``mAP`` to ``mAP_l``.
+    the same for each class by its name, in the order of the classes that were asked for.
     """
 
     values: dict[str, float]
@@ -32,17 +35,24 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation of a data set: how much there was to find, and :class:`Scores` by kind, ``bbox`` or ``segm``."""
+    """One evaluation of a data set: how much there was to find, and :class:`Scores` by kind, ``bbox`` or ``segm``.
+
+    ``details`` are what is measured beyond COCO's numbers, where it was asked for.
+    """
 
     images: int
     objects: int
     max_dets: tuple[int, ...]
     iou_thrs: tuple[float, ...]
     scores: dict[str, Scores]
+    details: Details | None = None
 
     def to_dict(self) -> dict:
-        """Plain values for a JSON file."""
-        return asdict(self)
+        """Plain values for a JSON file; without details there is no such key."""
+        content = asdict(self)
+        if self.details is None:
+            del content['details']
+        return content
 
     def flat(self, classwise: bool = False, items: Sequence[str] | None = None) -> dict[str, float]:
         """``{'bbox_mAP': 0.485, ...}``, all or ``items`` alone; with ``classwise`` also ``'bbox_<class>_precision'``.
@@ -64,13 +74,14 @@ class Evaluation:
 
     def table(self) -> str:
         """COCO's numbers, a line each, boxes beside masks."""
-        table = _table(f'COCO, {self.images:,} images, {self.objects:,} objects', 'metric', 'IoU', 'area', 'detections')
+        title = f'COCO, {self.images:,} images, {self.objects:,} objects'
+        table = tables.start(title, 'metric', 'IoU', 'area', 'detections')
         for kind in self.scores:
             table.add_column(NAMES[kind], justify='right')
         for name, iou, area, count in self._rows():
             figures = [scores.values.get(name) for scores in self.scores.values()]
-            table.add_row(name, iou, area, count, *map(_shown, figures), end_section=name == 'mAP_l')
-        return _text(table)
+            table.add_row(name, iou, area, count, *map(tables.number, figures), end_section=name == 'mAP_l')
+        return tables.text(table)
 
     def _rows(self) -> Iterator[tuple[str, str, str, str]]:
         """The name of each number, and the overlap, the objects and the number of detections that it is of."""
@@ -88,38 +99,16 @@ class Evaluation:
                 yield name, every, areas[end], count
 
     def class_table(self) -> str:
-        """Average precision by class, boxes above masks."""
-        return '\n\n'.join(_class_table(NAMES[kind], scores.classes) for kind, scores in self.scores.items())
+        """All numbers by class, boxes above masks."""
+        return '\n\n'.join(_class_table(NAMES[kind], scores) for kind, scores in self.scores.items())
 
 
-def _class_table(kind: str, classes: dict[str, dict[str, float]]) -> str:
-    table = _table(f'{kind.capitalize()} AP by class', 'class')
-    for name in next(iter(classes.values()), {}):
-        table.add_column(name, justify='right')
-    for name, values in classes.items():
-        table.add_row(name, *map(_shown, values.values()))
-    return _text(table)
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify='left', title_style='bold', pad_edge=False)
-    for heading in headings:
-        table.add_column(heading)
-    return table
+def _class_table(kind: str, scores: Scores) -> str:
+    title = f'{kind.capitalize()} AP and AR by class'
+    return tables.text(tables.figures(title, 'class', scores.classes, scores.values))
 
 
 def _range(overlaps: tuple[float, ...]) -> str:
     """First and last, as COCO writes its ten; a few are listed."""
     ends = (overlaps[0], overlaps[-1]) if len(overlaps) > 3 else overlaps
     return (':' if len(overlaps) > 3 else ', ').join(f'{overlap:.2f}' for overlap in ends)
-
-
-def _shown(value: float | None) -> str:
-    return '-' if value is None or value == UNDEFINED else f'{value:.3f}'
-
-
-def _text(table: Table) -> str:
-    """Text as wide as the table needs, without colours: it goes into log files too."""
-    console = Console(file=StringIO(), width=1000, color_system=None)
-    console.print(table)
-    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())

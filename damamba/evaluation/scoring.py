@@ -4,11 +4,13 @@ Source of the protocol: https://cocodataset.org/#detection-eval. Axes of the arr
 K classes, A areas (all, small, medium, large), M numbers of detections.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
+from damamba.datasets.categories import DatasetError, match_categories
+from damamba.evaluation.faults import diagnose
 from damamba.evaluation.scores import AREAS, UNDEFINED, Evaluation, EvaluationError, Scores
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
@@ -31,12 +33,21 @@ def ground_truth(dataset: dict) -> COCO:
     return COCO({**dataset, 'annotations': annotations})
 
 
-def category_ids(categories: Sequence[dict], classes: Sequence[str]) -> list[int]:
-    """The category of each label: labels follow the order in which the annotation file lists its categories.
+def category_ids(categories: Sequence[dict], classes: Sequence[str], by_name: bool = False) -> list[int | None]:
+    """The category of each label.
+
+    Labels follow the order in which the annotation file lists its categories, as in MMDetection's ``CocoDataset``; or,
+    ``by_name``, that of the classes, as in ``NamedCocoDataset``, with None for a class that the file does not have.
 
     Raises:
-        EvaluationError: a class is not among the categories, the classes come in another order, or are one text.
+        EvaluationError: a class is not among the categories, the classes come in another order, or are one text; by
+            name, that none is there.
     """
+    if by_name:
+        try:
+            return list(match_categories(categories, classes).ids)
+        except DatasetError as error:
+            raise EvaluationError(str(error)) from error
     if isinstance(classes, str):
         raise EvaluationError(f'classes must be a tuple; one class needs its comma: ({classes!r},)')
     found = [category for category in categories if category['name'] in classes]
@@ -52,6 +63,12 @@ def category_ids(categories: Sequence[dict], classes: Sequence[str]) -> list[int
     return [category['id'] for category in found]
 
 
+def renamed(dataset: dict, cat_ids: Sequence[int | None], classes: Sequence[str]) -> dict:
+    """A ground truth whose categories are called as the classes are: found by name, they may be in another case."""
+    names = dict(zip(cat_ids, classes, strict=True))
+    return {**dataset, 'categories': [{**c, 'name': names.get(c['id'], c['name'])} for c in dataset['categories']]}
+
+
 def score(
     truth: COCO,
     predictions: Mapping[str, Sequence[dict]],
@@ -65,7 +82,7 @@ def score(
         truth: the ground truth, in COCO's format.
         predictions: of ``bbox`` and ``segm``, or of one of them, in COCO's format of results: image_id, category_id,
             score, and bbox (x, y, width, height in pixels) or segmentation (RLE). None at all are an mAP of 0.
-        cat_ids: the classes that count; all by default.
+        cat_ids: the classes that count, in the order in which they are listed; all by default.
         iou_thrs: overlaps over which AP and AR are averaged.
         max_dets: how many detections of an image and class count: AR has one value for each, AP is at the largest.
 
@@ -75,12 +92,11 @@ def score(
     """
     iou_thrs, max_dets = np.atleast_1d(iou_thrs), sorted(np.atleast_1d(max_dets).tolist())
     cat_ids = list(truth.getCatIds() if cat_ids is None else cat_ids)
-    names = {index: truth.cats[cat_id]['name'] for index, cat_id in enumerate(sorted(cat_ids))}
     scores = {}
     for kind, entries in predictions.items():
-        _check(truth, entries, kind)
-        arrays = _evaluate(truth, _of_kind(entries, kind), kind, cat_ids, iou_thrs, max_dets)
-        scores[kind] = _summarize(*arrays, names, iou_thrs, max_dets)
+        check(truth, entries, kind)
+        arrays = evaluate(truth, of_kind(entries, kind), kind, cat_ids, iou_thrs, max_dets)
+        scores[kind] = summarize(*arrays, class_columns(truth, cat_ids), iou_thrs, max_dets)
     wanted = set(cat_ids)
     objects = sum(a['category_id'] in wanted and not a.get('iscrowd') for a in truth.anns.values())
     return Evaluation(len(truth.imgs), objects, tuple(max_dets), tuple(iou_thrs.tolist()), scores)
@@ -90,20 +106,32 @@ def recall(
     truth: COCO, predictions: Sequence[dict], max_dets: Sequence[int], iou_thrs: Sequence[float] = IOU_THRS
 ) -> dict[str, float]:
     """Average recall of boxes whatever their class (``AR@k``, ``AR_s@k`` and so on), as for proposals."""
-    _check(truth, predictions, 'bbox')
-    arrays = _evaluate(truth, _of_kind(predictions, 'bbox'), 'bbox', truth.getCatIds(), iou_thrs, max_dets, False)
-    values = _summarize(*arrays, {}, iou_thrs, sorted(max_dets)).values
+    check(truth, predictions, 'bbox')
+    arrays = evaluate(truth, of_kind(predictions, 'bbox'), 'bbox', truth.getCatIds(), iou_thrs, max_dets, False)
+    values = summarize(*arrays, {}, iou_thrs, sorted(max_dets)).values
     return {name: value for name, value in values.items() if name.startswith('AR')}
 
 
-def _check(truth: COCO, predictions: Sequence[dict], kind: str) -> None:
+def class_columns(truth: COCO, cat_ids: Sequence[int]) -> dict[str, int]:
+    """The name of each class, in the order given, and its column along K: faster-coco-eval sorts the ids."""
+    columns = {cat_id: column for column, cat_id in enumerate(sorted(set(cat_ids)))}
+    return {truth.cats[cat_id]['name']: columns[cat_id] for cat_id in cat_ids}
+
+
+def check(truth: COCO, predictions: Sequence[dict], kind: str) -> None:
+    """Hold predictions against the ground truth, as :func:`score` says.
+
+    Raises:
+        EvaluationError: they do not belong together, or lack what is to be scored.
+    """
     for key, known in (('image_id', truth.imgs), ('category_id', truth.cats)):
         strange = sorted({prediction[key] for prediction in predictions} - set(known), key=str)
         if strange:
             count = len(strange)
+            reason = '; '.join(map(str, diagnose(truth, {kind: predictions}, truth.getCatIds())))
             raise EvaluationError(
                 f'{count} {key}{"s" if count > 1 else ""} of the predictions can not be found in the ground truth, '
-                f'such as {strange[0]!r}: these predictions are for another data set'
+                f'such as {strange[0]!r}: {reason or "these predictions are for another data set"}'
             )
     if kind == 'segm' and not all(annotation.get('segmentation') for annotation in truth.anns.values()):
         raise EvaluationError('the ground truth has objects without a segmentation: segm can not be scored')
@@ -111,13 +139,13 @@ def _check(truth: COCO, predictions: Sequence[dict], kind: str) -> None:
         raise EvaluationError(f'the predictions have no {FIELDS[kind]}: {kind} can not be scored')
 
 
-def _of_kind(predictions: Sequence[dict], kind: str) -> list[dict]:
+def of_kind(predictions: Sequence[dict], kind: str) -> list[dict]:
     """Leave boxes out where masks are scored: an object's area is that of its mask, not of its box."""
     other = 'bbox' if kind == 'segm' else 'segmentation'
     return [{key: value for key, value in prediction.items() if key != other} for prediction in predictions]
 
 
-def _evaluate(
+def evaluate(
     truth: COCO,
     predictions: list[dict],
     kind: str,
@@ -125,9 +153,15 @@ def _evaluate(
     iou_thrs: Sequence[float],
     max_dets: Sequence[int],
     by_class: bool = True,
+    size: Callable[[dict], float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Precision [T, R, K, A, M] and recall [T, K, A, M]."""
+    """Precision [T, R, K, A, M] and recall [T, K, A, M], from predictions of :func:`of_kind`.
+
+    ``size`` gives the area of an object or a detection, in place of its pixels.
+    """
     found = truth.loadRes(predictions)
+    if size:
+        truth, found = _resized(truth, size), _resized(found, size)
     coco = COCOeval_faster(truth, found, kind)
     coco.params.catIds = list(cat_ids)
     coco.params.iouThrs = np.asarray(iou_thrs, dtype=np.float64)
@@ -138,27 +172,35 @@ def _evaluate(
     return np.asarray(coco.eval['precision']), np.asarray(coco.eval['recall'])
 
 
-def _summarize(
-    precision: np.ndarray, recalls: np.ndarray, names: dict[int, str], iou_thrs: Sequence[float], max_dets: list[int]
+def _resized(coco: COCO, size: Callable[[dict], float]) -> COCO:
+    annotations = [{**annotation, 'area': size(annotation)} for annotation in coco.dataset['annotations']]
+    return COCO({**coco.dataset, 'annotations': annotations})
+
+
+def summarize(
+    precision: np.ndarray, recalls: np.ndarray, columns: dict[str, int], iou_thrs: Sequence[float], max_dets: list[int]
 ) -> Scores:
-    values = _precisions(precision, iou_thrs)
-    values |= {f'AR@{count}': _mean(recalls[:, :, 0, m]) for m, count in enumerate(max_dets)}
-    for a, end in list(enumerate(AREAS.values()))[1:]:
-        values[f'AR{end}@{max_dets[-1]}'] = _mean(recalls[:, :, a, -1])
-    classes = {name: _precisions(precision[:, :, k : k + 1], iou_thrs) for k, name in names.items()}
-    return Scores(values, classes)
+    """COCO's numbers over all classes and for those whose name and column along K are given."""
+    classes = {
+        name: _values(precision[:, :, k : k + 1], recalls[:, k : k + 1], iou_thrs, max_dets)
+        for name, k in columns.items()
+    }
+    return Scores(_values(precision, recalls, iou_thrs, max_dets), classes)
 
 
-def _precisions(precision: np.ndarray, iou_thrs: Sequence[float]) -> dict[str, float]:
-    """mAP over all overlaps, at 0.50 and 0.75 where these are among them, and by area; all from [T, R, K, A, M]."""
+def _values(
+    precision: np.ndarray, recalls: np.ndarray, iou_thrs: Sequence[float], max_dets: list[int]
+) -> dict[str, float]:
+    """mAP over all overlaps, at 0.50 and 0.75 where these are among them, and by area; AR likewise."""
     values = {'mAP': _mean(precision[:, :, :, 0, -1])}
     for overlap, end in ((0.5, '_50'), (0.75, '_75')):
         at = np.flatnonzero(np.isclose(iou_thrs, overlap))
         if len(at):
             values[f'mAP{end}'] = _mean(precision[at, :, :, 0, -1])
-    for a, end in list(enumerate(AREAS.values()))[1:]:
-        values[f'mAP{end}'] = _mean(precision[:, :, :, a, -1])
-    return values
+    sizes = list(enumerate(AREAS.values()))[1:]
+    values |= {f'mAP{end}': _mean(precision[:, :, :, a, -1]) for a, end in sizes}
+    values |= {f'AR@{count}': _mean(recalls[:, :, 0, m]) for m, count in enumerate(max_dets)}
+    return values | {f'AR{end}@{max_dets[-1]}': _mean(recalls[:, :, a, -1]) for a, end in sizes}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -134,7 +134,30 @@ def test_the_figures_go_into_a_file_with_every_digit(made, tmp_path, capsys):
 def test_classes_are_shown_when_asked_for(made, capsys):
     eval_results.main([str(made['found']), '--ann-file', str(made['truth']), '--eval-options', 'classwise=True'])
     shown = capsys.readouterr().out
-    assert 'Box AP by class' in shown and 'Mask AP by class' in shown and shown.count('red box') == 2
+    assert 'Box AP and AR by class' in shown and 'Mask AP and AR by class' in shown and shown.count('red box') == 2
+
+
+def test_details_are_shown_and_written_when_asked_for(made, tmp_path, capsys):
+    command = [made['found'], '--ann-file', made['truth'], '--json', tmp_path / 'figures.json']
+    eval_results.main([str(a) for a in command])
+    assert 'lost to errors' not in capsys.readouterr().out
+    assert 'details' not in json.loads((tmp_path / 'figures.json').read_text())
+    eval_results.main([*map(str, command), '--eval-options', 'details=True', 'proposal_nums=[300,1]'])
+    shown, content = capsys.readouterr().out, json.loads((tmp_path / 'figures.json').read_text())
+    details = content['details']
+    assert details['max_dets'] == 300 and list(details['kinds']) == list(KINDS)
+    for kind in KINDS:
+        base = details['kinds'][kind]['errors']['values']['AP50']
+        assert base == pytest.approx(content['scores'][kind]['values']['mAP_50'], abs=1e-9)
+    assert shown.count('lost to errors') == shown.count('confusion matrix') == 2 and 'under rate' in shown
+
+
+def test_plots_are_drawn_into_a_new_folder_and_bring_the_details(made, tmp_path, capsys):
+    folder = tmp_path / 'new' / 'plots'
+    eval_results.main([str(a) for a in (made['found'], '--ann-file', made['truth'], '--plots', folder)])
+    assert sorted(path.name for path in folder.iterdir()) == ['confusion.png', 'errors.png', 'precision_recall.png']
+    shown = capsys.readouterr().out
+    assert all(f'wrote {path}' in shown for path in folder.iterdir()) and 'lost to errors' in shown
 
 
 @pytest.mark.parametrize('overlaps', ['0.5', '[0.5]', '[0.5,0.9]'])
@@ -156,7 +179,7 @@ def test_an_unknown_option_lists_those_that_there_are(made, capsys):
     with pytest.raises(SystemExit) as end:
         eval_results.parse([str(made['found']), '--eval-options', 'clazzwise=True'])
     assert end.value.code == 2
-    assert 'does not know clazzwise; it takes classwise, proposal_nums, iou_thrs' in capsys.readouterr().err
+    assert 'does not know clazzwise; it takes classwise, proposal_nums, iou_thrs, details' in capsys.readouterr().err
 
 
 def assert_perfect(shown: str) -> None:

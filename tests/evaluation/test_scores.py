@@ -3,10 +3,12 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from faster_coco_eval import COCO
 
+from damamba.evaluation.details import Details
 from damamba.evaluation.scores import Evaluation, EvaluationError, Scores
 from damamba.evaluation.scoring import score
 from tests.evaluation.helpers import guesses, made_up
@@ -79,11 +81,11 @@ def test_the_table_does_not_claim_overlaps_that_were_not_measured():
 
 def test_the_class_tables_have_a_line_for_each_class(evaluation):
     boxes, masks = re.fullmatch(
-        r'Box AP by class\n(.*)\nMask AP by class\n(.*)', evaluation.class_table(), re.S
+        r'Box AP and AR by class\n(.*)\nMask AP and AR by class\n(.*)', evaluation.class_table(), re.S
     ).groups()
     for kind, text in (('bbox', boxes), ('segm', masks)):
-        assert text.split()[:7] == ['class', 'mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
-        table = {row[0]: row[-6:] for row in rows(text)}
+        assert text.split()[:13] == ['class', *NAMES]
+        table = {row[0]: row[-12:] for row in rows(text)}
         assert list(table) == ['cup', 'key', 'red']
         for name, shown in zip(('cup', 'key', 'red box'), table.values(), strict=True):
             values = evaluation.scores[kind].classes[name].values()
@@ -116,11 +118,18 @@ def test_a_json_file_keeps_every_digit(evaluation):
     settings = (tuple(content[name]) for name in ('max_dets', 'iou_thrs'))
     assert Evaluation(content['images'], content['objects'], *settings, scores) == evaluation
     assert content['images'] == 14 and content['max_dets'] == [1, 10, 100]
+    assert list(content) == ['images', 'objects', 'max_dets', 'iou_thrs', 'scores']
+
+
+def test_details_are_in_the_dictionary_where_there_are_some(evaluation):
+    details = Details(0.3, 100, {})
+    assert replace(evaluation, details=details).to_dict() == {**evaluation.to_dict(), 'details': details.to_dict()}
 
 
 def test_the_class_values_average_to_the_whole(evaluation):
     """COCO's mAP is the mean over classes, where each class has objects."""
     for scores in evaluation.scores.values():
-        values = [classes['mAP'] for classes in scores.classes.values()]
-        assert len(values) == 3 and min(values) >= 0
-        assert math.fsum(values) / 3 == pytest.approx(scores.values['mAP'], abs=1e-12)
+        for name in ('mAP', 'mAP_50', 'AR@1', 'AR_m@100'):
+            values = [classes[name] for classes in scores.classes.values()]
+            assert len(values) == 3 and min(values) >= 0
+            assert math.fsum(values) / 3 == pytest.approx(scores.values[name], abs=1e-12)

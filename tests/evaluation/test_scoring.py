@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from damamba.evaluation.faults import SABOTAGE
 from damamba.evaluation.predictions import truth_as_predictions
 from damamba.evaluation.scoring import EvaluationError, category_ids, ground_truth, recall, score
+from tests import armbench
 from tests.detection import ROOT
 from tests.evaluation.helpers import guesses, judged, made_up
 
@@ -33,10 +35,19 @@ def assert_parity(truth, predictions):
         assert list(evaluation.scores[kind].values) == NAMES
         np.testing.assert_allclose(list(evaluation.scores[kind].values.values()), judge.stats, rtol=0, atol=1e-6)
         for k, cat_id in enumerate(judge.params.catIds):
-            precision = judge.eval['precision'][:, :, k, 0, -1]
-            expected = precision[precision > -1].mean() if (precision > -1).any() else -1
-            assert evaluation.scores[kind].classes[names[cat_id]]['mAP'] == pytest.approx(expected, abs=1e-6)
+            found = evaluation.scores[kind].classes[names[cat_id]]
+            assert list(found) == NAMES
+            assert list(found.values()) == pytest.approx(class_numbers(judge.eval, k), abs=1e-6)
     return evaluation
+
+
+def class_numbers(arrays, k):
+    """The twelve of one class, from pycocotools' arrays: precision [T, R, K, A, M] and recall [T, K, A, M]."""
+    precision, recalls = arrays['precision'][:, :, k], arrays['recall'][:, k]
+    parts = [precision[..., 0, -1], precision[0, :, 0, -1], precision[5, :, 0, -1]]
+    parts += [precision[..., a, -1] for a in (1, 2, 3)]
+    parts += [recalls[:, 0, m] for m in (0, 1, 2)] + [recalls[:, a, -1] for a in (1, 2, 3)]
+    return [part[part > -1].mean() if (part > -1).any() else -1 for part in parts]
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -108,6 +119,20 @@ def test_classes_that_do_not_count_are_left_out():
     assert list(evaluation.scores['bbox'].classes) == ['key']
     np.testing.assert_allclose(list(evaluation.scores['bbox'].values.values()), expected, rtol=0, atol=1e-6)
     assert evaluation.objects == sum(not a['iscrowd'] for a in alone['annotations'])
+
+
+@pytest.mark.parametrize('order', [[9, 2, 5], [5, 9], [2]])
+def test_classes_are_listed_in_the_order_given_each_with_its_own_numbers(order):
+    """faster-coco-eval sorts ids; ARMBench's objects come before their totes, whose id is lower."""
+    truth = made_up()
+    by_id = scored(truth, guesses(truth))
+    found = scored(truth, guesses(truth), cat_ids=order)
+    names = {category['id']: category['name'] for category in truth['categories']}
+    for kind in KINDS:
+        classes = found.scores[kind].classes
+        assert list(classes) == [names[cat_id] for cat_id in order]
+        assert classes == {name: by_id.scores[kind].classes[name] for name in classes}
+    assert len({str(values) for values in by_id.scores['bbox'].classes.values()}) == 3
 
 
 def test_other_overlaps_and_numbers_of_detections_carry_their_own_names():
@@ -194,3 +219,20 @@ def test_classes_that_would_get_one_another_s_labels_are_refused(classes, messag
     with pytest.raises(EvaluationError, match=message):
         category_ids(made_up()['categories'], classes)
     assert category_ids(made_up()['categories'], ('cup', 'red box')) == [2, 9]
+
+
+def test_ids_that_are_off_by_one_are_called_so():
+    truth = ground_truth(armbench.document(images=3))
+    shifted = SABOTAGE['shifted'](truth_as_predictions(truth), [2, 1])
+    message = (
+        '1 category_id of the predictions can not be found .* such as 3: shifted: 12 of 12 .* its category id [+]1'
+    )
+    with pytest.raises(EvaluationError, match=message):
+        score(truth, {'bbox': shifted})
+
+
+def test_boxes_are_not_scored_as_masks():
+    truth = ground_truth(armbench.document(images=3))
+    boxes = [{k: v for k, v in e.items() if k != 'segmentation'} for e in truth_as_predictions(truth)]
+    with pytest.raises(EvaluationError, match='the predictions have no segmentation: segm can not be scored'):
+        score(truth, {'segm': boxes})

@@ -1,0 +1,113 @@
+"""Each fault is made, and named; what is none is not."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from damamba.evaluation.faults import SABOTAGE, diagnose, why_unseen
+from damamba.evaluation.predictions import truth_as_predictions
+from damamba.evaluation.scoring import ground_truth, score
+from tests import armbench
+
+IDS = [2, 1]  # Object, Tote
+
+
+def truth_of(categories=armbench.TWO, images=6):
+    return ground_truth(armbench.document(categories, images))
+
+
+def results(truth):
+    entries = truth_as_predictions(truth)
+    return {'bbox': entries, 'segm': copy.deepcopy(entries)}
+
+
+def spoilt(truth, name, cat_ids=IDS):
+    return {kind: SABOTAGE[name](entries, cat_ids) for kind, entries in results(truth).items()}
+
+
+def found(truth, predictions, cat_ids=IDS):
+    return [fault.name for fault in diagnose(truth, predictions, cat_ids)]
+
+
+def test_the_truth_has_no_fault():
+    truth = truth_of()
+    assert found(truth, results(truth)) == []
+
+
+@pytest.mark.parametrize('name', SABOTAGE)
+def test_each_fault_is_named_alone(name):
+    truth = truth_of()
+    assert found(truth, spoilt(truth, name)) == [name]
+
+
+@pytest.mark.parametrize('name', ['swapped', 'boxes', 'flattened'])
+def test_each_fault_costs_mask_ap(name):
+    truth = truth_of()
+    evaluation = score(truth, {'segm': spoilt(truth, name)['segm']}, IDS)
+    assert evaluation.scores['segm'].values['mAP'] < 0.8
+
+
+def test_ids_that_are_off_by_one_downwards_are_named_though_the_strange_ones_are_gone():
+    truth = truth_of()
+    entries = [{**e, 'category_id': e['category_id'] - 1} for e in results(truth)['bbox'] if e['category_id'] == 2]
+    assert found(truth, {'bbox': entries}) == ['shifted']  # every object is called a tote, and no tote is left
+
+
+def test_two_faults_are_both_named():
+    truth = truth_of()
+    both = {kind: SABOTAGE['swapped'](entries, IDS) for kind, entries in spoilt(truth, 'boxes').items()}
+    assert found(truth, both) == ['swapped', 'boxes']
+
+
+def test_one_class_that_is_off_by_one():
+    truth = truth_of(armbench.ONE)
+    assert found(truth, spoilt(truth, 'shifted', [1]), [1]) == ['shifted']
+
+
+def test_classes_of_a_weak_model_are_no_fault():
+    truth = truth_of(images=40)
+    rng = np.random.default_rng(0)
+    entries = [{**e, 'category_id': int(rng.choice([1, 2])), 'score': rng.random()} for e in results(truth)['bbox']]
+    assert found(truth, {'bbox': entries}) == []
+
+
+def test_masks_of_a_model_that_finds_objects_alone_are_not_flattened():
+    truth = truth_of(images=40)
+    apart = [e for number, e in enumerate(results(truth)['segm']) if number % 4 in (1, 3)]  # two that do not overlap
+    assert found(truth, {'segm': apart}) == []
+
+
+def test_objects_that_are_boxes_have_masks_that_are_boxes():
+    content = armbench.document(images=6)
+    for annotation in content['annotations']:
+        x, y, w, h = np.round(annotation['bbox'])
+        annotation['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    truth = ground_truth(content)
+    assert found(truth, results(truth)) == []
+    assert why_unseen('boxes', truth, IDS, True) == 'the objects are boxes themselves'
+
+
+def test_of_crowds_and_of_next_to_nothing_nothing_is_said():
+    content = armbench.document(images=1)
+    truth = ground_truth(content)
+    assert found(truth, spoilt(truth, 'shifted')) == []
+    assert why_unseen('shifted', truth, IDS, True) == 'there are 4 objects'
+    content = armbench.document(images=6)
+    for annotation in content['annotations']:
+        annotation['iscrowd'] = 1
+    assert why_unseen('shifted', ground_truth(content), IDS, True) == 'there are 0 objects'
+    assert diagnose(truth_of(), {'bbox': [], 'segm': []}, IDS) == []
+
+
+def test_what_can_not_show_is_said():
+    truth = truth_of(armbench.ONE)
+    assert why_unseen('swapped', truth, [1], True) == 'there is one class'
+    assert why_unseen('boxes', truth, [1], False) == 'masks are not measured'
+    assert why_unseen('shifted', truth, [1], False) is None
+    only = armbench.document(images=6)
+    only['annotations'] = [a for a in only['annotations'] if a['category_id'] == 2]
+    assert why_unseen('swapped', ground_truth(only), IDS, True) == 'there are no objects of both classes'
+    apart = armbench.document(armbench.ONE, images=6)
+    apart['annotations'] = [a for number, a in enumerate(apart['annotations']) if number % 3 != 1]
+    assert why_unseen('flattened', ground_truth(apart), [1], True) == 'objects hardly overlap'

@@ -1,0 +1,160 @@
+"""An evaluation that is right proves itself, for every head; one that is wrong does not, and says how."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+import damamba.register  # noqa: F401
+from damamba.engine.settings import spread
+from damamba.evaluation import proof as proofs
+from damamba.evaluation.proof import ProofError, prove
+from damamba.evaluation.scoring import EvaluationError
+from tests import armbench
+from tests.detection import ROOT
+
+CONFIGS = [
+    'mask_rcnn_r50_fpn_armbench',
+    'mask_rcnn_DAMamba_nano_fpn_armbench_demo',
+    'mask2former_swin-b-p4-w12-384_armbench',
+]
+SUBSETS = ['mix-object-tote', 'zoomed-out-tote-transfer-set', 'same-object-transfer-set']
+
+
+def read(root, name=CONFIGS[0], **options):
+    cfg = Config.fromfile(ROOT / 'configs' / 'armbench' / f'{name}.py')
+    cfg.merge_from_dict({'data_root': str(root), **options})
+    spread(cfg)
+    return cfg
+
+
+def held(proof):
+    return {check.name: check.passed for check in proof.checks}
+
+
+@pytest.mark.parametrize('subset', SUBSETS)
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_head_is_proved_on_every_subset(tmp_path, name, subset):
+    armbench.write_all(tmp_path)
+    proof = prove(read(tmp_path, name, test_subset=subset))
+    proof.require()
+    claims = held(proof)
+    one = subset == SUBSETS[2]
+    assert claims['ground truth scores 1.000: mask mAP'] is claims['ground truth scores 1.000: box mAP'] is True
+    assert claims['"shifted" is seen'] is claims['"boxes" is seen'] is True
+    assert claims['"swapped" is seen'] is claims['"flattened" is seen'] is (None if one else True)
+    seen = {check.name: check.seen for check in proof.checks}['ground truth scores 1.000: mask mAP']
+    assert seen == ('all 1.000, Object 1.000' + ('' if one else ', Tote 1.000'))
+
+
+def test_it_shows_itself_and_becomes_json(tmp_path):
+    armbench.write_all(tmp_path)
+    proof = prove(read(tmp_path))
+    assert 'Object is category 2, Tote is category 1' in proof.table()
+    assert '4 images and 16 objects' in proof.table()
+    content = json.loads(json.dumps(proof.to_dict()))
+    assert content['passed'] is True
+    assert content['head'] == 'Shared2FCBBoxHead, FCNMaskHead'
+    assert content['checks'][3] == {
+        'name': 'ground truth scores 1.000: box mAP',
+        'passed': True,
+        'seen': 'all 1.000, Object 1.000, Tote 1.000',
+    }
+
+
+def failing(proof):
+    assert not proof.passed
+    with pytest.raises(ProofError, match='the evaluation does not prove itself') as caught:
+        proof.require()
+    return str(caught.value)
+
+
+def test_mmdetections_order_of_labels_fails_and_is_named(tmp_path):
+    armbench.write_all(tmp_path)
+    cfg = read(tmp_path)
+    cfg.train_dataloader.dataset = dict(
+        type='CocoDataset',
+        data_root=str(tmp_path),
+        ann_file='mix-object-tote/train.json',
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=('Object', 'Tote')),
+    )
+    text = failing(prove(cfg))
+    assert 'mix-object-tote/train.json: wrong: Object is labelled Tote, Tote is labelled Object' in text
+
+
+def test_an_evaluator_that_shifts_ids_fails(tmp_path, monkeypatch):
+    armbench.write_all(tmp_path)
+    right = proofs.CocoInstanceMetric._category_ids
+    monkeypatch.setattr(proofs.CocoInstanceMetric, '_category_ids', lambda self: [2, 1][::-1] if right(self) else None)
+    text = failing(prove(read(tmp_path)))
+    assert 'ground truth scores 1.000: mask mAP: all 0.000' in text
+    assert 'no fault is seen in it: swapped' in text
+
+
+def test_a_head_that_loses_a_class_fails(tmp_path):
+    armbench.write_all(tmp_path)
+    cfg = read(tmp_path)
+    cfg.model.roi_head.bbox_head.num_classes = 1
+    assert 'ground truth scores 1.000: box mAP' in failing(prove(cfg))
+
+
+def test_a_head_that_returns_too_few_fails(tmp_path):
+    armbench.write_all(tmp_path)
+    cfg = read(tmp_path, CONFIGS[2], **{'model.test_cfg.max_per_image': 2})
+    assert 'ground truth scores 1.000: mask mAP' in failing(prove(cfg))
+
+
+def test_masks_that_are_thrown_away_fail(tmp_path):
+    armbench.write_all(tmp_path)
+    cfg = read(tmp_path, **{'model.test_cfg.rcnn.mask_thr_binary': 1.5})
+    assert 'ground truth scores 1.000: mask mAP: all 0.000' in failing(prove(cfg))
+
+
+def test_pictures_are_drawn_by_a_seed_and_have_every_class(tmp_path):
+    content = armbench.document(images=30)
+    content['annotations'] = [a for a in content['annotations'] if a['category_id'] == 2 or a['image_id'] == 17]
+    chosen = proofs._choose(content, 3, seed=0)
+    ids = [image['id'] for image in chosen['images']]
+    assert len(ids) == 3
+    assert 17 in ids
+    assert {a['image_id'] for a in chosen['annotations']} == set(ids)
+    assert chosen['categories'] == content['categories']
+    assert proofs._choose(content, 3, seed=0) == chosen
+    assert [i['id'] for i in proofs._choose(content, 3, seed=1)['images']] != ids
+    assert len(proofs._choose(content, 100, seed=0)['images']) == 30
+
+
+def test_without_annotations_to_train_on_it_still_proves_the_test(tmp_path):
+    armbench.write(tmp_path, splits=('test',))
+    proof = prove(read(tmp_path))
+    assert proof.passed
+    assert held(proof)['labels are the names of mix-object-tote/train.json'] is None
+
+
+def test_boxes_alone_can_be_proved(tmp_path):
+    armbench.write_all(tmp_path)
+    proof = prove(read(tmp_path, **{'test_evaluator.metric': ['bbox']}))
+    proof.require()
+    assert 'ground truth scores 1.000: mask mAP' not in held(proof)
+    assert held(proof)['"boxes" is seen'] is None
+
+
+def test_pictures_without_objects_and_crowds_are_no_hindrance(tmp_path):
+    folder = armbench.write(tmp_path)
+    content = json.loads((folder / 'test.json').read_text())
+    first, second = (image['id'] for image in content['images'][:2])
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] != first]
+    for annotation in content['annotations']:
+        annotation['iscrowd'] = int(annotation['image_id'] == second)
+        if annotation['iscrowd']:
+            annotation['segmentation'] = dict(size=list(armbench.SHAPE), counts=[100, 200, 4500])
+    (folder / 'test.json').write_text(json.dumps(content))
+    prove(read(tmp_path)).require()
+
+
+def test_without_our_evaluator_there_is_nothing_to_prove(tmp_path):
+    armbench.write_all(tmp_path)
+    cfg = read(tmp_path, **{'test_evaluator.type': 'CocoMetric'})
+    with pytest.raises(EvaluationError, match='nothing to prove: test_evaluator has no CocoInstanceMetric'):
+        prove(cfg)
