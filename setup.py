@@ -16,6 +16,7 @@ DETECTION = [
     'faster-coco-eval>=1.7',
     'opencv-python-headless>=4.10,<4.13',
     'matplotlib>=3.8',
+    'pillow>=10',
     'supervision>=0.27',
     'rich>=13',
 ]

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.models.dense_heads import RPNHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import BaseBoxes
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional
@@ -55,6 +57,38 @@ class Float32BBoxCoder(DeltaXYWHBBoxCoder):
     ) -> Tensor | BaseBoxes:
         """bboxes [N, 4] in pixels, pred_bboxes [N, 4K] for K classes -> [N, 4K] in pixels."""
         return super().decode(bboxes, pred_bboxes.float(), max_shape, wh_ratio_clip)
+
+
+class ChunkedMaskHead(FCNMaskHead):
+    """Pastes masks into the picture a few at a time, on a GPU too.
+
+    MMDetection pastes one by one on the CPU, and on a GPU as many as it holds to fit into 1 GB; with the coordinates
+    that it samples at they take 3 GB, of a picture of 2448x2048.
+    """
+
+    def _predict_by_feat_single(
+        self,
+        mask_preds: Tensor,
+        bboxes: Tensor,
+        labels: Tensor,
+        img_meta: dict,
+        rcnn_test_cfg: ConfigDict,
+        rescale: bool = False,
+        activate_map: bool = False,
+    ) -> Tensor:
+        """mask_preds [N, K or 1, h, w], bboxes [N, 4] in pixels, labels [N] -> masks [N, H, W], bool."""
+        height, width = img_meta['ori_shape'][:2]
+        at_once = max(1, CHUNK // (12 * height * width))  # a value and two coordinates for each pixel, in float32
+        masks = None
+        for start in range(0, len(bboxes), at_once):
+            part = slice(start, start + at_once)
+            found = super()._predict_by_feat_single(
+                mask_preds[part], bboxes[part], labels[part], img_meta, rcnn_test_cfg, rescale, activate_map
+            )
+            if masks is None:
+                masks = found.new_empty((len(bboxes), *found.shape[1:]))
+            masks[part] = found
+        return masks
 
 
 class ChunkedMaskFormerFusionHead(MaskFormerFusionHead):

@@ -14,6 +14,7 @@ from damamba.datasets.armbench import ARMBenchDataset  # noqa: E402
 from damamba.datasets.named import NamedCocoDataset  # noqa: E402
 from damamba.detection import (  # noqa: E402
     ChunkedMaskFormerFusionHead,
+    ChunkedMaskHead,
     Float32BBoxCoder,
     Float32RoIExtractor,
     Float32RPNHead,
@@ -40,6 +41,7 @@ for _arch in ARCHS:
     MODELS.register_module(module=_variant(_arch), name=f'DAMamba_{_arch}')
 MODELS.register_module(module=Float32RoIExtractor)
 MODELS.register_module(module=Float32RPNHead)
+MODELS.register_module(module=ChunkedMaskHead)
 MODELS.register_module(module=ChunkedMaskFormerFusionHead)
 TASK_UTILS.register_module(module=Float32BBoxCoder)
 DATASETS.register_module(module=NamedCocoDataset)

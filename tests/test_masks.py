@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 from mmdet.evaluation.metrics import CocoMetric
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
 from pycocotools import mask as coco_mask
 
 from damamba import detection
-from damamba.detection import ChunkedMaskFormerFusionHead
+from damamba.detection import ChunkedMaskFormerFusionHead, ChunkedMaskHead
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.encoding import encode
 from tests.detection import ROOT
@@ -163,8 +165,9 @@ FULL_SIZE = """
     from mmdet.models.roi_heads.mask_heads import FCNMaskHead
     from mmdet.structures import DetDataSample
     from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
     from mmengine.structures import InstanceData
-    from damamba.detection import ChunkedMaskFormerFusionHead
+    from damamba.detection import ChunkedMaskFormerFusionHead, ChunkedMaskHead
     from damamba.evaluation.coco import CocoInstanceMetric
 
     torch.set_num_threads(1)
@@ -209,3 +212,25 @@ def test_a_hundred_masks_of_five_megapixels_take_little_more_than_a_byte_a_pixel
     masks = 100 * 2048 * 2448
     assert masks < grown['mask_rcnn']
     assert sum(grown.values()) < masks + 4e8  # the second takes the memory of the first, and what it needs beyond
+
+
+@pytest.mark.parametrize('rescale', [True, False], ids=['rescaled', 'as tested'])
+@pytest.mark.parametrize('class_agnostic', [True, False])
+@pytest.mark.parametrize('chunk', [1, 3 * 3 * ONE_MASK, 2**30], ids=['one', 'three', 'all'])
+def test_pasted_masks_are_mmdetections(monkeypatch, chunk, class_agnostic, rescale):
+    monkeypatch.setattr(detection, 'CHUNK', chunk)
+    planes = 1 if class_agnostic else 4
+    maps, labels = 3 * torch.randn(7, planes, 28, 28), torch.tensor([0, 3, 1, 2, 2, 0, 1])
+    corners = torch.rand(7, 2) * 40
+    boxes = torch.cat([corners, corners + 2 + 30 * torch.rand(7, 2)], dim=1)
+    meta = dict(ori_shape=(90, 120), img_shape=(45, 60), scale_factor=(0.5, 0.5))
+    results = []
+    for kind in (ChunkedMaskHead, FCNMaskHead):
+        head = kind(num_classes=4, class_agnostic=class_agnostic)
+        given = [InstanceData(bboxes=boxes.clone(), labels=labels)]
+        (found,) = head.predict_by_feat((maps,), given, [meta], ConfigDict(mask_thr_binary=0.5), rescale=rescale)
+        results.append(found)
+    ours, theirs = results
+    assert ours.masks.dtype == torch.bool
+    assert torch.equal(ours.masks, theirs.masks) and ours.masks.any((1, 2)).all()
+    assert torch.equal(ours.bboxes, theirs.bboxes)

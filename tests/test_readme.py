@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import damamba
-from benchmarks import backbone, detector, ops, scaling
+from benchmarks import backbone, detector, masks, ops, scaling
 from damamba.cli.environment import ROOT
 
 FILES = [*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')]
@@ -84,6 +84,7 @@ def parsers(monkeypatch):
         get_flops,
         install,
         make_demo_data,
+        prove_evaluation,
         publish_model,
         test,
         train,
@@ -95,6 +96,7 @@ def parsers(monkeypatch):
         'eval_results': eval_results.parse,
         'get_flops': get_flops.parse,
         'make_demo_data': make_demo_data.main,
+        'prove_evaluation': prove_evaluation.parse,
         'check_dataset': check_dataset.parse,
         'browse_dataset': browse_dataset.parse,
         'demo': demo.parse,
@@ -165,7 +167,7 @@ def test_the_version_is_the_packages():
 @pytest.fixture
 def benchmark_flags(capsys):
     """What the benchmarks' help lists."""
-    for benchmark in (backbone, detector, ops, scaling):
+    for benchmark in (backbone, detector, masks, ops, scaling):
         with pytest.raises(SystemExit):
             benchmark.parse(['--help'])
     return flags_of(capsys.readouterr().out)
@@ -182,8 +184,9 @@ def test_every_flag_is_one_of_a_command(parsers, benchmark_flags):
         ('train', 'Flags of training'),
         ('test', 'Flags of testing'),
         ('eval_results', 'Flags of scoring'),
+        ('prove_evaluation', 'Flags of proving'),
         ('get_flops', 'Flags of counting'),
-        ('make_demo_data', 'Flags of the embedded data set'),
+        ('make_demo_data', 'Flags of the embedded data sets'),
         ('check_dataset', 'Flags of checking a data set'),
         ('browse_dataset', 'Flags of browsing a data set'),
         ('demo', 'Flags of the demo'),
@@ -223,7 +226,8 @@ def arguments_of(words):
         return 'train', [words[2], *words[4:]]  # without the number of processes
     if words[:2] == ['bash', 'dist_test.sh']:
         return 'test', [*words[2:4], *words[5:]]
-    names = ('train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'check_dataset', 'browse_dataset')
+    names = ('train', 'test', 'eval_results', 'prove_evaluation', 'get_flops', 'make_demo_data')
+    names += ('check_dataset', 'browse_dataset')
     scripts = {f'tools/{name}.py': name for name in (*names, 'publish_model')}
     at = next((i for i, word in enumerate(words) if word in scripts), None)
     return at if at is None else (scripts[words[at]], words[at + 1 :])
@@ -232,7 +236,7 @@ def arguments_of(words):
 def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
-    documented |= {'check_dataset', 'browse_dataset'}
+    documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)

@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 def checkpoint(data, tmp_path_factory):
     """A detector that has seen four pictures once."""
     folder = tmp_path_factory.mktemp('trained')
-    options = {'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 2}
+    options = {'load_from': None, 'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 2}
     train(CONFIG, '--work-dir', folder, '--no-validate', *settings(data_root=data, **options))
     return folder / 'epoch_1.pth'
 

@@ -15,5 +15,6 @@ model = dict(
         bbox_roi_extractor=roi_extractor,
         bbox_head=dict(bbox_coder=dict(type='Float32BBoxCoder')),
         mask_roi_extractor=roi_extractor,
+        mask_head=dict(type='ChunkedMaskHead'),
     ),
 )
