@@ -18,16 +18,16 @@ from tests.e2e.shell import environment, run
 pytestmark = pytest.mark.e2e
 
 
-def test_the_demo_reaches_half_of_everything_and_draws_it(tmp_path):
-    output = run(['make', 'demo', f'ARGS=--data-root {tmp_path}/shapes --work-dir {tmp_path}/demo'])
-    result = json.loads((tmp_path / 'demo/metrics.json').read_text())
+def test_the_demo_reaches_half_of_everything_and_draws_it(full_demo):
+    folder, output = full_demo
+    result = json.loads((folder / 'demo/metrics.json').read_text())
     assert result['split'] == 'test' and result['evaluations']['coco']['images'] >= 100
     assert result['metrics']['coco/bbox_mAP'] >= 0.5 and result['metrics']['coco/segm_mAP'] >= 0.5
     for name in ('metrics.json', 'curves.png', 'detections.png'):
-        assert re.search(rf'^\w+ +{tmp_path}/demo/{name}$', output, re.MULTILINE)
+        assert re.search(rf'^\w+ +{folder}/demo/{name}$', output, re.MULTILINE)
     for name in ('curves.png', 'detections.png'):
-        assert min(cv2.imread(str(tmp_path / 'demo' / name)).shape[:2]) > 400
-    held = json.loads((tmp_path / 'shapes/annotations/instances_val2017.json').read_text())['info']['summary']
+        assert min(cv2.imread(str(folder / 'demo' / name)).shape[:2]) > 400
+    held = json.loads((folder / 'shapes/annotations/instances_val2017.json').read_text())['info']['summary']
     assert held['pictures'] >= 100 and held['objects'] >= 4 * held['pictures']
     assert held['hidden'] >= held['objects'] / 3
 

@@ -4,6 +4,7 @@ They run in order, since some need what earlier ones left, in a copy of the chec
 synthetic scenes, and whose recipes are cut down to it. What is changed in a command is in CHANGES; nothing else is.
 """
 
+import json
 import re
 import shutil
 import stat
@@ -17,17 +18,25 @@ from tests.e2e.shell import free_port, run
 
 pytestmark = pytest.mark.e2e
 
-DOCUMENTS = ('README.md', 'docs/install.md', 'docs/commands.md', 'docs/evaluation.md')
+DOCUMENTS = (
+    'README.md',
+    'docs/install.md',
+    'docs/commands.md',
+    'docs/evaluation.md',
+    'docs/custom_dataset.md',
+    'docs/armbench.md',
+)
 TINY = 'mask_rcnn_DAMamba_tiny_fpn_1x_coco'
 CHANGES = (
     (r'^(make install)$', rf'\1 --directory {ROOT}'),  # the environment of these tests, which is there
     (r'^(make demo)( ARGS="(.*)")?$', r'\1 --assume-old=install ARGS="\3 DEMO"'),
     (r'DEMO', '--images 8 --val-images 4 --epochs 1'),  # test_demo.py runs it in full
     (r'^(pip install) \.$', r'\1 --no-deps --no-build-isolation --target alone .'),
+    (r'^(python tools/make_demo_data.py armbench .*)$', r'\1 --images 8 --long-side 160'),
     (r'(\.py) 8\b', r'\1 1'),  # processes
     (r'(checkpoint_file) 8\b', r'\1 1'),
     (r'/path/to/checkpoint_file', 'drawn.pth'),
-    (r'epoch_12\.pth', 'epoch_1.pth'),
+    (r'epoch_1[26]\.pth', 'epoch_1.pth'),
     (r'/datasets/coco', 'data/coco'),
     (r'10\.0\.0\.1 PORT=29500', 'localhost PORT=$PORT'),
     (r'--show-dir', '--show-score-thr 0 --show-dir'),
@@ -99,6 +108,9 @@ def _reduce(folder):
     append('datasets/coco_instance.py', REDUCED_DATA)
     append('models/mask_rcnn_damamba_fpn.py', REDUCED_MODEL)
     append('schedules/adamw_1x.py', "\ntrain_cfg['max_epochs'] = 1\n")
+    path = folder / 'configs/armbench/mask_rcnn_DAMamba_nano_fpn_armbench_demo.py'
+    text = path.read_text().replace('max_epochs = 16', 'max_epochs = 1').replace('demo/epoch_6', 'demo/epoch_1')
+    path.write_text(text)
 
 
 def _draw_weights(folder):
@@ -127,5 +139,9 @@ def test_they_left_what_the_documents_say(checkout):
     assert {'predictions.pkl', 'scores.json', 'work_dirs/mine/metrics.json'} <= found
     demo = {'metrics.json', 'curves.png', 'detections.png', 'predictions.segm.json'}
     assert {f'work_dirs/demo/{name}' for name in demo} <= found
+    for family in ('mask_rcnn_DAMamba_nano_fpn', 'mask_rcnn_r50_fpn', 'mask2former_swin-b-p4-w12-384'):
+        for subset in ('', 'zoomed-out-tote-transfer-set/', 'same-object-transfer-set/'):
+            metrics = checkout / f'work_dirs/{family}_armbench_demo/{subset}metrics.json'
+            assert json.loads(metrics.read_text())['proof']['passed']
     assert any(re.fullmatch(r'work_dirs/mine/\d+_\d+/pictures/.*\.jpg', name) for name in found)
     assert any(re.fullmatch(r'tiny-[0-9a-f]{8}\.pth', name) for name in found)
