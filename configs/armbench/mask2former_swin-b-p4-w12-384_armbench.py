@@ -10,11 +10,14 @@ train_subset = 'mix-object-tote'  # to train and to validate on
 test_subset = 'mix-object-tote'  # or zoomed-out-tote-transfer-set, same-object-transfer-set
 classes = ('Object', 'Tote')  # or ('Object',): then totes are left out
 image_size = (1024, 1024)  # to train at; every picture is padded to it
+scale = (1333, 800)  # to test at
 max_epochs = 10
 base_data_root = data_root
 base_train_subset = train_subset
 base_test_subset = test_subset
 base_classes = classes
+base_image_size = image_size
+base_scale = scale
 
 # A path or a URL. The layers that depend on the classes are left out, and the log names them.
 load_from = 'https://download.openmmlab.com/mmdetection/v3.0/mask2former/mask2former_swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic/mask2former_swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic_20220331_002244-8a651d82.pth'
@@ -68,67 +71,45 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', to_float32=True),
-    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
+split = dict(_delete_=True, type='ARMBenchDataset', data_root=data_root, metainfo=dict(classes=classes))
+tested = dict(test_mode=True, pipeline=test_pipeline, **split)
+
 train_dataloader = dict(
     batch_size=2,  # x 8 GPUs = 16
     num_workers=4,
     dataset=dict(
-        _delete_=True,
-        type='ARMBenchDataset',
-        data_root=data_root,
         ann_file=f'{train_subset}/train.json',
         data_prefix=dict(img=f'{train_subset}/images/'),
-        metainfo=dict(classes=classes),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         fraction=1.0,  # 0.1: a tenth of the pictures, to see what fewer labels give
         seed=0,
         pipeline=train_pipeline,
+        **split,
     ),
 )
 val_dataloader = dict(
     num_workers=4,
     dataset=dict(
-        _delete_=True,
-        type='ARMBenchDataset',
-        data_root=data_root,
         ann_file=f'{train_subset}/val.json',
         data_prefix=dict(img=f'{train_subset}/images/'),
-        metainfo=dict(classes=classes),
-        test_mode=True,
-        pipeline=test_pipeline,
+        **tested,
     ),
 )
 test_dataloader = dict(
     num_workers=4,
     dataset=dict(
-        _delete_=True,
-        type='ARMBenchDataset',
-        data_root=data_root,
         ann_file=f'{test_subset}/test.json',  # val.json where there is none, as the log then says
         data_prefix=dict(img=f'{test_subset}/images/'),
-        metainfo=dict(classes=classes),
-        test_mode=True,
-        pipeline=test_pipeline,
+        **tested,
     ),
 )
-val_evaluator = dict(
-    _delete_=True,
-    type='CocoInstanceMetric',
-    ann_file=f'{data_root}{train_subset}/val.json',
-    metric=['bbox', 'segm'],
-    classwise=True,
-)
-test_evaluator = dict(
-    _delete_=True,
-    type='CocoInstanceMetric',
-    ann_file=f'{data_root}{test_subset}/test.json',
-    metric=['bbox', 'segm'],
-    classwise=True,
-    details=True,
-)
+evaluator = dict(_delete_=True, type='CocoInstanceMetric', metric=['bbox', 'segm'], classwise=True)
+val_evaluator = dict(ann_file=f'{data_root}{train_subset}/val.json', **evaluator)
+test_evaluator = dict(ann_file=f'{data_root}{test_subset}/test.json', details=True, **evaluator)
 
 # Epochs in place of iterations: loop, schedule, checkpoints and logs change together. Gradients stay clipped at 0.01.
 train_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)

@@ -11,22 +11,9 @@ model = dict(
 )
 scale = (256, 256)
 max_epochs = 1
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
-]
-train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(fraction=0.25, pipeline=train_pipeline))
-val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(fraction=0.25))
+val_dataloader = dict(num_workers=1)
+test_dataloader = dict(num_workers=1)
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
 optim_wrapper = dict(clip_grad=dict(max_norm=10))

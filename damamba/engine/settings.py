@@ -7,15 +7,18 @@ leaf config or ``--cfg-options`` has set another: by then MMEngine has used the 
     train_subset    the folder below it to train and to validate on
     test_subset     the folder below it to test on
     classes         what every data set and every head is about
+    scale           what pictures are resized to
+    image_size      what Mask2Former is trained at, and pads to
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from mmengine.config import Config
 
 SECTIONS = ('dataloader', 'evaluator')
 PATHS = ('data_root', 'ann_file', 'img')
+SIZES = ('scale', 'crop_size', 'size')
 
 
 class SettingError(ValueError):
@@ -27,6 +30,7 @@ def spread(cfg: Config) -> list[str]:
     spread_data_root(cfg)
     spread_subsets(cfg)
     spread_classes(cfg)
+    spread_sizes(cfg)
     return test_on_validation(cfg)
 
 
@@ -65,6 +69,27 @@ def spread_classes(cfg: Config) -> None:
                 metainfo['classes'] = tuple(new)
     for module in _dicts(cfg.get('model')):
         _resize_head(module, len(old), len(new))
+
+
+def spread_sizes(cfg: Config) -> None:
+    """Set the sizes of pictures, in pixels, in all pipelines and in the padding of a batch.
+
+    Raises:
+        SettingError: a size is not two whole numbers.
+    """
+    for name in ('scale', 'image_size'):
+        old, new = _changed(cfg, name)
+        if new is not None and not _is_size(new):
+            raise SettingError(f'{name} must be two whole numbers of pixels, such as (1333, 800), got {new!r}')
+        for node in (*_sections(cfg, 'train', 'val', 'test'), cfg.get('model', {}).get('data_preprocessor')):
+            for holder in _dicts(node) if old is not None else ():
+                holder.update({key: tuple(new) for key in SIZES if _plain(holder.get(key)) == _plain(old)})
+
+
+def _is_size(value) -> bool:
+    return (
+        isinstance(value, (list, tuple)) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    )
 
 
 def _resize_head(module: dict, old: int, new: int) -> None:
@@ -106,8 +131,9 @@ def _changed(cfg: Config, name: str) -> tuple:
     return old, new
 
 
-def _plain(value: str | Sequence[str]) -> str | list[str]:
-    return value if isinstance(value, str) else list(value)
+def _plain(value):
+    """A tuple and a list of the same are the same setting."""
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _sections(cfg: Config, *splits: str) -> Iterator:

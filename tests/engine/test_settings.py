@@ -104,3 +104,23 @@ def test_where_neither_is_there_the_missing_file_is_named_by_its_own_name(tmp_pa
     cfg = read(R50, data_root=str(tmp_path))
     assert spread(cfg) == []
     assert files(cfg, 'test')[0] == 'mix-object-tote/test.json'
+
+
+def test_a_scale_reaches_every_pipeline():
+    cfg = read(R50, scale='(640,512)')
+    with pytest.raises(SettingError, match='scale must be two whole numbers'):
+        spread(cfg)
+    cfg = read(R50, scale=[640, 512])
+    spread(cfg)
+    for split in ('train', 'val', 'test'):
+        (resize,) = [step for step in cfg[f'{split}_dataloader'].dataset.pipeline if step.type == 'Resize']
+        assert resize.scale == (640, 512)
+
+
+def test_mask2formers_size_is_what_it_jitters_crops_and_pads_to_and_leaves_the_test_alone():
+    cfg = read(MASK2FORMER, image_size=(512, 512))
+    spread(cfg)
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert steps['RandomResize'].scale == steps['RandomCrop'].crop_size == (512, 512)
+    assert cfg.model.data_preprocessor.batch_augments[0].size == (512, 512)
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (1333, 800)

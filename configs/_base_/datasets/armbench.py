@@ -11,6 +11,7 @@ base_data_root = data_root
 base_train_subset = train_subset
 base_test_subset = test_subset
 base_classes = classes
+base_scale = scale
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -26,6 +27,10 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
+split = dict(type=dataset_type, data_root=data_root, metainfo=dict(classes=classes))
+tested = dict(test_mode=True, pipeline=test_pipeline, **split)
+loader = dict(batch_size=1, num_workers=4, persistent_workers=True, drop_last=False)
+
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
@@ -33,59 +38,33 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
         ann_file=f'{train_subset}/train.json',
         data_prefix=dict(img=f'{train_subset}/images/'),
-        metainfo=dict(classes=classes),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         fraction=1.0,  # 0.1: a tenth of the pictures, to see what fewer labels give
         seed=0,
         pipeline=train_pipeline,
+        **split,
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
         ann_file=f'{train_subset}/val.json',
         data_prefix=dict(img=f'{train_subset}/images/'),
-        metainfo=dict(classes=classes),
-        test_mode=True,
-        pipeline=test_pipeline,
+        **tested,
     ),
+    **loader,
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
         ann_file=f'{test_subset}/test.json',  # val.json where there is none, as the log then says
         data_prefix=dict(img=f'{test_subset}/images/'),
-        metainfo=dict(classes=classes),
-        test_mode=True,
-        pipeline=test_pipeline,
+        **tested,
     ),
+    **loader,
 )
-val_evaluator = dict(
-    type='CocoInstanceMetric',
-    ann_file=f'{data_root}{train_subset}/val.json',
-    metric=['bbox', 'segm'],
-    classwise=True,
-)
-test_evaluator = dict(
-    type='CocoInstanceMetric',
-    ann_file=f'{data_root}{test_subset}/test.json',
-    metric=['bbox', 'segm'],
-    classwise=True,
-    details=True,
-)
+evaluator = dict(type='CocoInstanceMetric', metric=['bbox', 'segm'], classwise=True)
+val_evaluator = dict(ann_file=f'{data_root}{train_subset}/val.json', **evaluator)
+test_evaluator = dict(ann_file=f'{data_root}{test_subset}/test.json', details=True, **evaluator)
