@@ -1,16 +1,18 @@
-"""Choose what lies in a tote, and where: unlike products in a heap, copies of one often side by side.
+"""Choose what lies in a tote, and where: unlike products in a heap, or copies of one as a case or a careless pile has them.
 
-Maps are [H, W]; "fine" ones are FINE times larger. Positions are (x, y) in pixels.
+Maps are [H, W]; "fine" ones are FINE times larger. Positions are (x, y) in pixels. Places of copies are [N, 3]: (u, v)
+in radii and a turn, in a plane whose u points along the products.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.random import Generator
 
+from damamba.datasets.grounds import FINE
 from damamba.datasets.placing import Heap, Pose, fine_overlap, pose_of
-from damamba.datasets.products import Product, pick_product
+from damamba.datasets.products import REPEATED, Product, pick_product
 from damamba.datasets.totes import Tote, fill
 
 MIN_VISIBLE = 0.22  # of a product's area
@@ -21,12 +23,12 @@ INSIDE = 0.95  # the share of a product that lies over the tote's inside
 FILLED = 1.2  # the areas of all products, in areas of the floor, at most
 LARGEST = 1.15  # how much larger than usual a product can be
 TRIES = 20  # for each product
+LOOSE = 0.15  # the chance that copies lie as they fell
+TALL = 1.9  # how much larger than in a mixed tote a product that is alone with its copies can be
 
 
-def choose(count: int, mixed: bool, rng: Generator) -> list[Product]:
-    """``count`` products: of one kind alone, or unlike ones with, at times, a few copies of some."""
-    if not mixed:
-        return [pick_product(rng)] * count
+def choose(count: int, rng: Generator) -> list[Product]:
+    """``count`` unlike products with, at times, a few copies of some."""
     products: list[Product] = []
     alike = rng.random() < LOOK_ALIKE
     while len(products) < count:
@@ -93,3 +95,87 @@ def place_freely(heap: Heap, tote: Tote, product: Product, radius: float, catego
     straight = tote.angle + math.pi / 2 * rng.integers(4) + rng.normal(0, 0.05)
     angle = straight if rng.random() < 0.3 else rng.uniform(0, 2 * math.pi)
     return pose_of(category, (float(places[0][0]), float(places[0][1])), radius, angle, product.outline)
+
+
+def repeat(
+    count: int, tote: Tote, height: int, width: int, category: int, rng: Generator
+) -> tuple[Heap, list[Product]]:
+    """Fill the tote with copies of one product, mostly in order; return what ``pack`` does."""
+    product = pick_product(rng, REPEATED)
+    if rng.random() < LOOSE:
+        return pack([product] * count, tote, height, width, category, rng)
+    orders = list(ORDERS)
+    order = orders[rng.choice(len(orders), p=list(ORDERS.values()))]
+    for attempt in range(TRIES):
+        places = order(count, product.aspect, rng)
+        heap = lay_out(places, product, tote, Heap(height, width, MIN_VISIBLE, MIN_PIXELS), category, rng)
+        if len(heap.items) == count:
+            return heap, [product] * count
+    return pack([product] * count, tote, height, width, category, rng)
+
+
+def lay_out(
+    places: np.ndarray, product: Product, tote: Tote, heap: Heap, category: int, rng: Generator
+) -> Heap:
+    """Put copies where they are to lie, as large as the floor allows; those that reach out of the tote are left out."""
+    inside = fill(tote.project(tote.opening(wider=0.02)), *(side // FINE for side in heap.top.shape))
+    points, radius, angle = settle(places[:, :2], product, np.array(tote.floor), rng)
+    depth = tote.depth * rng.uniform(0.2, 0.9)  # it is full up to there
+    shrink = tote.scale * tote.distance / (tote.distance + depth)
+    for (x, y), turn in zip(tote.project(points, depth), places[:, 2], strict=True):
+        pose = pose_of(
+            category, (float(x), float(y)), radius * shrink, tote.angle + angle + turn, product.outline
+        )
+        if lies_in(inside, pose):
+            heap.put([pose], pose)
+    return heap
+
+
+def settle(
+    places: np.ndarray, product: Product, floor: np.ndarray, rng: Generator
+) -> tuple[np.ndarray, float, float]:
+    """Where on the floor copies lie, as half lengths of the tote: [N, 2], their radius, and how they are turned."""
+    low, high = places.min(0) - (1, product.aspect), places.max(0) + (1, product.aspect)
+    half = (high - low) / 2
+    upright = np.min(floor / half[::-1]) > np.min(floor / half)
+    half = half[::-1] if upright else half
+    radius = min(np.min(floor / half) * rng.uniform(0.85, 1.02), TALL * product.length)
+    angle = math.pi / 2 * (upright + 2 * rng.integers(2)) + rng.normal(0, 0.03)
+    cos, sin = math.cos(angle), math.sin(angle)
+    turned = radius * (places - (low + high) / 2) @ np.array([[cos, sin], [-sin, cos]])
+    return turned + rng.uniform(-1, 1, 2) * np.maximum(floor - radius * half, 0), float(radius), angle
+
+
+def rows(count: int, aspect: float, rng: Generator) -> np.ndarray:
+    """Edge to edge, as in a case; at times the last ones lie upon the others."""
+    upper = int(rng.integers(count // 3 + 1)) if rng.random() < 0.4 else 0
+    lower = count - upper
+    columns = max(round(math.sqrt(lower * aspect * 1.35 ** rng.choice([-1, 1]))), 1)
+    line, column = np.divmod(np.arange(lower), columns)
+    pitch = np.array([2, 2 * aspect]) * rng.uniform(0.97, 1.02)
+    places = np.stack([column, line], 1) * pitch
+    places[:, 0] += (rng.normal(0, 0.06, lower))[line]  # lines slide along each other
+    above = places[rng.permutation(lower)[:upper]] + rng.uniform(-0.6, 0.6, (upper, 2)) * pitch
+    places = np.concatenate([places, above]) + rng.normal(0, 0.012, (count, 2))
+    return np.column_stack([places, rng.normal(0, 0.015, count)])
+
+
+def shingles(count: int, aspect: float, rng: Generator) -> np.ndarray:
+    """In one or two rows in which each lies in part upon the one before, like a roof's."""
+    per_row = count if count < 7 else -(-count // 2)
+    row, number = np.divmod(np.arange(count), per_row)
+    lengthwise = rng.random() < 0.35
+    along = number * rng.uniform(0.32, 0.7) + np.cumsum(rng.normal(0, 0.03, count))
+    across = row * 0.98 + np.cumsum(rng.normal(0, 0.03, count))
+    places = np.stack([along, across] if lengthwise else [across, along], 1) * (2, 2 * aspect)
+    return np.column_stack([places, np.cumsum(rng.normal(0, 0.035, count))])
+
+
+def pile(count: int, aspect: float, rng: Generator) -> np.ndarray:
+    """Upon one another, each moved on and turned a little."""
+    heading = rng.uniform(0, 2 * math.pi) + np.cumsum(rng.normal(0, 0.6, count))
+    steps = np.stack([np.cos(heading), np.sin(heading)], 1) * rng.uniform(0.35, 0.7, (count, 1))
+    return np.column_stack([np.cumsum(steps, 0) * (2, 2 * aspect), rng.normal(0, 0.12, count)])
+
+
+ORDERS: dict[Callable[[int, float, Generator], np.ndarray], float] = {rows: 0.5, shingles: 0.3, pile: 0.2}

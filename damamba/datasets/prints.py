@@ -118,6 +118,38 @@ def stripes(face: np.ndarray, colour: np.ndarray, rng: Generator) -> None:
         fill(face, (x, 0, x + wide, 1), colour)
 
 
+def fields(aspect: float, rng: Generator) -> np.ndarray:
+    """A face of like fields, each framed as a package's edge looks, with a brand's artwork or nothing in it."""
+    columns, colour = int(rng.integers(2, 4)), pick_colour(rng)
+    lines = max(round(columns * aspect * rng.uniform(0.7, 1.6)), 1)
+    tile = np.full((LENGTH, LENGTH, 3), colour, np.float32)
+    if rng.random() < 0.75:
+        artwork(tile, (0, 0, 1, 1), colour, rng)
+    tile = framed(tile, 0.72)
+    height, width = max(round(LENGTH * aspect / lines), 8), LENGTH // columns
+    return np.tile(cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA), (lines, columns, 1))
+
+
+def framed(tile: np.ndarray, tone: float) -> np.ndarray:
+    """Darker at its edges, as if it ended there."""
+    reach = np.minimum(np.arange(LENGTH), np.arange(LENGTH)[::-1]) / (0.05 * LENGTH)
+    near = np.minimum(np.minimum(reach[:, None], reach[None]), 1).astype(np.float32)
+    return tile * (tone + (1 - tone) * near)[..., None]
+
+
+def side_by_side(
+    face: np.ndarray, columns: int, lines: int, aspect: float, round_ones: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of a face in a grid, as a face [h, w, 3] and its relief [h, w] in radii."""
+    height, width = max(round(LENGTH * aspect / lines), 8), LENGTH // columns
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    far = np.hypot(x, y) if round_ones else np.maximum(np.abs(y), np.abs(x) ** 4)
+    dome = np.sqrt(np.clip(1 - far**4, 0, 1)) / columns
+    tile = cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)
+    tile = np.where((far < 1)[..., None], tile, np.float32(0.2))
+    return np.tile(tile, (lines, columns, 1)), np.tile(0.25 * dome, (lines, columns)).astype(np.float32)
+
+
 def mottle(face: np.ndarray, strength: float, rng: Generator) -> np.ndarray:
     """Uneven in brightness, coarsely and finely."""
     height, width = face.shape[:2]

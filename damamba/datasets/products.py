@@ -215,6 +215,36 @@ def roll(rng: Generator) -> Product:
     return Product('roll', 1.0, rng.uniform(0.15, 0.22), [polar(1.0), polar(inner)], face, Finish(0.08, 0.1, 0.3))
 
 
+def sheet(rng: Generator) -> Product:
+    """A flat pack printed with like fields side by side: where it ends, the next copy's print goes on."""
+    aspect = rng.uniform(0.45, 0.95)
+    face = prints.fields(aspect, rng)
+    return Product('sheet', aspect, rng.uniform(0.35, 0.55), slab(aspect, 0.012), face, Finish(0.015, 0.015, 0.12))
+
+
+def banded(rng: Generator) -> Product:
+    """A flat pack with broad bands that run across it, and on over its copies."""
+    aspect, colour = rng.uniform(0.3, 0.7), prints.pick_colour(rng)
+    face = prints.paper(aspect, colour)
+    for _ in range(int(rng.integers(1, 3))):
+        prints.stripes(face, prints.contrast(colour, rng), rng)
+    prints.fill(face, (rng.uniform(0.2, 0.7), 0, 1, 1), prints.contrast(colour, rng))
+    if rng.random() < 0.6:
+        prints.title(face, (0.08, 0.25, 0.6, 0.75), prints.contrast(colour, rng), rng)
+    bumps = 0.05 * prints.wrinkles(face.shape[:2], rng) if rng.random() < 0.4 else None
+    return Product('banded', aspect, rng.uniform(0.35, 0.55), slab(aspect, 0.02), face, Finish(0.02, 0.02, 0.2), bumps)
+
+
+def wrapped(rng: Generator) -> Product:
+    """Cans that stand or packets that lie, several in clear film: one article."""
+    aspect = rng.uniform(0.5, 0.95)
+    goods, columns = rng.choice([lid, can, carton])(rng), int(rng.integers(2, 4))
+    lines = max(round(columns * aspect / goods.aspect), 1)
+    face, bumps = prints.side_by_side(goods.face, columns, lines, aspect, round_ones=goods.kind == 'lid')
+    aspect = face.shape[0] / face.shape[1]
+    return Product('wrapped', aspect, rng.uniform(0.4, 0.6), slab(aspect, 0.05), face, Finish(0.03, 0.03, 0.5), bumps)
+
+
 KINDS: dict[Callable[[Generator], Product], float] = {  # and how often
     carton: 0.2,
     book: 0.1,
@@ -229,8 +259,20 @@ KINDS: dict[Callable[[Generator], Product], float] = {  # and how often
     blister: 0.06,
     roll: 0.02,
 }
+REPEATED: dict[Callable[[Generator], Product], float] = {  # what comes in many copies, and how often
+    sheet: 0.28,
+    banded: 0.16,
+    wrapped: 0.2,
+    carton: 0.1,
+    book: 0.06,
+    pouch: 0.06,
+    bag: 0.04,
+    bottle: 0.04,
+    can: 0.03,
+    blister: 0.03,
+}
 
 
-def pick_product(rng: Generator) -> Product:
-    kinds = list(KINDS)
-    return kinds[rng.choice(len(kinds), p=list(KINDS.values()))](rng)
+def pick_product(rng: Generator, kinds: dict[Callable[[Generator], Product], float] = KINDS) -> Product:
+    names = list(kinds)
+    return names[rng.choice(len(names), p=list(kinds.values()))](rng)

@@ -15,7 +15,7 @@ from damamba.datasets.scenes import check_number
 from damamba.datasets.tote_scenes import VIEWS, check_long_side, draw_tote_scene
 from damamba.datasets.writing import MAX_SEED, OnPicture, Part, Summary, write_set
 
-DRAWING = '1.0'  # goes up with every change that gives other pictures
+DRAWING = '1.1'  # goes up with every change that gives other pictures
 SPLITS = ('train', 'val', 'test')
 SHARES = {  # of the pictures to train on in mix-object-tote
     'mix-object-tote': (1, 1 / 5, 1 / 5),

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.random import Generator
 
 from damamba.datasets.cells import draw_cell
+from damamba.datasets.grounds import coverage
 from damamba.datasets.lighting import lamp, lay, light_of, photograph
-from damamba.datasets.packing import choose, pack
-from damamba.datasets.placing import Heap
+from damamba.datasets.packing import choose, pack, repeat
+from damamba.datasets.placing import Heap, overlap
 from damamba.datasets.products import Product, dress
 from damamba.datasets.scenes import Scene, Thing, check_number, majority, thing
 from damamba.datasets.totes import Tote, fill, paint_tote, pick_tote
@@ -22,6 +23,7 @@ from damamba.datasets.totes import Tote, fill, paint_tote, pick_tote
 MIN_LONG_SIDE, MAX_LONG_SIDE = 160, 2448
 MAX_OBJECTS = 40
 NOISE = (0.004, 0.018)
+CLOSE = 0.75  # the share of a shadow that doesn't fall on copies, which lie close to each other
 WHOLE = 2448  # pixels that the longest side of all has in the real pictures
 
 
@@ -63,10 +65,10 @@ def draw_tote_scene(subset: str, long_side: int, seed: int | Sequence[int]) -> S
     height, width = view.size(long_side)
     tote, light = pick_tote(height, width, view.reach, rng), light_of(rng).astype(np.float32)
     category = view.classes.index('Object')
-    heap, products = pack(choose(pick_count(view, rng), view.mixed, rng), tote, height, width, category, rng)
+    heap, products = fill_tote(view, tote, height, width, category, rng)
     canvas = draw_cell(height, width, tote, light, rng)
     paint_tote(canvas, tote, light, rng)
-    paint_products(canvas, heap, products, light)
+    (paint_products if view.mixed else paint_copies)(canvas, heap, products, light)
     picture = expose(canvas, light, rng)
     things = [thing(heap, number) for number in range(len(heap.items))]
     if 'Tote' in view.classes:
@@ -84,6 +86,15 @@ def pick_count(view: View, rng: Generator) -> int:
     return int(np.clip(round(found), 1, MAX_OBJECTS))
 
 
+def fill_tote(
+    view: View, tote: Tote, height: int, width: int, category: int, rng: Generator
+) -> tuple[Heap, list[Product]]:
+    count = pick_count(view, rng)
+    if view.mixed:
+        return pack(choose(count, rng), tote, height, width, category, rng)
+    return repeat(count, tote, height, width, category, rng)
+
+
 def outline(tote: Tote, height: int, width: int, category: int) -> Thing:
     fine = fill(tote.project(tote.outer()), height, width) > 0
     return Thing(category, majority(fine), fine, 0.0, False)
@@ -93,6 +104,21 @@ def paint_products(canvas: np.ndarray, heap: Heap, products: list[Product], ligh
     for item, product in zip(heap.items, products, strict=True):
         colours, bumps = dress(product, item.region)
         lay(canvas, item.region, colours, product.finish, light, bumps)
+
+
+def paint_copies(canvas: np.ndarray, heap: Heap, products: list[Product], light: np.ndarray) -> None:
+    """As ``paint_products``; but copies that lie close keep less light from one another than from the tote."""
+    covered = np.zeros(canvas.shape[:2], np.float32)
+    for item, product in zip(heap.items, products, strict=True):
+        lit, cover = canvas.copy(), np.zeros_like(covered)
+        colours, bumps = dress(product, item.region)
+        lay(canvas, item.region, colours, product.finish, light, bumps)
+        alpha = coverage(item.region.mask)
+        frame, patch = overlap(item.region.corner, alpha.shape, covered.shape)
+        cover[frame] = alpha[patch]
+        kept = (CLOSE * covered * (1 - cover))[..., None]
+        canvas[:] = canvas * (1 - kept) + lit * kept
+        covered = np.maximum(covered, cover)
 
 
 def expose(canvas: np.ndarray, light: np.ndarray, rng: Generator) -> np.ndarray:

@@ -90,7 +90,7 @@ def metrics_of(checkpoint, data, folder, *flags, **options):
 def test_a_test_that_is_proved_says_so_in_its_metrics(checkpoint, data, tmp_path):
     content = metrics_of(checkpoint, data, tmp_path, '--prove')
     assert content['proof']['passed'] is True
-    assert content['proof']['head'] == 'Shared2FCBBoxHead, FCNMaskHead'
+    assert content['proof']['head'] == 'Shared2FCBBoxHead, ChunkedMaskHead'
     assert list(content['evaluations']['coco']['scores']['segm']['classes']) == ['Object', 'Tote']
 
 

@@ -78,7 +78,7 @@ def test_the_head_is_told_from_the_config():
     assert isinstance(head_of(model_of(CONFIGS[3])), MaskFormerHead)
     cascade = Config.fromfile(ROOT / 'configs' / f'{CONFIGS[0]}.py').model
     cascade.roi_head.bbox_head = [cascade.roi_head.bbox_head] * 3
-    assert head_of(cascade).name == 'Shared2FCBBoxHead, FCNMaskHead'
+    assert head_of(cascade).name == 'Shared2FCBBoxHead, ChunkedMaskHead'
     other = head_of(dict(type='SOLOv2', mask_head=dict(type='SOLOV2Head')))
     assert isinstance(other, ResultsHead)
     assert other.name == 'SOLOv2, from its results on'

@@ -54,7 +54,7 @@ def test_it_shows_itself_and_becomes_json(tmp_path):
     assert '4 images and 16 objects' in proof.table()
     content = json.loads(json.dumps(proof.to_dict()))
     assert content['passed'] is True
-    assert content['head'] == 'Shared2FCBBoxHead, FCNMaskHead'
+    assert content['head'] == 'Shared2FCBBoxHead, ChunkedMaskHead'
     assert content['checks'][3] == {
         'name': 'ground truth scores 1.000: box mAP',
         'passed': True,
