@@ -7,7 +7,7 @@ proposals = dict(nms_pre=300, max_per_img=200)  # a fifth of the usual, and of R
 model = dict(
     backbone=dict(init_cfg=None),
     train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64))),
-    test_cfg=dict(rpn=proposals),
+    test_cfg=dict(rpn=proposals, rcnn=dict(max_per_img=50)),
 )
 scale = (256, 256)
 max_epochs = 1

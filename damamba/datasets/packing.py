@@ -1,4 +1,4 @@
-"""Choose what lies in a tote, and where: unlike products in a heap, or copies of one as a case or a careless pile has them.
+"""Choose what lies in a tote, and where: unlike products in a heap, or copies of one, in order or in a careless pile.
 
 Maps are [H, W]; "fine" ones are FINE times larger. Positions are (x, y) in pixels. Places of copies are [N, 3]: (u, v)
 in radii and a turn, in a plane whose u points along the products.
@@ -24,7 +24,7 @@ FILLED = 1.2  # the areas of all products, in areas of the floor, at most
 LARGEST = 1.15  # how much larger than usual a product can be
 TRIES = 20  # for each product
 LOOSE = 0.15  # the chance that copies lie as they fell
-TALL = 1.9  # how much larger than in a mixed tote a product that is alone with its copies can be
+TALL = 2.0  # how much larger than in a mixed tote a product that is alone with its copies can be
 
 
 def choose(count: int, rng: Generator) -> list[Product]:
@@ -45,7 +45,7 @@ def pack(
     Each is seen in part at least. One for which there is no room is left out.
     """
     heap, chosen = Heap(height, width, MIN_VISIBLE, MIN_PIXELS), []
-    inside = fill(tote.project(tote.opening(wider=0.02)), height, width)
+    inside = inside_of(tote, height, width)
     size = tote.scale * fitting(products, tote) * rng.uniform(0.85, 1.1)
     for product in products:
         for attempt in range(TRIES):
@@ -66,6 +66,10 @@ def fitting(products: Sequence[Product], tote: Tote) -> float:
     """How much larger or smaller the products are to be, so that they make a heap and still can all be seen."""
     total = sum(product.length**2 * product.aspect for product in products)
     return min(math.sqrt(FILLED * tote.floor[0] * tote.floor[1] / total), LARGEST)
+
+
+def inside_of(tote: Tote, height: int, width: int) -> np.ndarray:
+    return fill(tote.project(tote.opening(wider=0.02)), height, width)
 
 
 def lies_in(inside: np.ndarray, pose: Pose) -> bool:
@@ -102,40 +106,32 @@ def repeat(
 ) -> tuple[Heap, list[Product]]:
     """Fill the tote with copies of one product, mostly in order; return what ``pack`` does."""
     product = pick_product(rng, REPEATED)
-    if rng.random() < LOOSE:
-        return pack([product] * count, tote, height, width, category, rng)
     orders = list(ORDERS)
     order = orders[rng.choice(len(orders), p=list(ORDERS.values()))]
-    for attempt in range(TRIES):
-        places = order(count, product.aspect, rng)
-        heap = lay_out(places, product, tote, Heap(height, width, MIN_VISIBLE, MIN_PIXELS), category, rng)
+    for _ in range(TRIES if rng.random() >= LOOSE else 0):
+        heap = Heap(height, width, MIN_VISIBLE, MIN_PIXELS)
+        lay_out(order(count, product.aspect, rng), product, tote, heap, category, rng)
         if len(heap.items) == count:
             return heap, [product] * count
     return pack([product] * count, tote, height, width, category, rng)
 
 
-def lay_out(
-    places: np.ndarray, product: Product, tote: Tote, heap: Heap, category: int, rng: Generator
-) -> Heap:
-    """Put copies where they are to lie, as large as the floor allows; those that reach out of the tote are left out."""
-    inside = fill(tote.project(tote.opening(wider=0.02)), *(side // FINE for side in heap.top.shape))
+def lay_out(places: np.ndarray, product: Product, tote: Tote, heap: Heap, category: int, rng: Generator) -> None:
+    """Put copies where they are to lie, about as large as the floor allows, until one reaches out or hides too much."""
+    inside = inside_of(tote, *(side // FINE for side in heap.top.shape))
     points, radius, angle = settle(places[:, :2], product, np.array(tote.floor), rng)
     depth = tote.depth * rng.uniform(0.2, 0.9)  # it is full up to there
     shrink = tote.scale * tote.distance / (tote.distance + depth)
     for (x, y), turn in zip(tote.project(points, depth), places[:, 2], strict=True):
-        pose = pose_of(
-            category, (float(x), float(y)), radius * shrink, tote.angle + angle + turn, product.outline
-        )
-        if lies_in(inside, pose):
-            heap.put([pose], pose)
-    return heap
+        pose = pose_of(category, (float(x), float(y)), radius * shrink, tote.angle + angle + turn, product.outline)
+        if not lies_in(inside, pose) or not heap.put([pose], pose):
+            break
 
 
-def settle(
-    places: np.ndarray, product: Product, floor: np.ndarray, rng: Generator
-) -> tuple[np.ndarray, float, float]:
+def settle(places: np.ndarray, product: Product, floor: np.ndarray, rng: Generator) -> tuple[np.ndarray, float, float]:
     """Where on the floor copies lie, as half lengths of the tote: [N, 2], their radius, and how they are turned."""
-    low, high = places.min(0) - (1, product.aspect), places.max(0) + (1, product.aspect)
+    own = np.array([1, product.aspect])
+    low, high = places.min(0) - own, places.max(0) + own
     half = (high - low) / 2
     upright = np.min(floor / half[::-1]) > np.min(floor / half)
     half = half[::-1] if upright else half
@@ -152,9 +148,9 @@ def rows(count: int, aspect: float, rng: Generator) -> np.ndarray:
     lower = count - upper
     columns = max(round(math.sqrt(lower * aspect * 1.35 ** rng.choice([-1, 1]))), 1)
     line, column = np.divmod(np.arange(lower), columns)
-    pitch = np.array([2, 2 * aspect]) * rng.uniform(0.97, 1.02)
+    pitch = np.array([2, 2 * aspect]) * rng.uniform(0.97, 1.01)
     places = np.stack([column, line], 1) * pitch
-    places[:, 0] += (rng.normal(0, 0.06, lower))[line]  # lines slide along each other
+    places[:, 0] += rng.normal(0, 0.06, lower)[line]  # lines slide along each other
     above = places[rng.permutation(lower)[:upper]] + rng.uniform(-0.6, 0.6, (upper, 2)) * pitch
     places = np.concatenate([places, above]) + rng.normal(0, 0.012, (count, 2))
     return np.column_stack([places, rng.normal(0, 0.015, count)])

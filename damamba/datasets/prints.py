@@ -119,35 +119,33 @@ def stripes(face: np.ndarray, colour: np.ndarray, rng: Generator) -> None:
 
 
 def fields(aspect: float, rng: Generator) -> np.ndarray:
-    """A face of like fields, each framed as a package's edge looks, with a brand's artwork or nothing in it."""
+    """A face of like fields, each as dark at its edges as a package is at its own; mostly with a brand's artwork."""
     columns, colour = int(rng.integers(2, 4)), pick_colour(rng)
     lines = max(round(columns * aspect * rng.uniform(0.7, 1.6)), 1)
-    tile = np.full((LENGTH, LENGTH, 3), colour, np.float32)
+    field = np.full((LENGTH, LENGTH, 3), colour, np.float32)
     if rng.random() < 0.75:
-        artwork(tile, (0, 0, 1, 1), colour, rng)
-    tile = framed(tile, 0.72)
-    height, width = max(round(LENGTH * aspect / lines), 8), LENGTH // columns
-    return np.tile(cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA), (lines, columns, 1))
+        artwork(field, (0, 0, 1, 1), colour, rng)
+    size = LENGTH // columns, max(round(LENGTH * aspect / lines), 8)
+    return np.tile(cv2.resize(field * edges(0.72)[..., None], size, interpolation=cv2.INTER_AREA), (lines, columns, 1))
 
 
-def framed(tile: np.ndarray, tone: float) -> np.ndarray:
-    """Darker at its edges, as if it ended there."""
-    reach = np.minimum(np.arange(LENGTH), np.arange(LENGTH)[::-1]) / (0.05 * LENGTH)
-    near = np.minimum(np.minimum(reach[:, None], reach[None]), 1).astype(np.float32)
-    return tile * (tone + (1 - tone) * near)[..., None]
+def edges(tone: float) -> np.ndarray:
+    """1, and down to ``tone`` at the edges: [LENGTH, LENGTH]."""
+    inward = np.minimum(np.arange(LENGTH), np.arange(LENGTH)[::-1]) / (0.05 * LENGTH)
+    near = np.minimum(np.minimum(inward[:, None], inward[None]), 1).astype(np.float32)
+    return tone + (1 - tone) * near
 
 
-def side_by_side(
-    face: np.ndarray, columns: int, lines: int, aspect: float, round_ones: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Copies of a face in a grid, as a face [h, w, 3] and its relief [h, w] in radii."""
-    height, width = max(round(LENGTH * aspect / lines), 8), LENGTH // columns
+def side_by_side(face: np.ndarray, columns: int, lines: int, standing: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of a face in a grid, with dark gaps: a face [h, w, 3], and its relief [h, w] in radii of all of it."""
+    width = LENGTH // columns
+    height = max(round(width * face.shape[0] / face.shape[1]), 8)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    far = np.hypot(x, y) if round_ones else np.maximum(np.abs(y), np.abs(x) ** 4)
-    dome = np.sqrt(np.clip(1 - far**4, 0, 1)) / columns
-    tile = cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)
-    tile = np.where((far < 1)[..., None], tile, np.float32(0.2))
-    return np.tile(tile, (lines, columns, 1)), np.tile(0.25 * dome, (lines, columns)).astype(np.float32)
+    far = np.hypot(x, y) if standing else np.maximum(np.abs(y), x**4)
+    one = cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA)
+    one = np.where((far < 1)[..., None], one, np.float32(0.2))
+    dome = 0.25 / columns * np.sqrt(np.clip(1 - far**4, 0, 1))
+    return np.tile(one, (lines, columns, 1)), np.tile(dome, (lines, columns)).astype(np.float32)
 
 
 def mottle(face: np.ndarray, strength: float, rng: Generator) -> np.ndarray:

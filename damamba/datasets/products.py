@@ -236,12 +236,11 @@ def banded(rng: Generator) -> Product:
 
 
 def wrapped(rng: Generator) -> Product:
-    """Cans that stand or packets that lie, several in clear film: one article."""
-    aspect = rng.uniform(0.5, 0.95)
-    goods, columns = rng.choice([lid, can, carton])(rng), int(rng.integers(2, 4))
-    lines = max(round(columns * aspect / goods.aspect), 1)
-    face, bumps = prints.side_by_side(goods.face, columns, lines, aspect, round_ones=goods.kind == 'lid')
-    aspect = face.shape[0] / face.shape[1]
+    """Cans or small boxes, several in clear film: one article."""
+    goods, columns = (lid, can, carton)[rng.integers(3)](rng), int(rng.integers(2, 4))
+    lines = max(round(columns * rng.uniform(0.5, 0.95) / goods.aspect), 1)
+    face, bumps = prints.side_by_side(goods.face, columns, lines, standing=goods.kind == 'lid')
+    aspect = lines * goods.aspect / columns
     return Product('wrapped', aspect, rng.uniform(0.4, 0.6), slab(aspect, 0.05), face, Finish(0.03, 0.03, 0.5), bumps)
 
 
@@ -260,15 +259,15 @@ KINDS: dict[Callable[[Generator], Product], float] = {  # and how often
     roll: 0.02,
 }
 REPEATED: dict[Callable[[Generator], Product], float] = {  # what comes in many copies, and how often
-    sheet: 0.28,
-    banded: 0.16,
-    wrapped: 0.2,
+    sheet: 0.24,
+    wrapped: 0.18,
+    banded: 0.18,
     carton: 0.1,
     book: 0.06,
-    pouch: 0.06,
-    bag: 0.04,
-    bottle: 0.04,
-    can: 0.03,
+    pouch: 0.07,
+    bag: 0.05,
+    bottle: 0.05,
+    can: 0.04,
     blister: 0.03,
 }
 

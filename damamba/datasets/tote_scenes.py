@@ -15,7 +15,7 @@ from damamba.datasets.cells import draw_cell
 from damamba.datasets.grounds import coverage
 from damamba.datasets.lighting import lamp, lay, light_of, photograph
 from damamba.datasets.packing import choose, pack, repeat
-from damamba.datasets.placing import Heap, overlap
+from damamba.datasets.placing import Heap, Pose, overlap
 from damamba.datasets.products import Product, dress
 from damamba.datasets.scenes import Scene, Thing, check_number, majority, thing
 from damamba.datasets.totes import Tote, fill, paint_tote, pick_tote
@@ -23,7 +23,7 @@ from damamba.datasets.totes import Tote, fill, paint_tote, pick_tote
 MIN_LONG_SIDE, MAX_LONG_SIDE = 160, 2448
 MAX_OBJECTS = 40
 NOISE = (0.004, 0.018)
-CLOSE = 0.75  # the share of a shadow that doesn't fall on copies, which lie close to each other
+CLOSE = 0.85  # how much weaker the shadow of a copy is on another one
 WHOLE = 2448  # pixels that the longest side of all has in the real pictures
 
 
@@ -102,23 +102,26 @@ def outline(tote: Tote, height: int, width: int, category: int) -> Thing:
 
 def paint_products(canvas: np.ndarray, heap: Heap, products: list[Product], light: np.ndarray) -> None:
     for item, product in zip(heap.items, products, strict=True):
-        colours, bumps = dress(product, item.region)
-        lay(canvas, item.region, colours, product.finish, light, bumps)
+        paint_product(canvas, item.region, product, light)
+
+
+def paint_product(canvas: np.ndarray, pose: Pose, product: Product, light: np.ndarray) -> None:
+    colours, bumps = dress(product, pose)
+    lay(canvas, pose, colours, product.finish, light, bumps)
 
 
 def paint_copies(canvas: np.ndarray, heap: Heap, products: list[Product], light: np.ndarray) -> None:
-    """As ``paint_products``; but copies that lie close keep less light from one another than from the tote."""
-    covered = np.zeros(canvas.shape[:2], np.float32)
+    """As ``paint_products``; but copies, which lie close, keep less light from one another than from the tote."""
+    copies = np.zeros(canvas.shape[:2], np.float32)  # how far each pixel is covered by those painted
     for item, product in zip(heap.items, products, strict=True):
-        lit, cover = canvas.copy(), np.zeros_like(covered)
-        colours, bumps = dress(product, item.region)
-        lay(canvas, item.region, colours, product.finish, light, bumps)
+        before, own = canvas.copy(), np.zeros_like(copies)
+        paint_product(canvas, item.region, product, light)
         alpha = coverage(item.region.mask)
-        frame, patch = overlap(item.region.corner, alpha.shape, covered.shape)
-        cover[frame] = alpha[patch]
-        kept = (CLOSE * covered * (1 - cover))[..., None]
-        canvas[:] = canvas * (1 - kept) + lit * kept
-        covered = np.maximum(covered, cover)
+        frame, patch = overlap(item.region.corner, alpha.shape, own.shape)
+        own[frame] = alpha[patch]
+        unshaded = (CLOSE * copies * (1 - own))[..., None]
+        canvas[:] = canvas * (1 - unshaded) + before * unshaded
+        copies = np.maximum(copies, own)
 
 
 def expose(canvas: np.ndarray, light: np.ndarray, rng: Generator) -> np.ndarray:

@@ -31,6 +31,7 @@ from damamba.evaluation.scoring import ground_truth, score
 from damamba.evaluation.tables import NAMES, number, start, text
 
 PERFECT = 1 - 1e-9
+FEW = 7  # classes whose names fit into a line
 LABELLED = 20  # pictures of each split whose labels are held against their names
 
 
@@ -180,8 +181,10 @@ def _label_check(name: str, dataset: dict, path: Path, part: Path) -> Check:
     except DatasetError as error:
         return Check(name, False, str(error))
     wrong, right = _compare_labels(built, document)
-    ids = [f'{name} is category {cat_id}' for cat_id, name in _names(built, document).items()]
-    return Check(name, not wrong, f'wrong: {", ".join(wrong)}' if wrong else f'{right} objects; {", ".join(ids)}')
+    names = _names(built, document)
+    ids = ', '.join(f'{name} is category {cat_id}' for cat_id, name in names.items())
+    seen = f'{right} objects; {ids if len(names) <= FEW else f"{len(names)} categories"}'
+    return Check(name, not wrong, f'wrong: {", ".join(wrong)}' if wrong else seen)
 
 
 def _names(dataset, document: dict) -> dict[int, str]:
@@ -274,9 +277,17 @@ def _perfect(evaluation: Evaluation) -> Iterator[Check]:
     """Ground truth as predictions: 1.000 overall and for each class that has objects."""
     for kind, scores in evaluation.scores.items():
         figures = {'all': scores.values['mAP'], **{name: values['mAP'] for name, values in scores.classes.items()}}
-        seen = ', '.join(f'{name} {number(value)}' for name, value in figures.items())
+        seen = _listed(figures)
         found = [value for value in figures.values() if value >= 0]
         yield Check(f'ground truth scores 1.000: {NAMES[kind]} mAP', bool(found) and min(found) >= PERFECT, seen)
+
+
+def _listed(figures: dict[str, float]) -> str:
+    """All of a few; of many those that are not perfect."""
+    shown = {name: value for name, value in figures.items() if name == 'all' or len(figures) <= FEW or value < PERFECT}
+    parts = [f'{name} {number(value)}' for name, value in shown.items()]
+    rest = len(figures) - len(shown)
+    return ', '.join([*parts, f'{rest} {"other " if len(shown) > 1 else ""}classes 1.000'] if rest else parts)
 
 
 def _sabotaged(truth: COCO, predictions: dict[str, list[dict]], cat_ids: Sequence[int]) -> Iterator[Check]:
