@@ -163,5 +163,5 @@ def test_without_our_evaluator_there_is_nothing_to_prove(tmp_path):
 def test_of_many_classes_those_that_fail_are_listed():
     figures = {'all': 0.9, **{f'c{number}': 1.0 for number in range(20)}, 'c3': 0.5, 'c4': -1.0}
     assert proofs._listed(figures) == 'all 0.900, c3 0.500, c4 -, 18 other classes 1.000'
-    assert proofs._listed({name: 1.0 for name in figures}) == 'all 1.000, 20 classes 1.000'
+    assert proofs._listed(dict.fromkeys(figures, 1.0)) == 'all 1.000, 20 classes 1.000'
     assert proofs._listed({'all': 1.0, 'Object': 1.0, 'Tote': 1.0}) == 'all 1.000, Object 1.000, Tote 1.000'
