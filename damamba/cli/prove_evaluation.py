@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from mmengine.config import Config
@@ -27,12 +26,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.images < 1:
         parser.error(f'--images must be at least 1, got {args.images}')
+    if args.seed < 0:
+        parser.error(f'--seed must be at least 0, got {args.seed}')
+    if args.json and not args.json.absolute().parent.is_dir():
+        parser.error(f'--json: {args.json.parent} is not a folder')
     return args
 
 
 def prove_config(cfg: Config, images: int = IMAGES, seed: int = 0) -> Proof:
     """Prove a config's evaluation, and show it; the proof may have failed."""
-    spread(cfg)
+    for note in spread(cfg):
+        say(note)
     check_files(cfg, ('test',))
     proof = prove(cfg, images, seed)
     say(proof.table())
@@ -49,11 +53,6 @@ def show(argv: list[str] | None = None) -> None:
     if args.json:
         args.json.write_text(json.dumps(proof.to_dict(), indent=2), encoding='utf-8')
     proof.require()
-
-
-def is_first() -> bool:
-    """Whether this is the process that speaks for all, before they have met."""
-    return os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -37,6 +37,12 @@ def join(launcher: str, timeout_s: float | None = None) -> None:
     dist.init_process_group('gloo', **timeout)
 
 
+def rank_of(launcher: str) -> int:
+    """Which process this is, also before the group is joined."""
+    source = LAUNCHERS[launcher][1][0] if launcher in LAUNCHERS else 'RANK'
+    return int(os.environ.get(source, 0)) if launcher != 'none' else 0
+
+
 def _adopt(launcher: str) -> None:
     """Say in torch's variables what the launcher says in its own."""
     program, sources = LAUNCHERS[launcher]

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 
 from damamba.evaluation.details import analyse
 from damamba.evaluation.encoding import with_encoded_masks
+from damamba.evaluation.faults import diagnose
 from damamba.evaluation.predictions import coco_results
 from damamba.evaluation.scores import Evaluation
 from damamba.evaluation.scoring import (
@@ -95,6 +96,11 @@ class CocoInstanceMetric(CocoMetric):
         self._truth: FasterCOCO | None = None
 
     @property
+    def truth(self) -> FasterCOCO | None:
+        """The ground truth of the last evaluation; its categories are called as the classes are."""
+        return self._truth
+
+    @property
     def dataset_meta(self) -> dict | None:
         """What the data set says of itself; its classes are held against the ground truth when this is set.
 
@@ -152,7 +158,8 @@ class CocoInstanceMetric(CocoMetric):
         kinds = [kind for kind in ('bbox', 'segm') if kind in self.metrics]
         if kinds:
             wanted = {kind: predictions.get(kind, []) for kind in kinds}
-            self.evaluation = score(self._truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
+            evaluation = score(self._truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
+            self.evaluation = replace(evaluation, faults=diagnose(self._truth, wanted, self.cat_ids))
             if self.details:
                 details = analyse(self._truth, wanted, self.cat_ids, most=self.evaluation.max_dets[-1])
                 self.evaluation = replace(self.evaluation, details=details)
@@ -175,8 +182,8 @@ def _log(evaluation: Evaluation, classwise: bool, logger: MMLogger) -> None:
         logger.info('\n%s', evaluation.class_table())
     if evaluation.details:
         logger.info('\n%s', evaluation.details.table())
-        for fault in evaluation.details.faults:
-            logger.warning('These figures look wrong. %s', fault)
+    for fault in evaluation.faults:
+        logger.warning('These figures look wrong. %s', fault)
     for kind, scores in evaluation.scores.items():
         figures = [value for name, value in scores.values.items() if name.startswith('mAP')]
         logger.info('%s_mAP_copypaste: %s', kind, ' '.join(f'{value:.3f}' for value in figures))

@@ -4,7 +4,7 @@ The pictures are drawn from the dictionary, by :mod:`damamba.reporting.analysis`
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from faster_coco_eval import COCO
@@ -12,7 +12,6 @@ from faster_coco_eval import COCO
 from damamba.evaluation import tables
 from damamba.evaluation.confusion import Confusion, confuse
 from damamba.evaluation.errors import Errors, break_down
-from damamba.evaluation.faults import Fault, diagnose
 from damamba.evaluation.overlaps import read_pictures
 from damamba.evaluation.scores import EvaluationError, Scores
 from damamba.evaluation.scoring import IOU_THRS, check, class_columns, evaluate, of_kind, summarize
@@ -44,13 +43,12 @@ class Details:
     """What was measured, by kind, ``bbox`` or ``segm``.
 
     ``least_score`` is from which score on a detection counts in confusion and segmentation, ``max_dets`` how many
-    detections of a picture and class count in the rest. ``faults`` are what looks wrong with the evaluation itself.
+    detections of a picture and class count in the rest.
     """
 
     least_score: float
     max_dets: int
     kinds: dict[str, KindDetails]
-    faults: list[Fault] = field(default_factory=list)
 
     def to_dict(self) -> dict:
         """Plain values for a JSON file."""
@@ -94,7 +92,7 @@ def analyse(
     for kind, entries in predictions.items():
         check(truth, entries, kind)
         kinds[kind] = _analyse(truth, of_kind(entries, kind), kind, list(cat_ids), least_score, most)
-    return Details(least_score, most, kinds, diagnose(truth, predictions, cat_ids))
+    return Details(least_score, most, kinds)
 
 
 def _analyse(

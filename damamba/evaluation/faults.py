@@ -1,6 +1,6 @@
 """Four ways in which an evaluation was wrong and nobody saw it: how to make each, and how to tell it from predictions.
 
-shifted    category ids are off by one
+shifted    category ids, or labels, are off by one
 swapped    two classes stand for each other
 boxes      boxes pose as masks
 flattened  masks went through one map of labels, in which a pixel belongs to one object alone
@@ -11,6 +11,7 @@ Predictions are COCO results: dictionaries with image_id, category_id, score, bb
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from faster_coco_eval import COCO
@@ -40,6 +41,12 @@ class Fault:
 def shift(entries: Sequence[dict], cat_ids: Sequence[int]) -> list[dict]:
     """Every category is the next."""
     return [{**entry, 'category_id': entry['category_id'] + 1} for entry in entries]
+
+
+def shift_labels(entries: Sequence[dict], cat_ids: Sequence[int]) -> list[dict]:
+    """Every class is the next one, and the last is none."""
+    after = dict(pairwise(cat_ids))
+    return [{**entry, 'category_id': after[entry['category_id']]} for entry in entries if entry['category_id'] in after]
 
 
 def swap(entries: Sequence[dict], cat_ids: Sequence[int]) -> list[dict]:
@@ -74,11 +81,13 @@ def flatten(entries: Sequence[dict], cat_ids: Sequence[int]) -> list[dict]:
     return flat
 
 
-SABOTAGE: dict[str, Callable[[Sequence[dict], Sequence[int]], list[dict]]] = {
-    'shifted': shift,
-    'swapped': swap,
-    'boxes': pose,
-    'flattened': flatten,
+Sabotage = Callable[[Sequence[dict], Sequence[int]], list[dict]]
+SABOTAGE: dict[str, tuple[str, Sabotage]] = {  # by what is done, which fault that is
+    'ids shifted by one': ('shifted', shift),
+    'labels shifted by one': ('shifted', shift_labels),
+    'classes swapped': ('swapped', swap),
+    'boxes as masks': ('boxes', pose),
+    'masks flattened': ('flattened', flatten),
 }
 
 
@@ -104,7 +113,7 @@ def diagnose(
     found = {kind: [e for e in entries if e['image_id'] in chosen] for kind, entries in predictions.items()}
     masks = [entry for entry in found.get('segm', ()) if entry.get('segmentation')]
     pairs = Counter(_pairs(truth, found.get('bbox') or masks, chosen))
-    classes = _swapped(pairs, cat_ids, truth) or _shifted(pairs)
+    classes = _swapped(pairs, cat_ids, truth) or _shifted(pairs, cat_ids)
     shapes = _posing(masks, truth, chosen, cat_ids) or _flattened(masks, truth, cat_ids)
     return [fault for fault in (classes, shapes) if fault]
 
@@ -144,13 +153,26 @@ def _box(entry: dict) -> list[float]:
     return entry['bbox'] if 'bbox' in entry else coco_mask.toBbox(entry['segmentation']).tolist()
 
 
-def _shifted(pairs: Counter) -> Fault | None:
+def _shifted(pairs: Counter, cat_ids: Sequence[int]) -> Fault | None:
     total = pairs.total()
     for step in (1, -1):
-        off = sum(count for (found, true), count in pairs.items() if found == true + step)
-        if total >= LEAST and off >= CLEAR * total:
-            return Fault('shifted', f'{off} of {total} detections that lie on an object have its category id {step:+d}')
+        for what, is_off in (('category id', _id_is_off), ('place among the classes', _place_is_off)):
+            off = sum(count for pair, count in pairs.items() if is_off(*pair, step, cat_ids))
+            if total >= LEAST and off >= CLEAR * total:
+                return Fault('shifted', f'{off} of {total} detections that lie on an object have its {what} {step:+d}')
     return None
+
+
+def _id_is_off(found: int, true: int, step: int, cat_ids: Sequence[int]) -> bool:
+    return found == true + step
+
+
+def _place_is_off(found: int, true: int, step: int, cat_ids: Sequence[int]) -> bool:
+    """Along the classes; behind the last of three or more is the first."""
+    if found not in cat_ids or true not in cat_ids:
+        return False
+    places = [list(cat_ids).index(cat_id) for cat_id in (found, true)]
+    return (places[0] - places[1] - step) % max(len(cat_ids), 3) == 0
 
 
 def _swapped(pairs: Counter, cat_ids: Sequence[int], truth: COCO) -> Fault | None:
@@ -220,24 +242,27 @@ def _overlaps(truth: COCO, image_ids: Iterable[int], cat_ids: Sequence[int]) -> 
     return sum(_shared(_true_masks(truth, image_id, cat_ids), TENTH) for image_id in image_ids)
 
 
-def _why_not_swapped(found: list[int], cat_ids: Sequence[int]) -> str | None:
+def _why_not_classes(name: str, found: list[int], cat_ids: Sequence[int]) -> str | None:
     if len(cat_ids) < 2:
         return 'there is one class'
-    return None if set(cat_ids[:2]) <= set(found) else 'there are no objects of both classes'
+    if name == 'classes swapped':
+        return None if set(cat_ids[:2]) <= set(found) else 'there are no objects of both classes'
+    return None if sum(cat_id != cat_ids[-1] for cat_id in found) >= LEAST else 'all objects are of the last class'
 
 
 def why_unseen(name: str, truth: COCO, cat_ids: Sequence[int], masks: bool) -> str | None:
-    """Why a fault would not show on this ground truth, or None where it would."""
+    """Why a fault would not show on this ground truth, or None where it would; ``name`` is a key of SABOTAGE."""
     objects = [a for a in truth.anns.values() if not a.get('iscrowd') and a['category_id'] in cat_ids]
+    fault = SABOTAGE[name][0]
     if len(objects) < LEAST:
         return f'there are {len(objects)} objects'
-    if name == 'swapped':
-        return _why_not_swapped([a['category_id'] for a in objects], cat_ids)
-    if name in ('boxes', 'flattened') and not masks:
+    if name in ('labels shifted by one', 'classes swapped'):
+        return _why_not_classes(name, [a['category_id'] for a in objects], cat_ids)
+    if fault in ('boxes', 'flattened') and not masks:
         return 'masks are not measured'
-    if name == 'flattened':
+    if fault == 'flattened':
         return None if _overlaps(truth, truth.imgs, cat_ids) >= LEAST else 'objects hardly overlap'
-    if name == 'boxes':
+    if fault == 'boxes':
         true = [_fills(rle) for image_id in truth.imgs for rle in _true_masks(truth, image_id, cat_ids)]
         return 'the objects are boxes themselves' if sum(true) >= CLEAR * len(true) else None
     return None

@@ -24,13 +24,16 @@ SURE = 20.0  # a logit, of either sign
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of one picture: boxes [N, 4] (x1, y1, x2, y2 in pixels), labels [N], N masks as compressed RLE."""
+    """The objects of one picture: boxes [N, 4] (x1, y1, x2, y2 in pixels), labels [N], N masks as compressed RLE.
+
+    Without masks boxes alone are proved.
+    """
 
     height: int
     width: int
     boxes: np.ndarray
     labels: np.ndarray
-    masks: Sequence[dict]
+    masks: Sequence[dict] | None
 
     def decoded(self, number: int) -> np.ndarray:
         """One mask: [H, W], uint8."""
@@ -48,7 +51,9 @@ class Head(Protocol):
     """A detector's last steps."""
 
     name: str
+    makes_masks: bool
     boxes_from_masks: bool  # whether it draws its boxes around its masks
+    classes: dict[str, int]  # how many each of its parts is for, by the part's name
 
     def __call__(self, objects: Objects) -> InstanceData:
         """What the detector would return: bboxes [N, 4], scores [N], labels [N], masks [N, H, W] or N RLEs."""
@@ -57,18 +62,20 @@ class Head(Protocol):
 class ResultsHead:
     """No head of ours to send anything through: from a detector's results on."""
 
+    makes_masks = True  # as far as is known
     boxes_from_masks = False
 
     def __init__(self, name: str) -> None:
         self.name = f'{name}, from its results on'
+        self.classes = {}
 
     def __call__(self, objects: Objects) -> InstanceData:
-        return InstanceData(
-            bboxes=torch.as_tensor(objects.boxes, dtype=torch.float32),
-            scores=torch.ones(len(objects.labels)),
-            labels=torch.as_tensor(objects.labels),
-            masks=objects.all_decoded(),
-        )
+        boxes = torch.as_tensor(objects.boxes, dtype=torch.float32)
+        labels = torch.as_tensor(objects.labels)
+        found = InstanceData(bboxes=boxes, scores=torch.ones(len(labels)), labels=labels)
+        if objects.masks is not None:
+            found.masks = objects.all_decoded()
+        return found
 
 
 class RoIHead:
@@ -84,14 +91,17 @@ class RoIHead:
         with torch.device('meta'):  # no layer is run: weights would be drawn for nothing
             self.bbox_head = MODELS.build(_last(head['bbox_head']))
             self.mask_head = MODELS.build(_last(head['mask_head'])) if head.get('mask_head') else None
-        self.name = ', '.join(type(part).__name__ for part in (self.bbox_head, self.mask_head) if part is not None)
+        parts = [part for part in (self.bbox_head, self.mask_head) if part is not None]
+        self.name = ', '.join(type(part).__name__ for part in parts)
+        self.makes_masks = self.mask_head is not None
+        self.classes = {type(part).__name__: part.num_classes for part in parts}
 
     def __call__(self, objects: Objects) -> InstanceData:
         boxes, scores, labels = self._boxes(objects)
         found = InstanceData(bboxes=boxes, scores=scores, labels=labels)
-        if self.mask_head is not None:
+        if objects.masks is not None:
             found.masks = self._masks(objects, labels)
-        return found
+        return found[: self.test_cfg.get('max_per_img', len(labels))]
 
     def _boxes(self, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:
         head, boxes = self.bbox_head, torch.as_tensor(objects.boxes, dtype=torch.float32)
@@ -128,18 +138,24 @@ class RoIHead:
 class MaskFormerHead:
     """MaskFormer's and Mask2Former's: a query of full size for each object; as many are taken as there are objects."""
 
+    makes_masks = True
     boxes_from_masks = True
 
     def __init__(self, model: dict) -> None:
         self.most = model['test_cfg'].get('max_per_image', 100)
         self.head = MODELS.build({**model['panoptic_fusion_head'], 'test_cfg': model['test_cfg']})
         self.name = type(self.head).__name__
+        parts = {self.name: self.head.num_classes}
+        query_head = model.get('panoptic_head') or {}
+        if 'num_things_classes' in query_head:
+            parts[query_head['type']] = query_head['num_things_classes'] + query_head.get('num_stuff_classes', 0)
+        self.classes = parts
 
     def __call__(self, objects: Objects) -> InstanceData:
         head, shape = self.head, (objects.height, objects.width)
         head.test_cfg = {**head.test_cfg, 'max_per_image': min(self.most, len(objects.labels))}
         logits = one_hot(objects.labels, head.num_classes)
-        masks = torch.zeros(len(objects.labels), *shape)
+        masks = torch.zeros(len(objects.labels), *shape, dtype=torch.float16)  # half of the memory, and sure enough
         for number in range(len(objects.labels)):
             masks[number] = torch.where(torch.from_numpy(objects.decoded(number)).bool(), SURE, -SURE)
         sample = DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, batch_input_shape=shape))

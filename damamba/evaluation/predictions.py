@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from faster_coco_eval import COCO
 
-from damamba.evaluation.scoring import FIELDS, EvaluationError
+from damamba.evaluation.scoring import FIELDS, EvaluationError, check_size
 
 
 def coco_results(results: Sequence[dict], cat_ids: Sequence[int | None]) -> dict[str, list[dict]]:
@@ -109,6 +109,15 @@ def read_json(path: Path) -> dict[str, list[dict]]:
     return kinds
 
 
+def read_metrics(path: Path) -> dict | None:
+    """Read what a run measured, as metrics.json has it; None if the file holds something else."""
+    with path.open(encoding='utf-8', errors='replace') as file:
+        if not file.read(64).lstrip().startswith('{'):  # results are a list, perhaps a long one
+            return None
+    content = _json(path)
+    return content if isinstance(content.get('evaluations'), dict) else None
+
+
 def _json(path: Path):
     try:
         return json.loads(path.read_text(encoding='utf-8'))
@@ -116,13 +125,14 @@ def _json(path: Path):
         raise EvaluationError(f'{path} is no JSON: {error}') from error
 
 
-def read_pickle(path: Path) -> list[dict]:
+def read_pickle(path: Path, truth: COCO | None = None) -> list[dict]:
     """Read a detector's results, as :func:`coco_results` takes them, from what ``--out`` writes.
 
     That is a list of data samples. Nothing but tensors and plain data is built.
 
     Raises:
-        EvaluationError: the file holds something else, or asks for code to be run.
+        EvaluationError: the file holds something else, or asks for code to be run; or its pictures are of other sizes
+            than those of ``truth``.
     """
     try:
         with path.open('rb') as file:
@@ -131,6 +141,9 @@ def read_pickle(path: Path) -> list[dict]:
         raise EvaluationError(f'{path} can not be read: {error}') from error
     if not isinstance(samples, list) or not all(_is_sample(sample) for sample in samples):
         raise EvaluationError(f'{path} does not hold the predictions of a detector, as --out writes them')
+    for sample in samples:
+        if truth and 'ori_shape' in sample:
+            check_size(truth, sample['img_id'], sample['ori_shape'], 'predictions')
     return [_result(sample) for sample in samples]
 
 

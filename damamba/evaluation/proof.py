@@ -6,6 +6,7 @@ config, COCO's format and its score. Then each fault of faults.py is made in the
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -18,20 +19,22 @@ from faster_coco_eval import COCO
 from mmdet.registry import DATASETS, METRICS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.structures import BaseDataElement
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.categories import DatasetError
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.faults import SABOTAGE, diagnose, why_unseen
 from damamba.evaluation.heads import Head, Objects, head_of
-from damamba.evaluation.predictions import read_json, read_truth
+from damamba.evaluation.labels import compare_labels, datasets_of
+from damamba.evaluation.predictions import read_json
 from damamba.evaluation.scores import Evaluation, EvaluationError
-from damamba.evaluation.scoring import ground_truth, score
-from damamba.evaluation.tables import NAMES, number, start, text
+from damamba.evaluation.scoring import FIELDS, MAX_DETS, ground_truth, score
+from damamba.evaluation.tables import FEW, NAMES, UNDEFINED, number, start, text
+from damamba.evaluation.truths import BROKEN, boxed_by_masks, choose, leave_out_unusable, read_complete
 
 PERFECT = 1 - 1e-9
-FEW = 7  # classes whose names fit into a line
+FOUND_AGAIN = 0.95  # COCO's highest IoU
+SPARED = 0.05  # share of the objects that may be such that no detector could give them back
 LABELLED = 20  # pictures of each split whose labels are held against their names
 
 
@@ -91,123 +94,83 @@ def prove(cfg: Config, images: int = 100, seed: int = 0) -> Proof:
 
     Args:
         cfg: a config whose settings are spread (:func:`damamba.engine.settings.spread`).
-        images: on how many pictures of the ground truth, drawn by ``seed``; every class is among them if it is at all.
+        images: on how many pictures of the ground truth, drawn by ``seed``; more if every class needs one of its own.
 
     Raises:
-        EvaluationError: there is no ``CocoInstanceMetric`` in it, or no annotation file.
+        EvaluationError: there is nothing to prove in it, or its annotations lack what COCO's have.
     """
     metric = _metric_of(cfg)
-    document = _choose(read_truth(Path(metric['ann_file'])), images, seed)
     head = head_of(cfg.model)
+    if 'segm' in metric['metric'] and not head.makes_masks:
+        raise EvaluationError(f'{head.name} makes no masks: measure bbox alone (--eval bbox)')
+    chosen = choose(read_complete(Path(metric['ann_file'])), images, seed)
+    document, left_out = leave_out_unusable(chosen, 'segm' in metric['metric'])
     if head.boxes_from_masks:
-        document = _boxed_by_masks(document)
+        document = boxed_by_masks(document)
     with tempfile.TemporaryDirectory() as folder:
-        checks = [*_labels(cfg, Path(folder)), *_evaluate(cfg, metric, head, document, Path(folder))]
+        checks = [*_labels(cfg, Path(folder)), _counts(cfg, head), *_left_out(left_out, len(chosen['annotations']))]
+        checks += _evaluate(cfg, metric, head, document, Path(folder))
     objects = sum(not a.get('iscrowd') for a in document['annotations'])
     name = Path(cfg.filename).name if cfg.filename else 'a config without a file'
     return Proof(name, metric['ann_file'], head.name, len(document['images']), objects, tuple(checks))
 
 
 def _metric_of(cfg: Config) -> dict:
-    """The evaluator of the test that scores masks and boxes."""
+    """The evaluator of the test that scores boxes or masks, with the kinds that can be proved."""
     evaluators = cfg.get('test_evaluator') or []
     for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
         if METRICS.get(evaluator['type']) is CocoInstanceMetric and evaluator.get('ann_file'):
-            return dict(evaluator)
+            kinds = evaluator.get('metric', 'bbox')
+            kinds = [kind for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind in NAMES]
+            if not kinds:
+                raise EvaluationError('nothing to prove: proposals are neither boxes nor masks of a class')
+            return {**evaluator, 'metric': kinds}
     raise EvaluationError('nothing to prove: test_evaluator has no CocoInstanceMetric with an ann_file')
 
 
-def _choose(document: dict, count: int, seed: int) -> dict:
-    """A part of a ground truth: pictures in a random order, first one of each category."""
-    order = np.random.default_rng(seed).permutation(len(document['images'])).tolist()
-    ids = [document['images'][number]['id'] for number in order]
-    place = {image_id: rank for rank, image_id in enumerate(ids)}
-    first: dict[int, int] = {}
-    for annotation in document['annotations']:
-        image_id, category = annotation['image_id'], annotation['category_id']
-        if image_id in place and place[image_id] < place.get(first.get(category), len(ids)):
-            first[category] = image_id
-    chosen = set(list(dict.fromkeys([*sorted(first.values()), *ids]))[:count])
-    return {
-        **document,
-        'images': [image for image in document['images'] if image['id'] in chosen],
-        'annotations': [a for a in document['annotations'] if a['image_id'] in chosen],
-    }
+def _left_out(reasons: list[str], objects: int) -> Iterator[Check]:
+    """A few may be left out, and are named; more are too many to speak of the rest."""
+    if reasons:
+        passed = None if len(reasons) <= SPARED * objects else False
+        yield Check('all objects can be found', passed, f'{len(reasons)} can not: {"; ".join(reasons[:3])}; {BROKEN}')
 
 
-def _boxed_by_masks(document: dict) -> dict:
-    """Boxes around the masks in place of the annotated ones, for a head that draws its own that way."""
-    truth = ground_truth(document)
-    boxes = [coco_mask.toBbox(truth.annToRLE(a)).tolist() for a in truth.dataset['annotations']]
-    pairs = zip(document['annotations'], boxes, strict=True)
-    return {**document, 'annotations': [{**a, 'bbox': box} for a, box in pairs]}
-
-
-# Labels, against names.
+# Classes.
 
 
 def _labels(cfg: Config, folder: Path) -> Iterator[Check]:
     """For each split: does the label that an object gets stand for the name that the file gives it?"""
     for split in ('train', 'val', 'test'):
-        for dataset in _datasets((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
+        for dataset in datasets_of((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
             path = Path(dataset.get('data_root') or '') / dataset['ann_file']
             name = f'labels are the names of {path.parent.name}/{path.name}'
             if path.exists():
-                yield _label_check(name, dataset, path, folder / f'{split}.json')
+                yield Check(name, *_compare(dataset, path, folder))
             else:
                 yield Check(name, None, 'the file is not there')
 
 
-def _datasets(node) -> Iterator[dict]:
-    """The data sets with annotations, out of what wraps them."""
-    if isinstance(node, dict):
-        if node.get('ann_file'):
-            yield node
-        else:
-            yield from _datasets(node.get('dataset') or node.get('datasets'))
-    elif isinstance(node, (list, tuple)):
-        for item in node:
-            yield from _datasets(item)
-
-
-def _label_check(name: str, dataset: dict, path: Path, part: Path) -> Check:
-    document = _choose(read_truth(path), LABELLED, 0)
-    part.write_text(json.dumps(document), encoding='utf-8')
-    options = {**dataset, 'ann_file': str(part), 'data_root': '', 'pipeline': [], 'filter_cfg': None, 'indices': None}
-    options |= {'fraction': 1.0} if 'fraction' in options else {}
+def _compare(dataset: dict, path: Path, folder: Path) -> tuple[bool, str]:
     try:
         with _silence():
-            built = DATASETS.build(options)
-    except DatasetError as error:
-        return Check(name, False, str(error))
-    wrong, right = _compare_labels(built, document)
-    names = _names(built, document)
-    ids = ', '.join(f'{name} is category {cat_id}' for cat_id, name in names.items())
-    seen = f'{right} objects; {ids if len(names) <= FEW else f"{len(names)} categories"}'
-    return Check(name, not wrong, f'wrong: {", ".join(wrong)}' if wrong else seen)
+            return compare_labels(dataset, choose(read_complete(path), LABELLED, 0), folder)
+    except (DatasetError, EvaluationError) as error:
+        return False, str(error).replace(str(folder / 'labels.json'), str(path))
+    except (AssertionError, KeyError, ValueError) as error:  # MMDetection's
+        return False, f'{path} can not be loaded ({error!r}): {BROKEN}'.replace(str(folder / 'labels.json'), str(path))
 
 
-def _names(dataset, document: dict) -> dict[int, str]:
-    """The categories that got a label, in the order of the labels."""
-    names = {category['id']: category['name'] for category in document['categories']}
-    return {cat_id: names[cat_id] for cat_id in dataset.cat_ids if cat_id in names}
+def _counts(cfg: Config, head: Head) -> Check:
+    """A head for another number of classes can't be what is tested."""
+    classes = len(_metainfo(cfg)['classes'])
+    seen = ', '.join(f'{name} {count}' for name, count in head.classes.items())
+    passed = all(count == classes for count in head.classes.values()) if head.classes else None
+    return Check(f'heads have as many classes as the data, {classes}', passed, seen or 'not known of this detector')
 
 
-def _compare_labels(dataset, document: dict) -> tuple[list[str], int]:
-    """'Tote is labelled Object' and so on; and how many are right."""
-    names = {category['id']: category['name'] for category in document['categories']}
-    truths = {(a['image_id'], *np.round(a['bbox'], 3)): names.get(a['category_id']) for a in document['annotations']}
-    wrong, right = set(), 0
-    for picture in map(dataset.get_data_info, range(len(dataset))):
-        for instance in picture['instances']:
-            x1, y1, x2, y2 = instance['bbox']
-            true = truths.get((picture['img_id'], *np.round([x1, y1, x2 - x1, y2 - y1], 3)))
-            label = dataset.metainfo['classes'][instance['bbox_label']]
-            if true is None or true.strip().casefold() == label.strip().casefold():
-                right += 1
-            else:
-                wrong.add(f'{true} is labelled {label}')
-    return sorted(wrong), right
+def _metainfo(cfg: Config) -> dict:
+    dataset = next(datasets_of(cfg.test_dataloader.dataset))
+    return DATASETS.get(dataset['type'])._load_metainfo(dataset.get('metainfo', {}))
 
 
 # Scores, of the truth and of what is wrong.
@@ -217,17 +180,19 @@ def _evaluate(cfg: Config, metric: dict, head: Head, document: dict, folder: Pat
     ann_file, prefix = folder / 'truth.json', folder / 'predictions'
     ann_file.write_text(json.dumps(document), encoding='utf-8')
     settings = dict(ann_file=str(ann_file), outfile_prefix=str(prefix), details=False, classwise=False)
-    dataset = next(_datasets(cfg.test_dataloader.dataset))
-    meta = DATASETS.get(dataset['type'])._load_metainfo(dataset.get('metainfo', {}))
+    meta = _metainfo(cfg)
     with _silence():
-        evaluator: CocoInstanceMetric = METRICS.build({**metric, **settings})
+        evaluator: CocoInstanceMetric = METRICS.build(
+            {**metric, **settings, 'metric_items': None, 'format_only': False}
+        )
         evaluator.dataset_meta = meta
-        for sample in _samples(head, ground_truth(document), meta['classes']):
+        for sample in _samples(head, ground_truth(document), meta['classes'], 'segm' in metric['metric']):
             evaluator.process({}, [sample])
         evaluator.evaluate(len(document['images']))
-    yield from _perfect(evaluator.evaluation)
+    truth = evaluator.truth
     predictions = {kind: read_json(Path(f'{prefix}.{kind}.json'))[kind] for kind in evaluator.evaluation.scores}
-    yield from _sabotaged(ground_truth(document), predictions, evaluator.cat_ids)
+    yield from _perfect(evaluator.evaluation, truth, predictions, evaluator.cat_ids)
+    yield from _sabotaged(truth, predictions, evaluator.cat_ids)
 
 
 @contextmanager
@@ -235,7 +200,7 @@ def _silence() -> Iterator[None]:
     """Without the evaluator's tables, which would pass for those of a model, and what is said of temporary files."""
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel('WARNING')
+    logger.setLevel('ERROR')
     try:
         with redirect_stdout(StringIO()):  # pycocotools prints
             yield
@@ -243,7 +208,7 @@ def _silence() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _samples(head: Head, truth: COCO, classes: Sequence[str]) -> Iterator[dict]:
+def _samples(head: Head, truth: COCO, classes: Sequence[str], masks: bool) -> Iterator[dict]:
     """For each picture what a detector would hand to the evaluator."""
     label_of = {name.strip().casefold(): label for label, name in enumerate(classes)}
     labels = {cat_id: label_of.get(category['name'].strip().casefold()) for cat_id, category in truth.cats.items()}
@@ -252,67 +217,82 @@ def _samples(head: Head, truth: COCO, classes: Sequence[str]) -> Iterator[dict]:
         objects = [a for a in truth.imgToAnns[image_id] if not a.get('iscrowd')]
         entries = [a for a in objects if labels.get(a['category_id']) is not None]
         shape = (image['height'], image['width'])
-        found = head(_objects(truth, entries, labels, *shape)) if entries else _nothing(*shape)
-        yield dict(img_id=image_id, ori_shape=shape, pred_instances=_plain(found))
+        found = head(_objects(truth, entries, labels, shape, masks)) if entries else _nothing(masks)
+        yield dict(img_id=image_id, ori_shape=shape, pred_instances=dict(found.items()))
 
 
-def _objects(truth: COCO, entries: list[dict], labels: Mapping[int, int], height: int, width: int) -> Objects:
+def _objects(truth: COCO, entries: list[dict], labels: Mapping, shape: tuple[int, int], masks: bool) -> Objects:
     boxes = np.array([a['bbox'] for a in entries], dtype=np.float64)
     boxes[:, 2:] += boxes[:, :2]
-    masks = [truth.annToRLE(a) for a in entries if a.get('segmentation')]
-    return Objects(height, width, boxes, np.array([labels[a['category_id']] for a in entries]), masks)
+    rles = [truth.annToRLE(a) for a in entries] if masks else None
+    return Objects(*shape, boxes, np.array([labels[a['category_id']] for a in entries]), rles)
 
 
-def _nothing(height: int, width: int) -> dict:
-    empty = np.zeros(0)
-    return dict(bboxes=empty.reshape(0, 4), scores=empty, labels=empty.astype(int), masks=[])
+def _nothing(masks: bool) -> dict:
+    empty = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long))
+    return {**empty, 'masks': []} if masks else empty
 
 
-def _plain(found: BaseDataElement | dict) -> dict:
-    values = dict(found.items()) if isinstance(found, BaseDataElement) else found
-    return {name: torch.as_tensor(v) if isinstance(v, np.ndarray) else v for name, v in values.items()}
-
-
-def _perfect(evaluation: Evaluation) -> Iterator[Check]:
+def _perfect(evaluation: Evaluation, truth: COCO, predictions: dict, cat_ids: Sequence[int]) -> Iterator[Check]:
     """Ground truth as predictions: 1.000 overall and for each class that has objects."""
     for kind, scores in evaluation.scores.items():
         figures = {'all': scores.values['mAP'], **{name: values['mAP'] for name, values in scores.classes.items()}}
-        seen = _listed(figures)
-        found = [value for value in figures.values() if value >= 0]
-        yield Check(f'ground truth scores 1.000: {NAMES[kind]} mAP', bool(found) and min(found) >= PERFECT, seen)
+        found = [value for value in figures.values() if value != UNDEFINED]
+        passed = bool(found) and min(found) >= PERFECT
+        lost = '' if passed else _lost(truth, predictions[kind], kind, cat_ids)
+        yield Check(f'ground truth scores 1.000: {NAMES[kind]} mAP', passed, _listed(figures) + lost)
 
 
 def _listed(figures: dict[str, float]) -> str:
     """All of a few; of many those that are not perfect."""
-    shown = {name: value for name, value in figures.items() if name == 'all' or len(figures) <= FEW or value < PERFECT}
-    parts = [f'{name} {number(value)}' for name, value in shown.items()]
-    rest = len(figures) - len(shown)
-    return ', '.join([*parts, f'{rest} {"other " if len(shown) > 1 else ""}classes 1.000'] if rest else parts)
+    seen = {name: value for name, value in figures.items() if name == 'all' or len(figures) <= FEW or value < PERFECT}
+    parts = [f'{name} {number(value)}' for name, value in seen.items()]
+    rest = len(figures) - len(seen)
+    return ', '.join([*parts, f'{rest} {"other " if len(seen) > 1 else ""}classes 1.000'] if rest else parts)
+
+
+def _lost(truth: COCO, entries: list[dict], kind: str, cat_ids: Sequence[int]) -> str:
+    """Which objects did not come back, the first ones; or that there are more than count."""
+    most = Counter((a['image_id'], a['category_id']) for a in truth.anns.values() if not a.get('iscrowd'))
+    crowded = [image_id for (image_id, _), count in most.items() if count > MAX_DETS[-1]]
+    if crowded:
+        return f'; image {crowded[0]} has more than {MAX_DETS[-1]} objects of a class, and COCO counts no more'
+    names = [f'annotation {a["id"]} of image {a["image_id"]}' for a in _missing(truth, entries, kind, cat_ids)]
+    return f'; not found again: {len(names)}, such as {", ".join(names[:3])}' if names else ''
+
+
+def _missing(truth: COCO, entries: list[dict], kind: str, cat_ids: Sequence[int]) -> Iterator[dict]:
+    """The objects that no prediction of their class covers as COCO's strictest overlap wants it."""
+    for annotation in truth.dataset['annotations']:
+        if annotation.get('iscrowd') or annotation['category_id'] not in cat_ids:
+            continue
+        keys = ('image_id', 'category_id')
+        near = [e[FIELDS[kind]] for e in entries if all(e[key] == annotation[key] for key in keys)]
+        own = annotation['bbox'] if kind == 'bbox' else truth.annToRLE(annotation)
+        if not near or coco_mask.iou(near, [own], [0]).max() < FOUND_AGAIN:
+            yield annotation
 
 
 def _sabotaged(truth: COCO, predictions: dict[str, list[dict]], cat_ids: Sequence[int]) -> Iterator[Check]:
     """Each fault must cost mAP, and be named; without one none may be named."""
     named = diagnose(truth, predictions, cat_ids)
     yield Check('no fault is seen in it', not named, ', '.join(map(str, named)) or 'none')
-    for name, sabotage in SABOTAGE.items():
-        claim = f'"{name}" is seen'
+    for name, (fault, sabotage) in SABOTAGE.items():
+        claim = f'{name}: seen'
         reason = why_unseen(name, truth, cat_ids, 'segm' in predictions)
         if reason:
             yield Check(claim, None, f'can not show: {reason}')
             continue
-        spoilt = {kind: sabotage(entries, cat_ids) for kind, entries in predictions.items() if _concerns(name, kind)}
-        yield _seen(claim, name, truth, {**predictions, **spoilt}, cat_ids)
+        concerned = predictions if fault in ('shifted', 'swapped') else {'segm': predictions['segm']}
+        spoilt = {kind: sabotage(entries, cat_ids) for kind, entries in concerned.items()}
+        yield _seen(claim, fault, truth, {**predictions, **spoilt}, cat_ids)
 
 
-def _concerns(name: str, kind: str) -> bool:
-    return kind == 'segm' or name in ('shifted', 'swapped')
-
-
-def _seen(claim: str, name: str, truth: COCO, spoilt: dict[str, list[dict]], cat_ids: Sequence[int]) -> Check:
+def _seen(claim: str, fault: str, truth: COCO, spoilt: dict[str, list[dict]], cat_ids: Sequence[int]) -> Check:
     known = {kind: [e for e in entries if e['category_id'] in truth.cats] for kind, entries in spoilt.items()}
     evaluation = score(truth, known, cat_ids)
     costs = {NAMES[kind]: scores.values['mAP'] for kind, scores in evaluation.scores.items()}
     spent = ', '.join(f'{kind} mAP {number(value)}' for kind, value in costs.items())
-    faults = diagnose(truth, spoilt, cat_ids)
-    passed = [fault.name for fault in faults] == [name] and min(costs.values()) < PERFECT
-    return Check(claim, passed, f'{spent}; {"; ".join(fault.evidence for fault in faults) or "nothing is named"}')
+    found = diagnose(truth, spoilt, cat_ids)
+    passed = [it.name for it in found] == [fault] and min(costs.values()) < PERFECT
+    return Check(claim, passed, f'{spent}; {"; ".join(it.evidence for it in found) or "nothing is named"}')

@@ -11,6 +11,7 @@ from damamba.evaluation.tables import NAMES, UNDEFINED
 
 if TYPE_CHECKING:
     from damamba.evaluation.details import Details
+    from damamba.evaluation.faults import Fault
 
 AREAS = {'all': '', 'small': '_s', 'medium': '_m', 'large': '_l'}  # COCO's words, and their ends in names
 __all__ = ['AREAS', 'NAMES', 'UNDEFINED', 'Evaluation', 'EvaluationError', 'Scores']
@@ -37,7 +38,8 @@ class Scores:
 class Evaluation:
     """One evaluation of a data set: how much there was to find, and :class:`Scores` by kind, ``bbox`` or ``segm``.
 
-    ``details`` are what is measured beyond COCO's numbers, where it was asked for.
+    ``details`` are what is measured beyond COCO's numbers, where it was asked for. ``faults`` are what makes the
+    figures look wrong, found by :func:`~damamba.evaluation.faults.diagnose`.
     """
 
     images: int
@@ -46,6 +48,7 @@ class Evaluation:
     iou_thrs: tuple[float, ...]
     scores: dict[str, Scores]
     details: Details | None = None
+    faults: list[Fault] = field(default_factory=list)
 
     def to_dict(self) -> dict:
         """Plain values for a JSON file; without details there is no such key."""

@@ -133,10 +133,29 @@ def check(truth: COCO, predictions: Sequence[dict], kind: str) -> None:
                 f'{count} {key}{"s" if count > 1 else ""} of the predictions can not be found in the ground truth, '
                 f'such as {strange[0]!r}: {reason or "these predictions are for another data set"}'
             )
+    for prediction in predictions:
+        mask = prediction.get('segmentation')
+        if isinstance(mask, dict):
+            check_size(truth, prediction['image_id'], mask['size'], 'masks')
     if kind == 'segm' and not all(annotation.get('segmentation') for annotation in truth.anns.values()):
         raise EvaluationError('the ground truth has objects without a segmentation: segm can not be scored')
     if any(FIELDS[kind] not in prediction for prediction in predictions):
         raise EvaluationError(f'the predictions have no {FIELDS[kind]}: {kind} can not be scored')
+
+
+def check_size(truth: COCO, image_id: int, size: Sequence[int], what: str) -> None:
+    """Hold a height and width, in pixels, against those of the picture, where the ground truth says them.
+
+    Raises:
+        EvaluationError: they are others.
+    """
+    image = truth.imgs.get(image_id, {})
+    (height, width), own = size[:2], (image.get('height'), image.get('width'))
+    if all(own) and own != (height, width):
+        raise EvaluationError(
+            f'{what} of {height} x {width} pixels (height x width) for a picture of {own[0]} x {own[1]}, image '
+            f'{image_id}: these predictions are for another data set, or its file has not the size that it is said to have'
+        )
 
 
 def of_kind(predictions: Sequence[dict], kind: str) -> list[dict]:

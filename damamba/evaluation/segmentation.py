@@ -63,7 +63,8 @@ def _shares(picture: Picture) -> tuple[np.ndarray, np.ndarray]:
     areas = _areas(picture.shapes)[:, None]
     object_areas = _areas(picture.object_shapes)[None, :]
     union_and_shared = areas + object_areas
-    shared = np.rint(picture.overlaps * union_and_shared / (1 + picture.overlaps))  # whole pixels
+    overlaps = picture.overlaps.clip(min=0)  # -1 of masks of different sizes
+    shared = np.rint(overlaps * union_and_shared / (1 + overlaps))  # whole pixels
     return counts & (shared >= MOST * areas), counts & (shared >= MOST * object_areas)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 NAMES = {'bbox': 'box', 'segm': 'mask'}
 UNDEFINED = -1.0  # COCO's value where there is no ground truth to find
+FEW = 7  # names that fit into a line
 
 
 def start(title: str, *headings: str) -> Table:
@@ -41,3 +42,8 @@ def text(table: Table) -> str:
     console = Console(file=StringIO(), width=1000, color_system=None)
     console.print(table)
     return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def listed(items: list[str], what: str) -> str:
+    """A few one after the other; of many how many there are."""
+    return ', '.join(items) if len(items) <= FEW else f'{len(items)} {what}'

@@ -6,7 +6,10 @@ import pytest
 
 from damamba.cli import prove_evaluation
 from damamba.cli.environment import ROOT
+from damamba.engine.launch import rank_of
 from damamba.evaluation.coco import CocoInstanceMetric
+from damamba.evaluation.faults import Fault
+from damamba.evaluation.proof import ProofError
 from tests import armbench
 from tests.cli.helpers import logs, train
 from tests.cli.helpers import test as run_test
@@ -131,7 +134,41 @@ def test_without_test_json_the_log_says_what_is_tested_on(checkpoint, tmp_path):
     assert 'mix-object-tote/test.json is not there: testing on' in logs(tmp_path / 'run')
 
 
-def test_prove_goes_with_figures_alone(capsys):
+@pytest.mark.parametrize('flags', [['--format-only'], ['--out', 'x.pkl']])
+def test_prove_goes_with_figures_alone(flags, capsys):
     with pytest.raises(SystemExit):
-        run_test(CONFIG, 'x.pth', '--prove', '--format-only')
+        run_test(CONFIG, 'x.pth', '--prove', *flags)
     assert 'leave out --prove' in capsys.readouterr().err
+
+
+def test_figures_that_look_wrong_are_an_error_after_they_are_written(checkpoint, data, tmp_path, monkeypatch, capsys):
+    fault = Fault('swapped', '107 of 107 detections')
+    monkeypatch.setattr('damamba.evaluation.coco.diagnose', lambda *args: [fault])
+    monkeypatch.setattr('damamba.cli.test._prove', lambda cfg: {'passed': True})
+    with pytest.raises(ProofError, match='these figures look wrong: swapped: 107 of 107 detections'):
+        metrics_of(checkpoint, data, tmp_path, '--prove')
+    found = json.loads((tmp_path / 'metrics.json').read_text())['evaluations']['coco']['faults']
+    assert found == [{'name': 'swapped', 'evidence': '107 of 107 detections'}]
+
+
+@pytest.mark.parametrize('option', [['--seed', '-1'], ['--json', 'no/such/folder/proof.json']])
+def test_arguments_that_would_fail_at_the_end_fail_at_once(option, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        prove_evaluation.parse([CONFIG, *option])
+    assert exit_info.value.code == 2
+    assert option[0] in capsys.readouterr().err
+
+
+def test_a_proof_says_what_it_is_of_where_there_is_no_test_json(tmp_path, capsys):
+    armbench.write(tmp_path, splits=('train', 'val'))
+    prove_evaluation.show([CONFIG, '--cfg-options', f'data_root={tmp_path}'])
+    assert 'mix-object-tote/test.json is not there: testing on' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'name'), [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')]
+)
+def test_one_process_proves_for_all(launcher, name, monkeypatch):
+    monkeypatch.setenv(name, '3')
+    assert rank_of(launcher) == 3
+    assert rank_of('none') == 0

@@ -14,10 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.details import Details, analyse
-from damamba.evaluation.faults import SABOTAGE
 from damamba.evaluation.predictions import truth_as_predictions
 from damamba.evaluation.scoring import EvaluationError, ground_truth, score
-from tests import armbench
 from tests.evaluation.cases import CAT_IDS, CUP, KEY, guess, scene, thing
 from tests.evaluation.helpers import guesses, judged, made_up
 
@@ -222,12 +220,3 @@ def test_the_evaluator_logs_and_keeps_them_if_asked(tmp_path, wanted, monkeypatc
         assert content['details']['kinds']['bbox']['errors']['classes']['key']['missed'] == 1.0
         assert content['details']['max_dets'] == 100
     json.dumps(content, allow_nan=False)
-
-
-@pytest.mark.parametrize('name', ['swapped', 'boxes', 'flattened'])
-def test_predictions_that_look_wrong_are_named(name):
-    truth = ground_truth(armbench.document(images=6))
-    entries = truth_as_predictions(truth)
-    spoilt = SABOTAGE[name](entries, [2, 1])
-    assert [fault.name for fault in analyse(truth, {'bbox': spoilt, 'segm': spoilt}, [2, 1]).faults] == [name]
-    assert analyse(truth, {'bbox': entries, 'segm': entries}, [2, 1]).to_dict()['faults'] == []

@@ -22,8 +22,11 @@ def results(truth):
     return {'bbox': entries, 'segm': copy.deepcopy(entries)}
 
 
+SHIFTED, LABELS, SWAPPED, BOXES, FLAT = SABOTAGE
+
+
 def spoilt(truth, name, cat_ids=IDS):
-    return {kind: SABOTAGE[name](entries, cat_ids) for kind, entries in results(truth).items()}
+    return {kind: SABOTAGE[name][1](entries, cat_ids) for kind, entries in results(truth).items()}
 
 
 def found(truth, predictions, cat_ids=IDS):
@@ -38,10 +41,10 @@ def test_the_truth_has_no_fault():
 @pytest.mark.parametrize('name', SABOTAGE)
 def test_each_fault_is_named_alone(name):
     truth = truth_of()
-    assert found(truth, spoilt(truth, name)) == [name]
+    assert found(truth, spoilt(truth, name)) == [SABOTAGE[name][0]]
 
 
-@pytest.mark.parametrize('name', ['swapped', 'boxes', 'flattened'])
+@pytest.mark.parametrize('name', [LABELS, SWAPPED, BOXES, FLAT])
 def test_each_fault_costs_mask_ap(name):
     truth = truth_of()
     evaluation = score(truth, {'segm': spoilt(truth, name)['segm']}, IDS)
@@ -54,15 +57,34 @@ def test_ids_that_are_off_by_one_downwards_are_named_though_the_strange_ones_are
     assert found(truth, {'bbox': entries}) == ['shifted']  # every object is called a tote, and no tote is left
 
 
+@pytest.mark.parametrize('numbers', [(1, 2), (10, 20), (20, 10), (7, 3)])
+def test_labels_off_by_one_are_named_whatever_the_ids(numbers):
+    truth = truth_of(tuple(zip(('Tote', 'Object'), numbers, strict=True)))
+    objects_first = [numbers[1], numbers[0]]
+    assert found(truth, spoilt(truth, LABELS, objects_first), objects_first) == ['shifted']
+    assert found(truth, spoilt(truth, LABELS, list(numbers)), list(numbers)) == ['shifted']
+
+
+@pytest.mark.parametrize('step', [1, 2])
+def test_labels_of_three_classes_that_are_turned_are_named(step):
+    content = armbench.document(images=9)
+    content['categories'] = [dict(id=number, name=f'c{number}') for number in (5, 10, 20)]
+    for number, annotation in enumerate(content['annotations']):
+        annotation['category_id'] = (5, 10, 20)[number % 3]
+    truth, ids = ground_truth(content), [20, 5, 10]
+    turned = [{**e, 'category_id': ids[(ids.index(e['category_id']) + step) % 3]} for e in results(truth)['bbox']]
+    assert found(truth, {'bbox': turned}, ids) == ['shifted']
+
+
 def test_two_faults_are_both_named():
     truth = truth_of()
-    both = {kind: SABOTAGE['swapped'](entries, IDS) for kind, entries in spoilt(truth, 'boxes').items()}
+    both = {kind: SABOTAGE[SWAPPED][1](entries, IDS) for kind, entries in spoilt(truth, BOXES).items()}
     assert found(truth, both) == ['swapped', 'boxes']
 
 
 def test_one_class_that_is_off_by_one():
     truth = truth_of(armbench.ONE)
-    assert found(truth, spoilt(truth, 'shifted', [1]), [1]) == ['shifted']
+    assert found(truth, spoilt(truth, SHIFTED, [1]), [1]) == ['shifted']
 
 
 def test_classes_of_a_weak_model_are_no_fault():
@@ -85,29 +107,29 @@ def test_objects_that_are_boxes_have_masks_that_are_boxes():
         annotation['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     truth = ground_truth(content)
     assert found(truth, results(truth)) == []
-    assert why_unseen('boxes', truth, IDS, True) == 'the objects are boxes themselves'
+    assert why_unseen(BOXES, truth, IDS, True) == 'the objects are boxes themselves'
 
 
 def test_of_crowds_and_of_next_to_nothing_nothing_is_said():
     content = armbench.document(images=1)
     truth = ground_truth(content)
-    assert found(truth, spoilt(truth, 'shifted')) == []
-    assert why_unseen('shifted', truth, IDS, True) == 'there are 4 objects'
+    assert found(truth, spoilt(truth, SHIFTED)) == []
+    assert why_unseen(SHIFTED, truth, IDS, True) == 'there are 4 objects'
     content = armbench.document(images=6)
     for annotation in content['annotations']:
         annotation['iscrowd'] = 1
-    assert why_unseen('shifted', ground_truth(content), IDS, True) == 'there are 0 objects'
+    assert why_unseen(SHIFTED, ground_truth(content), IDS, True) == 'there are 0 objects'
     assert diagnose(truth_of(), {'bbox': [], 'segm': []}, IDS) == []
 
 
 def test_what_can_not_show_is_said():
     truth = truth_of(armbench.ONE)
-    assert why_unseen('swapped', truth, [1], True) == 'there is one class'
-    assert why_unseen('boxes', truth, [1], False) == 'masks are not measured'
-    assert why_unseen('shifted', truth, [1], False) is None
+    assert why_unseen(SWAPPED, truth, [1], True) == 'there is one class'
+    assert why_unseen(BOXES, truth, [1], False) == 'masks are not measured'
+    assert why_unseen(SHIFTED, truth, [1], False) is None
     only = armbench.document(images=6)
     only['annotations'] = [a for a in only['annotations'] if a['category_id'] == 2]
-    assert why_unseen('swapped', ground_truth(only), IDS, True) == 'there are no objects of both classes'
+    assert why_unseen(SWAPPED, ground_truth(only), IDS, True) == 'there are no objects of both classes'
     apart = armbench.document(armbench.ONE, images=6)
     apart['annotations'] = [a for number, a in enumerate(apart['annotations']) if number % 3 != 1]
-    assert why_unseen('flattened', ground_truth(apart), [1], True) == 'objects hardly overlap'
+    assert why_unseen(FLAT, ground_truth(apart), [1], True) == 'objects hardly overlap'

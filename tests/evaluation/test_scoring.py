@@ -223,7 +223,7 @@ def test_classes_that_would_get_one_another_s_labels_are_refused(classes, messag
 
 def test_ids_that_are_off_by_one_are_called_so():
     truth = ground_truth(armbench.document(images=3))
-    shifted = SABOTAGE['shifted'](truth_as_predictions(truth), [2, 1])
+    shifted = SABOTAGE['ids shifted by one'][1](truth_as_predictions(truth), [2, 1])
     message = (
         '1 category_id of the predictions can not be found .* such as 3: shifted: 12 of 12 .* its category id [+]1'
     )

@@ -57,7 +57,7 @@ def test_objects_are_scored_as_objects_and_totes_not_at_all(tmp_path, categories
         assert list(scores.classes) == ['Object']
         assert scores.values['mAP'] == pytest.approx(1)
         assert scores.values['AR@100'] == pytest.approx(1)
-    assert evaluation.details.faults == []
+    assert evaluation.faults == []
     assert sum(evaluation.details.kinds['segm'].errors.counts.values()) == 0
 
 
