@@ -34,27 +34,28 @@ LABELS = {
     'mask2former': 'Mask2Former, Swin-B',
 }
 PLAIN = ", MMDetection's fusion head"
-MASK2FORMER = 'mmdet::mask2former/mask2former_swin-s-p4-w7-224_8xb2-lsj-50e_coco.py'
-SWIN_B = dict(pretrain_img_size=384, embed_dims=128, num_heads=[4, 8, 16, 32], window_size=12, init_cfg=None)
+CONFIGS = {
+    'mask-rcnn': 'mask_rcnn_r50_fpn_armbench',
+    'damamba': 'mask_rcnn_DAMamba_tiny_fpn_armbench',
+    'mask2former': 'mask2former_swin-b-p4-w12-384_armbench',
+}
+FOLDER = Path(__file__).resolve().parents[1] / 'configs' / 'armbench'
 DEFAULTS = {device: dict(repeat=1, shape=Shape(1, 2048, 2448), scale=Shape(1, 800, 1333)) for device in ('cpu', 'cuda')}
 
 
 def read_model(name: str, plain: bool) -> dict:
-    """The model's config, which keeps 100 instances whatever they score."""
-    from mmengine.hub import get_config
+    """The model's config, which keeps 100 instances whatever they score; ``plain``: with MMDetection's own last steps."""
+    from mmengine.config import Config
 
-    if name != 'mask2former':
-        model = detector.read_model('resnet' if name == 'mask-rcnn' else name)
+    model = Config.fromfile(FOLDER / f'{CONFIGS[name]}.py').model
+    if name == 'damamba':
+        model.backbone.norm_cfg = dict(type='BN')
+    if name == 'mask2former':
+        model.test_cfg.max_per_image = INSTANCES
+        if plain:
+            model.panoptic_fusion_head.type = 'MaskFormerFusionHead'
+    else:
         model.test_cfg.rcnn.update(score_thr=0.0, max_per_img=INSTANCES)
-        return model
-    model = get_config(MASK2FORMER).model
-    model.backbone.update(SWIN_B)
-    model.panoptic_head.update(in_channels=[128, 256, 512, 1024], num_things_classes=2)
-    model.panoptic_head.loss_cls.class_weight = [1.0, 1.0, 0.1]
-    model.panoptic_fusion_head.num_things_classes = 2
-    if not plain:
-        model.panoptic_fusion_head.type = 'ChunkedMaskFormerFusionHead'
-    model.test_cfg.max_per_image = INSTANCES
     return model
 
 
