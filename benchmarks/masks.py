@@ -44,7 +44,7 @@ DEFAULTS = {device: dict(repeat=1, shape=Shape(1, 2048, 2448), scale=Shape(1, 80
 
 
 def read_model(name: str, plain: bool) -> dict:
-    """The model's config, which keeps 100 instances whatever they score; ``plain``: with MMDetection's own last steps."""
+    """The model's config, which keeps 100 instances whatever they score; ``plain``: MMDetection's own last steps."""
     from mmengine.config import Config
 
     model = Config.fromfile(FOLDER / f'{CONFIGS[name]}.py').model

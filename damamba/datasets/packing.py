@@ -22,9 +22,9 @@ BESIDE = 0.8  # the chance that a copy lies beside the one before it
 INSIDE = 0.95  # the share of a product that lies over the tote's inside
 FILLED = 1.2  # the areas of all products, in areas of the floor, at most
 LARGEST = 1.15  # how much larger than usual a product can be
-TRIES = 20  # for each product
-LOOSE = 0.15  # the chance that copies lie as they fell
-TALL = 2.0  # how much larger than in a mixed tote a product that is alone with its copies can be
+LARGEST_ALONE = 1.7  # the same, of one that is alone with its copies
+TRIES = 20  # for each product, or each way to lay out copies
+LOOSE = 0.15  # the chance that copies of one alone lie as they do in a mixed tote
 
 
 def choose(count: int, rng: Generator) -> list[Product]:
@@ -104,7 +104,10 @@ def place_freely(heap: Heap, tote: Tote, product: Product, radius: float, catego
 def repeat(
     count: int, tote: Tote, height: int, width: int, category: int, rng: Generator
 ) -> tuple[Heap, list[Product]]:
-    """Fill the tote with copies of one product, mostly in order; return what ``pack`` does."""
+    """Put copies of one product in the tote, mostly in order; return what ``pack`` does.
+
+    Where they find no room in that order, they lie loose.
+    """
     product = pick_product(rng, REPEATED)
     orders = list(ORDERS)
     order = orders[rng.choice(len(orders), p=list(ORDERS.values()))]
@@ -135,7 +138,7 @@ def settle(places: np.ndarray, product: Product, floor: np.ndarray, rng: Generat
     half = (high - low) / 2
     upright = np.min(floor / half[::-1]) > np.min(floor / half)
     half = half[::-1] if upright else half
-    radius = min(np.min(floor / half) * rng.uniform(0.85, 1.02), TALL * product.length)
+    radius = min(np.min(floor / half) * rng.uniform(0.85, 1.02), LARGEST_ALONE * product.length)
     angle = math.pi / 2 * (upright + 2 * rng.integers(2)) + rng.normal(0, 0.03)
     cos, sin = math.cos(angle), math.sin(angle)
     turned = radius * (places - (low + high) / 2) @ np.array([[cos, sin], [-sin, cos]])
@@ -174,4 +177,5 @@ def pile(count: int, aspect: float, rng: Generator) -> np.ndarray:
     return np.column_stack([np.cumsum(steps, 0) * (2, 2 * aspect), rng.normal(0, 0.12, count)])
 
 
+# How copies lie, and how often.
 ORDERS: dict[Callable[[int, float, Generator], np.ndarray], float] = {rows: 0.5, shingles: 0.3, pile: 0.2}

@@ -219,7 +219,7 @@ def sheet(rng: Generator) -> Product:
     """A flat pack printed with like fields side by side: where it ends, the next copy's print goes on."""
     aspect = rng.uniform(0.45, 0.95)
     face = prints.fields(aspect, rng)
-    return Product('sheet', aspect, rng.uniform(0.35, 0.55), slab(aspect, 0.012), face, Finish(0.015, 0.015, 0.12))
+    return Product('sheet', aspect, rng.uniform(0.4, 0.65), slab(aspect, 0.012), face, Finish(0.015, 0.015, 0.12))
 
 
 def banded(rng: Generator) -> Product:
@@ -232,16 +232,16 @@ def banded(rng: Generator) -> Product:
     if rng.random() < 0.6:
         prints.title(face, (0.08, 0.25, 0.6, 0.75), prints.contrast(colour, rng), rng)
     bumps = 0.05 * prints.wrinkles(face.shape[:2], rng) if rng.random() < 0.4 else None
-    return Product('banded', aspect, rng.uniform(0.35, 0.55), slab(aspect, 0.02), face, Finish(0.02, 0.02, 0.2), bumps)
+    return Product('banded', aspect, rng.uniform(0.4, 0.65), slab(aspect, 0.02), face, Finish(0.02, 0.02, 0.2), bumps)
 
 
 def wrapped(rng: Generator) -> Product:
     """Cans or small boxes, several in clear film: one article."""
     goods, columns = (lid, can, carton)[rng.integers(3)](rng), int(rng.integers(2, 4))
-    lines = max(round(columns * rng.uniform(0.5, 0.95) / goods.aspect), 1)
+    lines = max(int(columns * rng.uniform(0.65, 1.0) / goods.aspect), 1)
     face, bumps = prints.side_by_side(goods.face, columns, lines, standing=goods.kind == 'lid')
     aspect = lines * goods.aspect / columns
-    return Product('wrapped', aspect, rng.uniform(0.4, 0.6), slab(aspect, 0.05), face, Finish(0.03, 0.03, 0.5), bumps)
+    return Product('wrapped', aspect, rng.uniform(0.45, 0.7), slab(aspect, 0.05), face, Finish(0.03, 0.03, 0.5), bumps)
 
 
 KINDS: dict[Callable[[Generator], Product], float] = {  # and how often
@@ -259,14 +259,14 @@ KINDS: dict[Callable[[Generator], Product], float] = {  # and how often
     roll: 0.02,
 }
 REPEATED: dict[Callable[[Generator], Product], float] = {  # what comes in many copies, and how often
-    sheet: 0.24,
-    wrapped: 0.18,
-    banded: 0.18,
+    sheet: 0.27,
+    wrapped: 0.2,
+    banded: 0.17,
     carton: 0.1,
-    book: 0.06,
-    pouch: 0.07,
-    bag: 0.05,
-    bottle: 0.05,
+    book: 0.05,
+    pouch: 0.06,
+    bag: 0.04,
+    bottle: 0.04,
     can: 0.04,
     blister: 0.03,
 }

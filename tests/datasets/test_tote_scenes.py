@@ -1,11 +1,13 @@
 """Drawn totes: what is in them, masks against what is painted and against pycocotools, how the subsets differ."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from damamba.datasets import packing, products
+from damamba.datasets import packing, prints, products, tote_scenes
 from damamba.datasets.annotations import annotate
 from damamba.datasets.grounds import FINE
 from damamba.datasets.lighting import lay
@@ -17,6 +19,7 @@ from damamba.datasets.totes import pick_tote
 SIDE = 160
 MIX, ZOOMED, SAME = VIEWS
 WITH_HOLE = ('blister', 'roll')
+EVERY_KIND = products.KINDS | products.REPEATED
 
 
 @pytest.fixture(scope='module')
@@ -33,8 +36,7 @@ def packed(subset, seed, side=SIDE):
     rng, view = np.random.default_rng(seed), VIEWS[subset]
     height, width = view.size(side)
     tote = pick_tote(height, width, view.reach, rng)
-    chosen = packing.choose(pick_count(view, rng), view.mixed, rng)
-    return packing.pack(chosen, tote, height, width, 0, rng)
+    return tote_scenes.fill_tote(view, tote, height, width, 0, rng)
 
 
 def decode(segmentation, shape):
@@ -101,7 +103,7 @@ def test_a_mask_is_what_is_visible_of_a_product():
         left &= ~shape
 
 
-@pytest.mark.parametrize('kind', products.KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize('kind', EVERY_KIND, ids=lambda kind: kind.__name__)
 def test_what_is_painted_of_a_product_is_what_the_mask_says(kind, monkeypatch):
     monkeypatch.setattr('damamba.datasets.lighting.SHADOW', 0.0)
     product, heap = kind(np.random.default_rng(2)), Heap(120, 140)
@@ -117,7 +119,7 @@ def test_what_is_painted_of_a_product_is_what_the_mask_says(kind, monkeypatch):
 
 
 def test_a_product_lies_within_its_print():
-    for kind in products.KINDS:
+    for kind in EVERY_KIND:
         for seed in range(5):
             product = kind(np.random.default_rng(seed))
             assert product.kind == kind.__name__ and product.face.dtype == np.float32
@@ -150,7 +152,7 @@ def test_nearly_all_products_find_their_place():
         assert all(len(heap.items) == len(chosen) >= 1 for heap, chosen in heaps)
     rng, view = np.random.default_rng(4), VIEWS[MIX]
     tote = pick_tote(*view.size(SIDE), view.reach, rng)
-    heap, _ = packing.pack(packing.choose(MAX_OBJECTS, True, rng), tote, *view.size(SIDE), 0, rng)
+    heap, _ = packing.pack(packing.choose(MAX_OBJECTS, rng), tote, *view.size(SIDE), 0, rng)
     assert len(heap.items) > 0.9 * MAX_OBJECTS
 
 
@@ -174,6 +176,95 @@ def test_one_product_is_repeated_in_one_subset_and_mixed_totes_have_look_alikes(
     assert 0.2 < np.mean(alike) < 0.9
     assert np.mean([len({it.kind for it in chosen}) for chosen in mixed]) > 3
     assert len({it.kind for chosen in mixed for it in chosen}) == len(products.KINDS)
+
+
+def spread(mask, pixels):
+    reach = 2 * pixels * FINE + 1
+    return cv2.dilate(mask.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+
+
+def touches(heap, number):
+    """Whether what is visible of an item is within 2 pixels of another one."""
+    near = heap.top[spread(heap.top == number, 2)]
+    return np.any((near >= 0) & (near != number))
+
+
+def test_copies_lie_close_together_and_mostly_the_same_way():
+    heaps = [heap for heap, _ in (packed(SAME, (6, i)) for i in range(60)) if len(heap.items) > 1]
+    assert np.mean([touches(heap, number) for heap in heaps for number in range(len(heap.items))]) > 0.85
+    turns = [2 * item.region.angle - 2 * heap.items[0].region.angle for heap in heaps for item in heap.items[1:]]
+    assert np.mean(np.cos(turns) > math.cos(2 * 0.2)) > 0.75
+
+
+def test_nearly_all_copies_find_their_place():
+    view, found = VIEWS[SAME], []
+    for i in range(60):
+        rng = np.random.default_rng((8, i))
+        tote = pick_tote(*view.size(SIDE), view.reach, rng)
+        found.append(len(packing.repeat(1 + i % 14, tote, *view.size(SIDE), 0, rng)[0].items) / (1 + i % 14))
+    assert np.mean(found) > 0.98 and np.mean(np.array(found) == 1) > 0.9
+
+
+def area(places, aspect):
+    """What upright copies cover, in areas of one of them."""
+    canvas = np.zeros((2400, 2400), np.uint8)
+    for x, y in (places[:, :2] - places[:, :2].min(0)) * 50 + 60:
+        cv2.rectangle(canvas, *(np.round([x - 50, y - 50 * aspect, 100, 100 * aspect]).astype(int)[None]), 1, -1)
+    return np.count_nonzero(canvas) / (100 * 100 * aspect)
+
+
+@pytest.mark.parametrize(('order', 'low', 'high'), [('rows', 0.6, 1.02), ('shingles', 0.35, 0.8), ('pile', 0.3, 0.95)])
+def test_rows_lie_edge_to_edge_and_other_copies_upon_one_another(order, low, high):
+    shares = []
+    for seed in range(20):
+        places = getattr(packing, order)(6, 0.6, np.random.default_rng(seed))
+        assert places.shape == (6, 3) and np.abs(places[:, 2]).max() < 0.6
+        shares.append(area(places, 0.6) / 6)
+    assert low < min(shares) and max(shares) < high
+    assert order != 'rows' or np.median(shares) > 0.95
+
+
+def test_copies_are_settled_within_the_floor_and_as_long_as_it_allows():
+    product, floor = products.sheet(np.random.default_rng(0)), np.array([0.8, 0.5])
+    for seed in range(20):
+        points, radius, angle = packing.settle(np.zeros((1, 2)), product, floor, np.random.default_rng(seed))
+        cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+        own = radius * np.array([cos + product.aspect * sin, sin + product.aspect * cos])
+        assert np.all(np.abs(points[0]) + own <= floor * 1.1)
+        assert 0.8 * min(0.8, 0.5 / product.aspect) < radius <= packing.LARGEST_ALONE * product.length
+
+
+def test_like_fields_are_printed_side_by_side_and_are_darker_at_their_edges():
+    for seed in range(8):
+        face, widths = prints.fields(0.8, np.random.default_rng(seed)), (prints.LENGTH // 2, prints.LENGTH // 3)
+        assert any(np.array_equal(face[:, :wide], face[:, wide : 2 * wide]) for wide in widths)
+    tone = prints.edges(0.7)
+    assert np.all(tone[[0, -1]] == tone[0, 0]) and tone[0, 0] == pytest.approx(0.7)
+    assert np.array_equal(tone, tone.T) and np.all(tone[10:-10, 10:-10] == 1)
+
+
+def test_goods_in_film_rise_from_dark_gaps():
+    face = np.ones((96, 192, 3), np.float32)
+    found, bumps = prints.side_by_side(face, 3, 4, standing=True)
+    assert found.shape == (128, 192, 3) and bumps.shape == (128, 192)
+    assert found[0, 0].max() == np.float32(0.2) and found[16, 32].min() == 1
+    assert bumps[0, 0] == 0 and bumps[16, 32] == pytest.approx(0.25 / 3, rel=0.01)
+
+
+def test_copies_keep_less_light_from_one_another_than_from_the_tote():
+    product, heap = products.sheet(np.random.default_rng(3)), Heap(120, 200)
+    for x in (60.0, 131.0):
+        pose = pose_of(0, (x, 60.0), 36.0, 0.0, product.outline)
+        assert heap.put([pose], pose)
+    light = np.float32([0.48, -0.36, 0.8])  # the second one's shadow falls on the first one
+    plain, close = np.ones((120, 200, 3), np.float32), np.ones((120, 200, 3), np.float32)
+    tote_scenes.paint_products(plain, heap, [product] * 2, light)
+    tote_scenes.paint_copies(close, heap, [product] * 2, light)
+    first, second = thing(heap, 0).mask, thing(heap, 1).mask
+    assert np.all(close >= plain - 1e-6) and (close - plain)[first].max() > 0.02
+    assert np.allclose(close[second], plain[second])
+    ground = ~spread(heap.top >= 0, 1)[::FINE, ::FINE]
+    assert np.allclose(close[ground], plain[ground])
 
 
 @pytest.mark.parametrize('side', [159, 2449, 320.0])
