@@ -6,13 +6,13 @@ OUT/val2017/000001000001.jpg ...      OUT/annotations/instances_val2017.json
 
 from pathlib import Path
 
-from damamba.datasets.scenes import DemoError, check_number, check_size, draw_scene
-from damamba.datasets.things import CLASSES
+from damamba.datasets.drawing.scenes import DemoError, check_number, check_size, draw_scene
+from damamba.datasets.drawing.things import CLASSES
 from damamba.datasets.writing import MAX_SEED, OnPicture, Part, Summary, write_set
 
 __all__ = ['CLASSES', 'DemoError', 'Summary', 'draw_scene', 'write_shapes']
 
-DRAWING = '1.0'  # goes up with every change that gives other pictures
+DRAWING = '1.1'  # goes up with every change that gives other pictures or annotations
 SPLITS = {'train2017': 0, 'val2017': 1_000_000}  # the first picture has the next id
 MAX_IMAGES = 1_000_000
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from damamba.datasets.annotations import annotate
-from damamba.datasets.scenes import DemoError, Scene
+from damamba.datasets.drawing.annotations import annotate
+from damamba.datasets.drawing.scenes import DemoError, Scene
 
 DATE = '2025-01-01 00:00:00'  # fixed, so that the same arguments give the same bytes
 MAX_SEED = 2**63 - 1

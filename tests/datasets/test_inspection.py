@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from damamba.datasets.demo import write_shapes
 from damamba.datasets.inspection import KINDS, InspectionError, inspect
-from damamba.datasets.inspection.files import guess_folder, split_of
+from damamba.datasets.inspection.files import group, guess_folder, split_of
 from damamba.datasets.inspection.outlines import OutlineError, _uncompressed, read_outline
 from damamba.datasets.inspection.pictures import look_at
 
@@ -147,6 +147,9 @@ IN_THE_FILE = [
     ('wrong_type', of_annotation(iscrowd=2), {}),
     ('wrong_type', of_annotation(category_id='1'), {}),
     ('wrong_type', of_annotation(segmentation='text'), {}),
+    ('no_pictures', lambda content: content['images'].clear(), {'unknown_image_id': 3}),
+    ('no_objects', lambda content: content['annotations'].clear(), {}),
+    ('no_categories', lambda content: content['categories'].clear(), {'unknown_category_id': 3}),
     ('duplicate_image_id', twice('images', file_name='4.jpg'), {'missing_picture': 1}),
     ('duplicate_file_name', twice('images', id=4), {}),
     ('duplicate_annotation_id', twice('annotations', image_id=3), {}),
@@ -323,12 +326,12 @@ def part(content: dict, *numbers: int) -> dict:
 
 
 def test_a_picture_in_two_splits_is_a_leak(folder):
-    write(folder / 'train.json', part(document(), 1, 2))
-    write(folder / 'val.json', part(document(), 3))
-    write(folder / 'test.json', part(document(), 3))
+    write(folder / 'train.json', part(document(), 1, 3))
+    write(folder / 'val.json', part(document(), 2))
+    write(folder / 'test.json', part(document(), 2))
     found = inspect(folder, workers=1)
     assert [(it.kind, it.file, it.text) for it in found.defects] == [
-        ('leak', 'test.json', "it is in val.json too, as '3.jpg'")
+        ('leak', 'test.json', "it is in val.json too, as '2.jpg'")
     ]
     assert found.total.pictures == 4
 
@@ -357,28 +360,53 @@ def test_files_of_which_nobody_knows_the_split_share_pictures_as_a_note(folder):
 
 
 def test_categories_that_differ_between_files_are_notes(folder):
-    other = part(document(), 3)
+    other = part(document(), 2)
     other['categories'] = [dict(id=2, name='object')]
-    write(folder / 'train.json', part(document(), 1, 2))
+    other['annotations'][0]['category_id'] = 2
+    write(folder / 'train.json', part(document(), 1, 3))
     write(folder / 'val.json', other)
     found = inspect(folder, workers=1)
     assert found.defects == [] and found.notes == [
-        'Object has unlike ids: 1 in train.json; 2 in val.json: classes are mapped by name',
-        'Tote is not in val.json: classes are mapped by name',
+        'not in val.json: Tote',
+        'unlike ids in train.json; in val.json: Object',
+        'where categories differ between files, NamedCocoDataset and ARMBenchDataset go by their names',
     ]
 
 
 def test_every_subset_of_armbench_is_found_with_its_pictures(folder):
     subset = folder / 'same-object-transfer-set'
     (subset / 'images').mkdir(parents=True)
-    cv2.imwrite(str(subset / 'images' / '3.jpg'), picture(9))
-    write(subset / 'test.json', part(document(), 3))
+    cv2.imwrite(str(subset / 'images' / '2.jpg'), picture(9))
+    write(subset / 'test.json', part(document(), 2))
     found = inspect(folder, workers=1)
     assert found.defects == [] and [file.name for file in found.files] == [
         'same-object-transfer-set/test.json',
         'train.json',
     ]
     assert [file.folder.parent for file in found.files] == [subset, folder]
+
+
+@pytest.mark.parametrize(
+    ('names', 'text'),
+    [
+        (['test.json'], 'test.json'),
+        (['test.json', 'a/test.json', 'a/val.json'], 'test.json, a/{test, val}.json'),
+        ([f'{folder}/{split}.json' for folder in 'ab' for split in ('test', 'val')], '{a, b}/{test, val}.json'),
+        (['test.json', 'a/test.json'], '{., a}/test.json'),
+        ([f'{split}.json' for split in 'abcdefg'], '{a, b, c, d, e and 2 more}.json'),
+        (
+            [f'{place}/{place}.json' for place in 'abcdefg'],
+            'a/a.json, b/b.json, c/c.json, d/d.json, e/e.json and 2 more',
+        ),
+    ],
+)
+def test_what_files_share_is_said_once(names, text):
+    assert group(names) == text
+
+
+def test_an_empty_file_has_neither_pictures_nor_objects_nor_categories(tmp_path):
+    write(tmp_path / 'train.json', dict(images=[], annotations=[], categories=[]))
+    assert kinds(tmp_path) == {'no_pictures': 1, 'no_objects': 1, 'no_categories': 1}
 
 
 def test_what_is_not_cocos_is_left_out_with_a_reason(folder):

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damamba.datasets.inspection.defects import Findings, told
-from damamba.datasets.inspection.files import shorten, split_of
+from damamba.datasets.inspection.files import group, shorten, split_of
 from damamba.datasets.inspection.pictures import UNTURNED, Look
 from damamba.datasets.inspection.records import Picture
 from damamba.datasets.inspection.tally import Tally
+
+BY_NAME = 'where categories differ between files, NamedCocoDataset and ARMBenchDataset go by their names'
 
 
 @dataclass
@@ -103,20 +105,25 @@ def _compare_twins(members: list[tuple[File, Picture]], shared: dict) -> None:
 
 
 def notes_on_categories(files: Sequence[File]) -> list[str]:
-    """Names that are missing in a file or have another id in it: no defects where the mapping goes by name."""
+    """Names that are missing in files or have another id there: no defects where the mapping goes by name."""
     files = [file for file in files if file.categories]
     ids = {file.name: {name.casefold(): number for number, name in file.categories.items()} for file in files}
     names = {name.casefold(): name for file in reversed(files) for name in file.categories.values()}
-    notes = []
+    lacking, unlike = defaultdict(list), defaultdict(list)
     for key, name in names.items():
-        lacking = [file.name for file in files if key not in ids[file.name]]
-        if lacking:
-            notes.append(f'{name} is not in {shorten(lacking)}: classes are mapped by name')
-        by_id = defaultdict(list)
-        for file in files:
-            if key in ids[file.name]:
-                by_id[ids[file.name][key]].append(file.name)
-        if len(by_id) > 1:
-            where = '; '.join(f'{number} in {shorten(where)}' for number, where in by_id.items())
-            notes.append(f'{name} has unlike ids: {where}: classes are mapped by name')
-    return notes
+        lacking[tuple(file for file in ids if key not in ids[file])].append(name)
+        unlike[_by_id(ids, key)].append(name)
+    notes = [f'not in {group(where)}: {shorten(found)}' for where, found in lacking.items() if where]
+    for parts, found in unlike.items():
+        if len(parts) > 1:
+            notes.append(f'unlike ids in {"; in ".join(map(group, parts))}: {shorten(found)}')
+    return [*notes, BY_NAME] if notes else []
+
+
+def _by_id(ids: dict[str, dict[str, int]], key: str) -> tuple[tuple[str, ...], ...]:
+    """The files that have a category, those with the same id of it together."""
+    found = defaultdict(list)
+    for file, own in ids.items():
+        if key in own:
+            found[own[key]].append(file)
+    return tuple(map(tuple, found.values()))

@@ -3,8 +3,9 @@
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from damamba.datasets.inspection.defects import told
 
@@ -14,6 +15,7 @@ SPLITS = {
     **dict.fromkeys(('test', 'testing'), 'test'),
 }
 SAMPLE = 50  # file names that a folder of pictures is tried with
+MOST = 5  # names that are said
 
 
 class InspectionError(ValueError):
@@ -104,7 +106,25 @@ def has_file(folder: Path, name: str) -> bool:
         return False
 
 
-def shorten(names: Sequence[str], most: int = 5) -> str:
+def shorten(names: Sequence[str], most: int = MOST) -> str:
     """A few names, and how many more there are."""
-    more = f' and {len(names) - most:,} more' if len(names) > most else ''
-    return ', '.join(told(name).strip('\'"') for name in names[:most]) + more
+    return _few([told(name).strip('\'"') for name in names[:most]], len(names))
+
+
+def group(names: Sequence[str]) -> str:
+    """A few files, what they share said once: ``{mix, other}/{test, train}.json, all.json``."""
+    stems, folders = defaultdict(list), defaultdict(list)
+    for path in map(PurePath, names):
+        stems[path.parent, path.suffix].append(path.stem)
+    for (folder, suffix), found in stems.items():
+        folders[tuple(found), suffix].append(str(folder))
+    groups = [str(PurePath(_braced(where), f'{_braced(found)}{suffix}')) for (found, suffix), where in folders.items()]
+    return _few(groups[:MOST], len(groups))
+
+
+def _braced(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f'{{{shorten(names)}}}'
+
+
+def _few(shown: Sequence[str], count: int) -> str:
+    return ', '.join(shown) + (f' and {count - len(shown):,} more' if count > len(shown) else '')

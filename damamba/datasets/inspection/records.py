@@ -65,6 +65,7 @@ ANNOTATION = {
     'area': (is_number, 'a finite number'),
     'iscrowd': (is_flag, '0 or 1'),
 }
+NOTHING = {'images': 'no_pictures', 'annotations': 'no_objects', 'categories': 'no_categories'}  # in an empty list
 Fields = dict[str, tuple[Callable, str]]
 
 
@@ -78,6 +79,8 @@ def records_of(document, name: str, findings: Findings) -> list[tuple[int, dict]
     if not isinstance(document[name], list):
         findings.add('wrong_type', f'{name} is {told(document[name])}, not a list')
         return []
+    if not document[name]:
+        findings.add(NOTHING[name], f'{name} is empty')
     for place, record in enumerate(document[name]):
         if not isinstance(record, dict):
             findings.add('wrong_type', f'{name}[{place}] is {told(record)}, not an object')

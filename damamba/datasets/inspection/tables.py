@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from damamba.datasets.inspection import KINDS, Defect, Inspection
+from damamba.datasets.inspection import KINDS, Defect, File, Inspection
 from damamba.datasets.inspection.files import shorten
 from damamba.datasets.inspection.tally import Tally
 
@@ -87,17 +87,60 @@ def _percentages(counts: tuple[int, ...]) -> list[str]:
 
 
 def _categories(inspection: Inspection) -> str:
-    files = [printable(file.name).replace('/', '/\n') for file in inspection.files]  # one column of figures each
-    table = _table('Objects by category', 'name', 'id', *files)
-    total, ids = inspection.total.by_category, defaultdict(dict)
-    for file in inspection.files:
+    """Files or categories as columns, whichever is narrower."""
+    ids = _ids(inspection.files)
+    if not ids:
+        return ''
+    shown = {name: ids[name] for name in list(ids)[:CATEGORIES]}
+    texts = [_text(_by_category(inspection.files, shown))]
+    if len(inspection.files) > 1:
+        texts.append(_text(_by_file(inspection, shown)))
+    more = f'\n{len(ids) - CATEGORIES:,} more categories: --json has all' if len(ids) > CATEGORIES else ''
+    return min(texts, key=lambda text: max(map(len, text.splitlines()))) + more
+
+
+def _ids(files: list[File]) -> dict[str, list[str]]:
+    """For each category its id in each file, of equal names all; empty where it is not there."""
+    ids = defaultdict(lambda: [''] * len(files))
+    for place, file in enumerate(files):
         for number, name in file.categories.items():
-            ids[name][number] = None
-    for name in list(ids)[:CATEGORIES]:
-        counts = [file.tally.by_category.get(name) for file in inspection.files]
-        _add(table, name, ', '.join(map(str, ids[name])), *('-' if n is None else f'{n:,}' for n in counts))
-    more = f'\n{len(total) - CATEGORIES:,} more categories: --json has all' if len(ids) > CATEGORIES else ''
-    return _text(table) + more
+            ids[name][place] += f', {number}' if ids[name][place] else str(number)
+    return dict(ids)
+
+
+def _one_id(ids: list[str]) -> str | None:
+    """The id that a category has in all files that have it; None if there are several."""
+    found = set(ids) - {''}
+    return found.pop() if len(found) == 1 else None
+
+
+def _by_category(files: list[File], ids: dict[str, list[str]]) -> Table:
+    headings = [printable(file.name).replace('/', '/\n') for file in files]  # one column of figures each
+    table = _table('Objects by category', 'name', 'id', *headings)
+    for name, own in ids.items():
+        one, cells = _one_id(own), [_count(file.tally, name) for file in files]
+        if one is None:
+            cells = [f'{cell} (id {number})' if number else cell for cell, number in zip(cells, own, strict=True)]
+        _add(table, name, one or 'unlike', *cells)
+    return table
+
+
+def _by_file(inspection: Inspection, ids: dict[str, list[str]]) -> Table:
+    ones, headings = {name: _one_id(own) for name, own in ids.items()}, []
+    for name, one in ones.items():
+        headings += [f'{printable(name)} (id {one})'] if one else [printable(name), 'its id']
+    table = _table('Objects by category', 'file', *headings)
+    for place, (title, tally) in enumerate(_rows(inspection)):
+        cells = []
+        for name, one in ones.items():
+            number = [*ids[name], ' '][place] or '-'  # none for the total
+            cells += [_count(tally, name)] if one else [_count(tally, name), number]
+        _add(table, title, *cells)
+    return table
+
+
+def _count(tally: Tally, name: str) -> str:
+    return f'{tally.by_category[name]:,}' if name in tally.by_category else '-'
 
 
 def _remarks(inspection: Inspection) -> str:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets import prints
-from damamba.datasets.lighting import own_plane
-from damamba.datasets.placing import Pose
-from damamba.datasets.things import Finish, Loops, mirrored, polar, rounded, soften
+from damamba.datasets.drawing import prints
+from damamba.datasets.drawing.lighting import own_plane
+from damamba.datasets.drawing.placing import Pose
+from damamba.datasets.drawing.things import Finish, Loops, mirrored, polar, rounded, soften
 
 
 @dataclass(frozen=True)

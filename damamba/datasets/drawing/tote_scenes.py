@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.cells import draw_cell
-from damamba.datasets.grounds import coverage
-from damamba.datasets.lighting import lamp, lay, light_of, photograph
-from damamba.datasets.packing import choose, pack, repeat
-from damamba.datasets.placing import Heap, Pose, overlap
-from damamba.datasets.products import Product, dress
-from damamba.datasets.scenes import Scene, Thing, check_number, majority, thing
-from damamba.datasets.totes import Tote, fill, paint_tote, pick_tote
+from damamba.datasets.drawing.cells import draw_cell
+from damamba.datasets.drawing.grounds import coverage
+from damamba.datasets.drawing.lighting import lamp, lay, light_of, photograph
+from damamba.datasets.drawing.packing import choose, pack, repeat
+from damamba.datasets.drawing.placing import Heap, Pose, overlap
+from damamba.datasets.drawing.products import Product, dress
+from damamba.datasets.drawing.scenes import Scene, Thing, check_number, majority, thing
+from damamba.datasets.drawing.totes import Tote, fill, paint_tote, pick_tote
 
 MIN_LONG_SIDE, MAX_LONG_SIDE = 160, 2448
 MAX_OBJECTS = 40

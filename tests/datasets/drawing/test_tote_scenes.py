@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from damamba.datasets import packing, prints, products, tote_scenes
-from damamba.datasets.annotations import annotate
-from damamba.datasets.grounds import FINE
-from damamba.datasets.lighting import lay
-from damamba.datasets.placing import Heap, pose_of
-from damamba.datasets.scenes import DemoError, thing
-from damamba.datasets.tote_scenes import MAX_OBJECTS, VIEWS, draw_tote_scene, pick_count
-from damamba.datasets.totes import pick_tote
+from damamba.datasets.drawing import packing, prints, products, tote_scenes
+from damamba.datasets.drawing.annotations import annotate
+from damamba.datasets.drawing.grounds import FINE
+from damamba.datasets.drawing.lighting import lay
+from damamba.datasets.drawing.placing import Heap, pose_of
+from damamba.datasets.drawing.scenes import DemoError, thing
+from damamba.datasets.drawing.tote_scenes import MAX_OBJECTS, VIEWS, draw_tote_scene, pick_count
+from damamba.datasets.drawing.totes import pick_tote
 
 SIDE = 160
 MIX, ZOOMED, SAME = VIEWS
@@ -105,7 +105,7 @@ def test_a_mask_is_what_is_visible_of_a_product():
 
 @pytest.mark.parametrize('kind', EVERY_KIND, ids=lambda kind: kind.__name__)
 def test_what_is_painted_of_a_product_is_what_the_mask_says(kind, monkeypatch):
-    monkeypatch.setattr('damamba.datasets.lighting.SHADOW', 0.0)
+    monkeypatch.setattr('damamba.datasets.drawing.lighting.SHADOW', 0.0)
     product, heap = kind(np.random.default_rng(2)), Heap(120, 140)
     pose = pose_of(0, (70.0, 60.0), 45.0, 0.7, product.outline)
     assert heap.put([pose], pose)

@@ -11,11 +11,11 @@ from itertools import chain
 from operator import add
 from pathlib import Path
 
-from damamba.datasets.scenes import check_number
-from damamba.datasets.tote_scenes import VIEWS, check_long_side, draw_tote_scene
+from damamba.datasets.drawing.scenes import check_number
+from damamba.datasets.drawing.tote_scenes import VIEWS, check_long_side, draw_tote_scene
 from damamba.datasets.writing import MAX_SEED, OnPicture, Part, Summary, write_set
 
-DRAWING = '1.1'  # goes up with every change that gives other pictures
+DRAWING = '1.1'  # goes up with every change that gives other pictures or annotations
 SPLITS = ('train', 'val', 'test')
 SHARES = {  # of the pictures to train on in mix-object-tote
     'mix-object-tote': (1, 1 / 5, 1 / 5),
@@ -51,7 +51,7 @@ def write_armbench(
         subset: [part_of(subset, split, counted(images, subset, split), long_side, seed) for split in splits]
         for subset in VIEWS
     }
-    description = 'Drawn totes in the layout of ARMBench, by damamba.datasets.stand_in'
+    description = 'Drawn totes in the layout of ARMBench, by damamba.datasets.armbench_demo'
     found = iter(write_set(out, list(chain(*parts.values())), arguments, description, on_picture))
     return {subset: reduce(add, (next(found) for _ in splits)) for subset in VIEWS}
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import FINE, bgr, coverage
-from damamba.datasets.lighting import cast_shadow, relief
-from damamba.datasets.placing import Pose
-from damamba.datasets.things import Finish, rounded
+from damamba.datasets.drawing.grounds import FINE, bgr, coverage
+from damamba.datasets.drawing.lighting import cast_shadow, relief
+from damamba.datasets.drawing.placing import Pose
+from damamba.datasets.drawing.things import Finish, rounded
 
 COLOURS = bgr('8b9196 7d858c c9a227 d8b53a 2f5f9e 27508a 26282b 34373b')  # grey, yellow, blue, black plastic
 RIM = 0.075  # its width

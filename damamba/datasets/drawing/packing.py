@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import FINE
-from damamba.datasets.placing import Heap, Pose, fine_overlap, pose_of
-from damamba.datasets.products import REPEATED, Product, pick_product
-from damamba.datasets.totes import Tote, fill
+from damamba.datasets.drawing.grounds import FINE
+from damamba.datasets.drawing.placing import Heap, Pose, fine_overlap, pose_of
+from damamba.datasets.drawing.products import REPEATED, Product, pick_product
+from damamba.datasets.drawing.totes import Tote, fill
 
 MIN_VISIBLE = 0.22  # of a product's area
 MIN_PIXELS = 16  # visible ones

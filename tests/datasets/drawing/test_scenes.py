@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from damamba.datasets import placing
-from damamba.datasets.annotations import annotate, polygons, run_lengths
-from damamba.datasets.grounds import FINE, PALETTES
-from damamba.datasets.scenes import DemoError, Thing, draw_scene, paint_thing
-from damamba.datasets.things import CLASSES
+from damamba.datasets.drawing import placing
+from damamba.datasets.drawing.annotations import annotate, polygons, run_lengths
+from damamba.datasets.drawing.grounds import FINE, PALETTES
+from damamba.datasets.drawing.scenes import DemoError, Thing, draw_scene, paint_thing
+from damamba.datasets.drawing.things import CLASSES
 
 SIZE = 96
 WITH_HOLE = ('gear', 'ring')
@@ -72,7 +72,7 @@ def test_a_ball_has_the_area_of_its_disc_and_a_ring_is_open_in_the_middle():
 
 @pytest.mark.parametrize('name', CLASSES)
 def test_what_is_painted_is_what_the_mask_says(name, monkeypatch):
-    monkeypatch.setattr('damamba.datasets.lighting.SHADOW', 0.0)
+    monkeypatch.setattr('damamba.datasets.drawing.lighting.SHADOW', 0.0)
     pose, thing = lone(name, seed=4)
     canvas, white = np.zeros((SIZE, SIZE, 3), np.float32), np.ones(3, np.float32)
     paint_thing(canvas, pose, white, white, np.array([0.36, -0.48, 0.8]))

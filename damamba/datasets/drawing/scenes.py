@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import PALETTES, Palette, coverage, draw_ground
-from damamba.datasets.lighting import lamp, lay, light_of, own_plane, photograph
-from damamba.datasets.placing import Heap, Item, Pose, place
-from damamba.datasets.things import CLASSES, KINDS
+from damamba.datasets.drawing.grounds import PALETTES, Palette, coverage, draw_ground
+from damamba.datasets.drawing.lighting import lamp, lay, light_of, own_plane, photograph
+from damamba.datasets.drawing.placing import Heap, Item, Pose, place
+from damamba.datasets.drawing.things import CLASSES, KINDS
 
 MIN_SIZE, MAX_SIZE = 64, 2048
 NOISE = 0.008

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import bgr
+from damamba.datasets.drawing.grounds import bgr
 
 LENGTH = 192  # pixels along u
 KRAFT = bgr('b98d5e a67c52 c49a6c')

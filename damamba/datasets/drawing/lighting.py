@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import FINE, coverage
-from damamba.datasets.placing import Pose, overlap
-from damamba.datasets.things import Finish
+from damamba.datasets.drawing.grounds import FINE, coverage
+from damamba.datasets.drawing.placing import Pose, overlap
+from damamba.datasets.drawing.things import Finish
 
 SHADOW = 0.42  # how much darker a shadow is
 VIGNETTE = 0.16  # how much darker the corners are

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from damamba.datasets.scenes import DemoError
-from damamba.datasets.stand_in import SPLITS, write_armbench
-from damamba.datasets.tote_scenes import VIEWS
+from damamba.datasets.armbench_demo import SPLITS, write_armbench
+from damamba.datasets.drawing.scenes import DemoError
+from damamba.datasets.drawing.tote_scenes import VIEWS
 
 SIDE = 160
 MIX, ZOOMED, SAME = VIEWS

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import FINE
-from damamba.datasets.things import CLASSES, KINDS, Loops
+from damamba.datasets.drawing.grounds import FINE
+from damamba.datasets.drawing.things import CLASSES, KINDS, Loops
 
 COUNTS = {3: 0.1, 4: 0.2, 5: 0.25, 6: 0.2, 7: 0.15, 8: 0.1}  # things in a picture, and how often
 DIAMETERS = (0.18, 0.7)  # of the picture's side

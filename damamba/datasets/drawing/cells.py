@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.grounds import FINE, bgr
-from damamba.datasets.lighting import lay
-from damamba.datasets.placing import Pose, overlap, pose_of
-from damamba.datasets.things import Finish
-from damamba.datasets.totes import Tote
+from damamba.datasets.drawing.grounds import FINE, bgr
+from damamba.datasets.drawing.lighting import lay
+from damamba.datasets.drawing.placing import Pose, overlap, pose_of
+from damamba.datasets.drawing.things import Finish
+from damamba.datasets.drawing.totes import Tote
 
 FLOORS = bgr('8f8b84 6f7276 a39d92 5b6064')
 RAILS = bgr('b4b8ba 8f9497 d0a92c 3f4448')

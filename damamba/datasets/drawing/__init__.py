@@ -1,0 +1,1 @@
+"""Scenes: what lies where, how it looks, and how COCO annotates it."""
