@@ -18,6 +18,7 @@ base_test_subset = test_subset
 base_classes = classes
 base_image_size = image_size
 base_scale = scale
+base_max_epochs = max_epochs
 
 # A path or a URL. The layers that depend on the classes are left out, and the log names them.
 load_from = 'https://download.openmmlab.com/mmdetection/v3.0/mask2former/mask2former_swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic/mask2former_swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic_20220331_002244-8a651d82.pth'

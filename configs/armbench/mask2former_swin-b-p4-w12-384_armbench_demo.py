@@ -11,8 +11,6 @@ model = dict(backbone=dict(init_cfg=None))
 train_dataloader = dict(num_workers=1, dataset=dict(fraction=0.04))
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
-train_cfg = dict(max_epochs=max_epochs)
-param_scheduler = dict(_delete_=True, type='ConstantLR', factor=1.0, by_epoch=True, begin=0, end=max_epochs)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=1))
 custom_hooks = [dict(type='ProgressHook')]
 randomness = dict(seed=0)

@@ -22,19 +22,7 @@ train_pipeline = [
 train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(pipeline=train_pipeline))  # x 2 processes = 4
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=True,
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        eta_min=1e-5,
-        convert_to_iter_based=True,
-    ),
-]
+train_cfg = dict(val_interval=4)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=2))
 custom_hooks = [dict(type='ProgressHook')]
 randomness = dict(seed=0)

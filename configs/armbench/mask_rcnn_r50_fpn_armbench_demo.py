@@ -14,7 +14,6 @@ max_epochs = 1
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(fraction=0.25))
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
-train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
 optim_wrapper = dict(clip_grad=dict(max_norm=10))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(max_keep_ckpts=1))

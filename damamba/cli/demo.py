@@ -19,7 +19,6 @@ from damamba.reporting.logs import read_log
 from damamba.reporting.pictures import draw_detections
 
 BATCH = 4  # pictures at a time, in all
-EPOCHS = ('train_cfg.max_epochs', 'param_scheduler.1.end', 'param_scheduler.1.T_max')
 CONFIG = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
 
 
@@ -62,7 +61,7 @@ def train(args: argparse.Namespace) -> str:
     """Train, or go on; return the newest checkpoint."""
     options = [f'data_root={args.data_root}', f'train_dataloader.batch_size={BATCH // args.processes}']
     if args.epochs:
-        options += [f'{key}={args.epochs}' for key in EPOCHS]
+        options.append(f'max_epochs={args.epochs}')
     flags = ['--resume'] if args.resume else []
     script('dist_train.sh', CONFIG, args.processes, '--work-dir', args.work_dir, *flags, '--cfg-options', *options)
     return find_latest_checkpoint(str(args.work_dir))

@@ -1,4 +1,7 @@
-"""Score predictions that lie in a file: FILE.pkl of ``--out``, or FILE.json of ``--format-only``."""
+"""Score predictions that lie in a file: FILE.pkl of ``--out``, or FILE.json of ``--format-only``.
+
+Of a run's metrics.json the figures are shown again, and its details are drawn.
+"""
 
 import argparse
 import json
@@ -15,8 +18,9 @@ from damamba.cli.environment import say
 from damamba.engine.config import ConfigError, read_config
 from damamba.engine.settings import spread
 from damamba.evaluation.details import analyse
-from damamba.evaluation.predictions import coco_results, read_json, read_pickle, read_truth
-from damamba.evaluation.scores import Evaluation
+from damamba.evaluation.faults import Fault, diagnose
+from damamba.evaluation.predictions import coco_results, read_json, read_metrics, read_pickle, read_truth
+from damamba.evaluation.scores import Evaluation, Scores
 from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
 from damamba.reporting.analysis import draw_confusion, draw_errors, draw_precision_recall
 
@@ -27,8 +31,8 @@ PLOTS = {'precision_recall.png': draw_precision_recall, 'confusion.png': draw_co
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='eval_results.py', description=__doc__)
-    parser.add_argument('file', type=Path, metavar='FILE', help='predictions: a .pkl or .json file')
+    parser = argparse.ArgumentParser(prog='eval_results.py', description=__doc__.replace('\n\n', ' '))
+    parser.add_argument('file', type=Path, metavar='FILE', help='predictions: a .pkl or .json file; or metrics.json')
     parser.add_argument('--config', help='what made them; by default the config that the run left beside FILE')
     parser.add_argument('--ann-file', type=Path, help="the ground truth, in place of the config's")
     parser.add_argument(
@@ -55,7 +59,7 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     if not ann_file.is_file():
         raise EvaluationError(f'{ann_file} does not exist; --ann-file names the ground truth')
     truth, cat_ids = _truth(read_truth(ann_file), meta)
-    predictions = _predictions(args.file, cat_ids)
+    predictions = _predictions(args.file, truth, cat_ids)
     lacking = set(args.eval or ()) - predictions.keys()
     if lacking:
         raise EvaluationError(f'{args.file} has nothing to measure {" and ".join(sorted(lacking))} of')
@@ -63,6 +67,7 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     options = {**OPTIONS, **args.eval_options}
     present = [cat_id for cat_id in cat_ids if cat_id is not None]
     evaluation = score(truth, wanted, present, options['iou_thrs'], options['proposal_nums'])
+    evaluation = replace(evaluation, faults=diagnose(truth, wanted, present))
     if not options['details']:
         return evaluation
     return replace(evaluation, details=analyse(truth, wanted, present, most=evaluation.max_dets[-1]))
@@ -113,27 +118,60 @@ def _metainfo(cfg: Config, path: str) -> dict:
     return DATASETS.get(dataset.type)._load_metainfo(dataset.get('metainfo', {}))
 
 
-def _predictions(file: Path, cat_ids: Sequence[int]) -> dict[str, list[dict]]:
+def _predictions(file: Path, truth: COCO, cat_ids: Sequence[int]) -> dict[str, list[dict]]:
     if file.suffix == '.json':
         return read_json(file)
-    return coco_results(read_pickle(file), cat_ids)
+    return coco_results(read_pickle(file, truth), cat_ids)
 
 
 def show(argv: list[str] | None = None) -> None:
-    """Parse, score, print the tables."""
+    """Parse, score, print the tables; or print and draw what a run has scored."""
     args = parse(argv)
+    metrics = read_metrics(args.file) if args.file.suffix == '.json' and args.file.is_file() else None
+    if metrics:
+        _show_again(args, metrics['evaluations'])
+        return
     evaluation = evaluate(args)
+    _say(evaluation, args)
+    if args.plots:
+        _draw(evaluation.details.to_dict(), args.plots)
+    if args.json:
+        args.json.write_text(json.dumps(evaluation.to_dict(), indent=2), encoding='utf-8')
+
+
+def _say(evaluation: Evaluation, args: argparse.Namespace) -> None:
     say(evaluation.table())
     if args.eval_options.get('classwise'):
         say(f'\n{evaluation.class_table()}')
     if evaluation.details:
         say(f'\n{evaluation.details.table()}')
-        for fault in evaluation.details.faults:
-            say(f'These figures look wrong. {fault}')
+    for fault in evaluation.faults:
+        say(f'These figures look wrong. {fault}')
+
+
+def _show_again(args: argparse.Namespace, evaluations: dict[str, dict]) -> None:
+    """What metrics.json holds, by the prefix of each evaluator; the details are drawn of the first that has some."""
+    others = set(args.eval_options) - {'classwise', 'details'}
+    if args.config or args.ann_file or args.eval or args.cfg_options or args.json or others:
+        raise EvaluationError(
+            f'{args.file} has been scored: it goes with --plots and --eval-options classwise=True alone'
+        )
+    if not evaluations:
+        raise EvaluationError(f'{args.file} has no figures of boxes or masks')
+    for evaluation in evaluations.values():
+        _say(_restored(evaluation), args)
     if args.plots:
-        _draw(evaluation.details.to_dict(), args.plots)
-    if args.json:
-        args.json.write_text(json.dumps(evaluation.to_dict(), indent=2), encoding='utf-8')
+        details = next((e['details'] for e in evaluations.values() if e.get('details')), None)
+        if not details:
+            raise EvaluationError(f'{args.file} has no details to draw: test with --eval-options details=True')
+        _draw(details, args.plots)
+
+
+def _restored(content: dict) -> Evaluation:
+    """An evaluation from its dictionary, without the details."""
+    numbers = {name: content[name] for name in ('images', 'objects', 'max_dets', 'iou_thrs')}
+    scores = {kind: Scores(**values) for kind, values in content['scores'].items()}
+    return Evaluation(**numbers, scores=scores, faults=[Fault(**fault) for fault in content.get('faults', ())])
 
 
 def _draw(details: dict, folder: Path) -> None:

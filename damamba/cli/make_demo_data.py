@@ -8,8 +8,8 @@ import cv2
 from rich.console import Console
 from rich.progress import Progress
 
+from damamba.datasets.armbench_demo import write_armbench
 from damamba.datasets.demo import DemoError, Summary, write_shapes
-from damamba.datasets.stand_in import write_armbench
 from damamba.datasets.writing import OnPicture, in_columns
 
 

@@ -3,9 +3,11 @@
 import argparse
 import copy
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 
 from damamba.cli.common import (
     OptionAction,
@@ -17,9 +19,12 @@ from damamba.cli.common import (
     run,
     settle_shared,
 )
-from damamba.cli.prove_evaluation import is_first, prove_config
-from damamba.engine.config import ConfigError
+from damamba.cli.prove_evaluation import prove_config
+from damamba.engine.config import ConfigError, read_config
+from damamba.engine.launch import rank_of
+from damamba.engine.settings import subset
 from damamba.evaluation.coco import CocoInstanceMetric
+from damamba.evaluation.proof import ProofError
 
 OLD_OPTIONS = {'jsonfile_prefix': 'outfile_prefix'}
 
@@ -62,6 +67,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error('--format-only measures nothing: leave out --eval')
     if args.prove and args.format_only:
         parser.error('--format-only measures nothing: leave out --prove')
+    if args.prove and args.out and not args.eval:
+        parser.error('--out alone measures nothing: add --eval, or leave out --prove')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must end in .pkl or .pickle, got {args.out}')
     if args.options:
@@ -75,14 +82,19 @@ def configure(args: argparse.Namespace) -> Config:
     if not cfg.get('test_dataloader'):
         raise ConfigError(f'{args.config} has no test_dataloader: nothing to test on')
     cfg.load_from, cfg.resume = args.checkpoint, False
-    if not args.work_dir and cfg.get('test_subset') != cfg.get('base_test_subset'):
-        cfg.work_dir = str(Path(cfg.work_dir) / cfg.test_subset)  # beside the figures of the other subsets
+    cfg.work_dir = str(Path(cfg.work_dir) / _folder_of_its_own(cfg, args.config))
     cfg.test_evaluator = _evaluators(cfg, args)
     if args.show or args.show_dir:
         _draw(cfg, args)
     if args.fuse_conv_bn:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='FuseConvBNHook')]
     return cfg
+
+
+def _folder_of_its_own(cfg: Config, path: str) -> str:
+    """Of a test on another subset than the config's own, so that its figures lie beside those of the other subsets."""
+    own, tested = (subset(c, 'test_subset') for c in (read_config(path), cfg))
+    return '' if tested == own else tested
 
 
 def _evaluators(cfg: Config, args: argparse.Namespace) -> list[dict]:
@@ -135,13 +147,15 @@ def _draw(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def test(argv: list[str] | None = None) -> None:
-    """Parse, build, test."""
+    """Parse, build, test; with ``--prove`` the evaluation is proved before, and its figures are looked at after."""
     args = parse(argv)
     cfg = configure(args)
-    proof = _prove(cfg) if args.prove and is_first() else None
+    proof = _prove(cfg) if args.prove and rank_of(args.launcher) == 0 else None
     runner = build_runner(cfg, ('test',))
     runner.proof = proof
     runner.test()
+    if args.prove:
+        _refuse_faults(runner.test_loop.evaluator.metrics)
 
 
 def _prove(cfg: Config) -> dict:
@@ -149,6 +163,14 @@ def _prove(cfg: Config) -> dict:
     proof = prove_config(copy.deepcopy(cfg))
     proof.require()
     return proof.to_dict()
+
+
+def _refuse_faults(metrics: Sequence[BaseMetric]) -> None:
+    """Figures that look wrong are no figures, though metrics.json has them by now, for whoever looks for the reason."""
+    evaluations = [getattr(metric, 'evaluation', None) for metric in metrics]
+    faults = [str(fault) for evaluation in evaluations if evaluation for fault in evaluation.faults]
+    if faults:
+        raise ProofError(f'these figures look wrong: {"; ".join(faults)}')
 
 
 def main(argv: list[str] | None = None) -> None:

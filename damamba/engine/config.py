@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from damamba.engine.amp import fit_amp
-from damamba.engine.settings import spread
+from damamba.engine.settings import settle, spread
 
 VERSION_2 = {
     'data': 'train_dataloader, val_dataloader, test_dataloader and their evaluators',
@@ -39,7 +39,7 @@ def prepare(cfg: Config) -> list[str]:
 
 
 def read_config(path: str) -> Config:
-    """Read a config file.
+    """Read a config file, and settle what it says once: what is merged into it later stands for itself.
 
     Raises:
         ConfigError: it, or one that it inherits from, does not exist or is no Python.
@@ -47,13 +47,15 @@ def read_config(path: str) -> Config:
     if not os.path.isfile(path):
         raise ConfigError(f'{path} does not exist; wanted a config file, such as those in configs/')
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
     except SyntaxError as error:
         place = error.filename if error.filename and os.path.isfile(error.filename) else path
         raise ConfigError(f'{place}, line {error.lineno}: {error.msg}') from error
     except FileNotFoundError as error:
         refuse_version_2(_assigned(path), path)  # its bases lie in an MMDetection 2.x, not here
         raise ConfigError(f'{path} can not be read: {error}') from error
+    settle(cfg)
+    return cfg
 
 
 def _assigned(path: str) -> set[str]:

@@ -9,15 +9,17 @@ leaf config or ``--cfg-options`` has set another: by then MMEngine has used the 
     classes         what every data set and every head is about
     scale           what pictures are resized to
     image_size      what Mask2Former is trained at, and pads to
+    max_epochs      for how long to train
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 
 SECTIONS = ('dataloader', 'evaluator')
-PATHS = ('data_root', 'ann_file', 'img')
+FILES = ('ann_file', 'img')
+PATHS = ('data_root', *FILES)
 SIZES = ('scale', 'crop_size', 'size')
 
 
@@ -27,11 +29,17 @@ class SettingError(ValueError):
 
 def spread(cfg: Config) -> list[str]:
     """Carry every such setting to where it is used, in place; return what the user should be told."""
+    settle(cfg)
+    return test_on_validation(cfg)
+
+
+def settle(cfg: Config) -> None:
+    """Carry every such setting to where it is used, in place, whatever files are there."""
     spread_data_root(cfg)
     spread_subsets(cfg)
     spread_classes(cfg)
     spread_sizes(cfg)
-    return test_on_validation(cfg)
+    spread_epochs(cfg)
 
 
 def spread_data_root(cfg: Config) -> None:
@@ -43,12 +51,34 @@ def spread_data_root(cfg: Config) -> None:
 
 
 def spread_subsets(cfg: Config) -> None:
-    """Replace one folder in the paths of what is trained on, or of what is tested on."""
+    """Replace one folder in the paths of what is trained on, or of what is tested on, below ``data_root`` alone.
+
+    Raises:
+        SettingError: a subset is no folder below ``data_root``.
+    """
     for name, splits in (('train_subset', ('train', 'val')), ('test_subset', ('test',))):
+        folder = subset(cfg, name)
+        if folder is not None:
+            cfg[name] = folder
         old, new = _changed(cfg, name)
         if old is not None:
-            for node in _sections(cfg, *splits):
-                _replace_paths(node, lambda path, old=old, new=new: _renamed(path, old, new))
+            for split in splits:
+                _rename_folder(cfg, split, old, new)
+
+
+def subset(cfg: Config, name: str) -> str | None:
+    """The folder that ``train_subset`` or ``test_subset`` names; None where a config does not know the setting.
+
+    Raises:
+        SettingError: it is no folder below ``data_root``.
+    """
+    if f'base_{name}' not in cfg:
+        return None
+    said = cfg.get(name)
+    folder = said.rstrip('/') if isinstance(said, str) else ''
+    if {'', '.', '..'} & set(folder.split('/')):
+        raise SettingError(f'{name} must be a folder below data_root, such as mix-object-tote, got {said!r}')
+    return folder
 
 
 def spread_classes(cfg: Config) -> None:
@@ -84,6 +114,32 @@ def spread_sizes(cfg: Config) -> None:
         for node in (*_sections(cfg, 'train', 'val', 'test'), cfg.get('model', {}).get('data_preprocessor')):
             for holder in _dicts(node) if old is not None else ():
                 holder.update({key: tuple(new) for key in SIZES if _plain(holder.get(key)) == _plain(old)})
+
+
+def spread_epochs(cfg: Config) -> None:
+    """Set for how long to train, and stretch to it what schedulers do by epoch until the end.
+
+    Raises:
+        SettingError: this is no whole number.
+    """
+    old, new = _changed(cfg, 'max_epochs')
+    if old is None:
+        return
+    if type(new) is not int or new < 1:
+        raise SettingError(f'max_epochs must be a whole number of epochs, got {new!r}')
+    if (cfg.get('train_cfg') or {}).get('max_epochs') == old:
+        cfg.train_cfg['max_epochs'] = new
+    for scheduler in _dicts(cfg.get('param_scheduler')):
+        if scheduler.get('by_epoch', True) and scheduler.get('end', old) == old:
+            _stretch(scheduler, old, new)
+
+
+def _stretch(scheduler: dict, old: int, new: int) -> None:
+    """Milestones stay in proportion, and before the end."""
+    scheduler.update({key: new for key in ('end', 'T_max') if scheduler.get(key) == old})
+    if 'milestones' in scheduler:
+        scaled = {min(max(round(epoch * new / old), 1), new - 1) for epoch in scheduler['milestones']}
+        scheduler['milestones'] = sorted(scaled - {0})
 
 
 def _is_size(value) -> bool:
@@ -152,9 +208,9 @@ def _dicts(node) -> Iterator[dict]:
             yield from _dicts(item)
 
 
-def _replace_paths(node, replaced) -> None:
+def _replace_paths(node, replaced, keys: Sequence[str] = PATHS) -> None:
     for holder in _dicts(node):
-        for key in PATHS:
+        for key in keys:
             if isinstance(holder.get(key), str):
                 holder[key] = replaced(holder[key])
 
@@ -166,5 +222,21 @@ def _moved(path: str, old: str, new: str) -> str:
     return os.path.join(new, path.removeprefix(inside)) if path.startswith(inside) else path
 
 
-def _renamed(path: str, old: str, new: str) -> str:
-    return '/'.join(new.strip('/') if part == old.strip('/') else part for part in path.split('/'))
+def _rename_folder(cfg: Config, split: str, old: str, new: str) -> None:
+    """Data sets have paths that are relative to ``data_root``, or whole ones, as evaluators have."""
+    root = cfg.get('data_root') or ''
+
+    def in_dataset(path: str) -> str:
+        return _renamed(path, root if os.path.isabs(path) else '', old, new)
+
+    _replace_paths(cfg.get(f'{split}_dataloader'), in_dataset, FILES)
+    _replace_paths(cfg.get(f'{split}_evaluator'), lambda path: _renamed(path, root, old, new), FILES)
+
+
+def _renamed(path: str, root: str, old: str, new: str) -> str:
+    """Rename a folder in what follows ``root``; a path that lies elsewhere stays."""
+    inside = f'{root.rstrip("/")}/' if root else ''
+    if not path.startswith(inside):
+        return path
+    below = f'/{path.removeprefix(inside)}/'.replace(f'/{old}/', f'/{new}/')
+    return inside + below[1:-1]

@@ -154,7 +154,7 @@ def check_size(truth: COCO, image_id: int, size: Sequence[int], what: str) -> No
     if all(own) and own != (height, width):
         raise EvaluationError(
             f'{what} of {height} x {width} pixels (height x width) for a picture of {own[0]} x {own[1]}, image '
-            f'{image_id}: these predictions are for another data set, or its file has not the size that it is said to have'
+            f'{image_id}: these predictions are for another data set, or the ground truth has its size wrong'
         )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from damamba.cli import prove_evaluation
 from damamba.cli.environment import ROOT
+from damamba.cli.test import configure, parse
 from damamba.engine.launch import rank_of
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.faults import Fault
@@ -87,7 +88,7 @@ def test_annotations_that_are_not_there_are_named(tmp_path, capsys):
 
 def metrics_of(checkpoint, data, folder, *flags, **options):
     run_test(CONFIG, checkpoint, '--work-dir', folder, *flags, *settings(data_root=data, **options))
-    return json.loads((folder / 'metrics.json').read_text())
+    return json.loads((folder / options.get('test_subset', '') / 'metrics.json').read_text())
 
 
 def test_a_test_that_is_proved_says_so_in_its_metrics(checkpoint, data, tmp_path):
@@ -119,13 +120,22 @@ def test_two_classes_are_tested_on_the_subset_of_one(checkpoint, data, tmp_path)
     assert 'by name: Object is category 1, Tote is not there' in logs(tmp_path)
 
 
-def test_a_transfer_test_has_a_folder_of_its_own(checkpoint, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize('flags', [[], ['--work-dir', 'mine']])
+def test_a_transfer_test_has_a_folder_of_its_own(checkpoint, data, tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
-    run_test(CONFIG, checkpoint, *settings(data_root=data, test_subset=SAME))
-    run_test(CONFIG, checkpoint, *settings(data_root=data))
-    folder = tmp_path / 'work_dirs' / 'mask_rcnn_DAMamba_nano_fpn_armbench_demo'
+    run_test(CONFIG, checkpoint, *flags, *settings(data_root=data, test_subset=f'{SAME}/'))
+    run_test(CONFIG, checkpoint, *flags, *settings(data_root=data))
+    folder = tmp_path / (flags[-1] if flags else 'work_dirs/mask_rcnn_DAMamba_nano_fpn_armbench_demo')
     own, other = (json.loads((f / 'metrics.json').read_text()) for f in (folder, folder / SAME))
     assert (own['evaluations']['coco']['objects'], other['evaluations']['coco']['objects']) == (16, 12)
+
+
+def test_the_subset_that_a_config_names_itself_is_tested_in_the_work_folder(tmp_path):
+    leaf = tmp_path / 'leaf.py'
+    leaf.write_text(f"_base_ = '{CONFIG}'\ntest_subset = '{SAME}'\n")
+    for subset, folder in ((SAME, 'run'), ('mix-object-tote', 'run/mix-object-tote')):
+        args = ['--work-dir', 'run', '--cfg-options', f'test_subset={subset}']
+        assert configure(parse([str(leaf), 'x.pth', *args])).work_dir == folder
 
 
 def test_without_test_json_the_log_says_what_is_tested_on(checkpoint, tmp_path):

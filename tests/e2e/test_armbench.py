@@ -23,9 +23,9 @@ def results(full_demo, tmp_path_factory):
     bash('dist_train.sh', CONFIG, 2, '--work-dir', folder / 'run', '--cfg-options', *options)
     found = {}
     for subset in SUBSETS:
-        own = folder / subset
+        own = folder / 'run' / subset if found else folder / 'run'  # of mix-object-tote in the run's own
         settings = [f'data_root={data}', f'test_subset={subset}']
-        flags = ['--eval', 'bbox', 'segm', '--prove', '--work-dir', own, '--cfg-options', *settings]
+        flags = ['--eval', 'bbox', 'segm', '--prove', '--work-dir', folder / 'run', '--cfg-options', *settings]
         bash('dist_test.sh', CONFIG, folder / 'run/epoch_16.pth', 2, *flags)
         found[subset] = json.loads((own / 'metrics.json').read_text())
     return found

@@ -11,8 +11,8 @@ import torch
 from faster_coco_eval import COCO
 from pycocotools import mask as rle
 
-from damamba.evaluation.predictions import coco_results, read_json, read_pickle, truth_as_predictions
-from damamba.evaluation.scoring import EvaluationError
+from damamba.evaluation.predictions import coco_results, read_json, read_metrics, read_pickle, truth_as_predictions
+from damamba.evaluation.scoring import EvaluationError, ground_truth
 from tests.evaluation.helpers import guesses, made_up
 
 RLE = {'size': [4, 6], 'counts': b'448b0'}
@@ -132,6 +132,34 @@ def test_what_out_writes_is_read(tmp_path):
         np.testing.assert_array_equal([rle.decode(m) for m in read['masks']], list(mask))
     found = coco_results(results, cat_ids=[1, 2, 3, 4])
     assert len(found['bbox']) == len(found['segm']) == 6
+
+
+@pytest.mark.parametrize('masks', [True, False])
+def test_pictures_of_another_size_than_the_ground_truths_are_refused(tmp_path, masks):
+    dumped(tmp_path / 'out.pkl', masks)
+    images = [{'id': i, 'height': 9, 'width': 12} for i in (3, 5, 8)]
+    truth = ground_truth({'images': images, 'categories': [], 'annotations': []})
+    assert len(read_pickle(tmp_path / 'out.pkl', truth)) == 3
+    truth.imgs[5]['height'] = 12
+    message = r'predictions of 9 x 12 pixels \(height x width\) for a picture of 12 x 12, image 5: these predictions'
+    with pytest.raises(EvaluationError, match=message):
+        read_pickle(tmp_path / 'out.pkl', truth)
+    del truth.imgs[5], truth.imgs[3]['height']  # found out, or not, by what is scored
+    assert len(read_pickle(tmp_path / 'out.pkl', truth)) == 3
+
+
+def read_metrics_of(tmp_path, text):
+    (tmp_path / 'metrics.json').write_text(text)
+    return read_metrics(tmp_path / 'metrics.json')
+
+
+def test_only_what_a_run_measured_is_read_as_that(tmp_path):
+    content = {'metrics': {}, 'evaluations': {'coco': {}}}
+    assert read_metrics_of(tmp_path, f'\n {json.dumps(content)}') == content
+    for text in ('', '[]', '[1, {"evaluations": {}}]', '{}', '{"evaluations": 3}', json.dumps(made_up())):
+        assert read_metrics_of(tmp_path, text) is None
+    with pytest.raises(EvaluationError, match='metrics.json is no JSON'):
+        read_metrics_of(tmp_path, '{"evaluations": ')
 
 
 def test_boxes_alone_are_read_too(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from damamba.evaluation.faults import SABOTAGE
 from damamba.evaluation.predictions import truth_as_predictions
-from damamba.evaluation.scoring import EvaluationError, category_ids, ground_truth, recall, score
+from damamba.evaluation.scoring import EvaluationError, category_ids, check, ground_truth, recall, score
 from tests import armbench
 from tests.detection import ROOT
 from tests.evaluation.helpers import guesses, judged, made_up
@@ -164,6 +164,22 @@ def test_predictions_for_another_data_set_are_refused(change, message):
     predictions = perfect(truth)
     with pytest.raises(EvaluationError, match=message):
         scored(truth, [{**predictions[0], **change}, *predictions[1:]])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_masks_of_another_size_than_their_picture_are_refused(kind):
+    """Pictures of another data set may have the same ids."""
+    truth = ground_truth(armbench.document(images=3))
+    entries = truth_as_predictions(truth)
+    truth.imgs[3].update(height=196, width=268)
+    message = (
+        r'masks of 60 x 80 pixels \(height x width\) for a picture of 196 x 268, image 3: these predictions are for '
+        'another data set, or the ground truth has its size wrong$'
+    )
+    with pytest.raises(EvaluationError, match=message):
+        score(truth, {kind: entries})
+    del truth.imgs[3]['height']
+    check(truth, entries, kind)
 
 
 def test_boxes_alone_can_not_be_scored_as_masks():

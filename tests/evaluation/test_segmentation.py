@@ -6,7 +6,7 @@ from damamba.evaluation.overlaps import read_pictures
 from damamba.evaluation.predictions import truth_as_predictions
 from damamba.evaluation.scoring import ground_truth
 from damamba.evaluation.segmentation import count_segments
-from tests.evaluation.cases import CUP, KEY, NAMES, guess, pictures, scene, thing
+from tests.evaluation.cases import CUP, KEY, NAMES, SIDE, guess, pictures, scene, thing
 from tests.evaluation.helpers import made_up
 
 LEFT, RIGHT, PAIR = (0, 0, 20, 20), (20, 0, 20, 20), (0, 0, 40, 20)
@@ -87,6 +87,15 @@ def test_pictures_are_added_up_and_empty_masks_are_nowhere():
     assert counted.classes['cup']['under'] == 2
     assert counted.classes['key'] == {
         'objects': 0, 'masks': 1, 'under': 0, 'over': 0, 'under rate': 0.0, 'over rate': -1.0,
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings('error')
+def test_empty_masks_and_masks_of_another_size_cover_nothing():
+    truth = scene(thing(CUP, LEFT), thing(KEY, (0, 0, 0, 0)))
+    found = [guess(CUP, (0, 0, 0, 0)), guess(KEY, (0, 0, 0, 0)), guess(CUP, LEFT, side=SIDE + 1)]
+    assert segmented(truth, found).values == {
+        'objects': 2, 'masks': 3, 'under': 0, 'over': 0, 'under rate': 0.0, 'over rate': 0.0,
     }  # fmt: skip
 
 

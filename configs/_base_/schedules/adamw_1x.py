@@ -1,5 +1,6 @@
 # 12 epochs, the rate divided by 10 after 8 and 11. Total batch 16: 8 GPUs x 2 images, or 16 GPUs x 1.
 max_epochs = 12
+base_max_epochs = max_epochs  # what stands below, and what another max_epochs replaces
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -2,6 +2,7 @@
 _base_ = './adamw_1x.py'
 
 max_epochs = 36
+base_max_epochs = max_epochs  # what stands below, and what another max_epochs replaces
 train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=501),

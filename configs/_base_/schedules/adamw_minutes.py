@@ -1,5 +1,6 @@
 # From scratch on small synthetic pictures, in minutes on two CPU cores. Total batch 4.
 max_epochs = 6
+base_max_epochs = max_epochs  # what stands below, and what another max_epochs replaces
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

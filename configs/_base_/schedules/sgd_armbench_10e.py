@@ -1,6 +1,7 @@
 # ARMBench's own recipe for Mask R-CNN (arXiv 2303.16382): 10 epochs, the rate divided by 10 after every third.
 # Total batch 4: 2 GPUs x 2 images.
 max_epochs = 10
+base_max_epochs = max_epochs  # what stands below, and what another max_epochs replaces
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
