@@ -86,11 +86,19 @@ def _why_no_mask(annotation: dict, image: dict) -> str | None:
     if isinstance(segmentation, dict) and list(segmentation.get('size', ())) != shape:
         return 'its mask has another size'
     try:
-        rles = coco_mask.frPyObjects(segmentation, *shape)
-        area = coco_mask.area(coco_mask.merge(rles) if isinstance(rles, list) else rles)
+        area = coco_mask.area(_encoded(segmentation, *shape))
     except Exception as error:  # pycocotools raises whatever its C code makes of it
         return f'its segmentation can not be read ({error})'
     return None if area else 'its mask has no pixels'
+
+
+def _encoded(segmentation: list | dict, height: int, width: int) -> dict:
+    """Polygons, or runs as numbers or as text, as compressed RLE."""
+    if isinstance(segmentation, dict) and isinstance(segmentation['counts'], (str, bytes)):
+        counts = segmentation['counts']
+        return {**segmentation, 'counts': counts.encode() if isinstance(counts, str) else counts}
+    found = coco_mask.frPyObjects(segmentation, height, width)
+    return coco_mask.merge(found) if isinstance(found, list) else found
 
 
 def boxed_by_masks(document: dict) -> dict:

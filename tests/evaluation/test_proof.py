@@ -4,8 +4,10 @@ import json
 
 import pytest
 from mmengine.config import Config
+from pycocotools import mask as coco_mask
 
 import damamba.register  # noqa: F401
+from damamba.datasets.drawing.annotations import run_lengths
 from damamba.engine.settings import spread
 from damamba.evaluation import proof as proofs
 from damamba.evaluation.proof import ProofError, prove
@@ -211,6 +213,20 @@ def test_an_object_that_nobody_could_find_is_named_and_spares_the_evaluation(tmp
     assert left_out.seen.startswith('1 can not: annotation 2 of image 9: ')
     assert left_out.seen.endswith('tools/check_dataset.py names what is broken')
     assert left_out.passed is False  # 1 of 16 is more than one in twenty
+
+
+@pytest.mark.parametrize('compressed', [True, False])
+def test_masks_may_be_runs_as_text_or_as_numbers(tmp_path, compressed):
+    def encode(content):
+        for annotation in content['annotations']:
+            rle = coco_mask.frPyObjects(annotation['segmentation'], *armbench.SHAPE)[0]
+            runs = run_lengths(coco_mask.decode(rle).astype(bool))
+            counts = rle['counts'].decode() if compressed else runs
+            annotation['segmentation'] = dict(size=list(armbench.SHAPE), counts=counts)
+
+    proof = edited(tmp_path, encode)
+    proof.require()
+    assert 'all objects can be found' not in held(proof)
 
 
 def test_the_objects_that_did_not_come_back_are_named(tmp_path):
