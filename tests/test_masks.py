@@ -162,10 +162,8 @@ def test_the_evaluator_gets_what_mmdetections_gets_and_leaves_the_results_alone(
 FULL_SIZE = """
     import json, resource, sys
     import torch
-    from mmdet.models.roi_heads.mask_heads import FCNMaskHead
     from mmdet.structures import DetDataSample
     from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
     from mmengine.structures import InstanceData
     from damamba.detection import ChunkedMaskFormerFusionHead, ChunkedMaskHead
     from damamba.evaluation.coco import CocoInstanceMetric
@@ -188,7 +186,7 @@ from mmengine.structures import InstanceData
         boxes = torch.tensor([[0.0, 0.0, 956, 800], *[[100.0, 100.0, 200, 200]] * 99])
         found = InstanceData(bboxes=boxes, labels=torch.zeros(100, dtype=int), scores=torch.rand(100))
         config, meta = ConfigDict(mask_thr_binary=0.5), dict(scale_factor=(956 / 2448, 800 / 2048), **sizes)
-        head = FCNMaskHead(num_convs=0, num_classes=1)
+        head = ChunkedMaskHead(num_convs=0, num_classes=1)
         return head.predict_by_feat([torch.randn(100, 1, 28, 28)], [found], [meta], config, rescale=True)[0]
 
     config = ConfigDict(panoptic_on=False, instance_on=True)

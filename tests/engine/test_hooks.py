@@ -154,7 +154,7 @@ def test_a_speed_that_was_measured_is_written_beside_the_metrics(tmp_path):
     [
         (
             'model.roi_head.mask_head.num_classes=7',
-            r'`num_classes` \(7\) in FCNMaskHead .*`classes` 80\) in CocoDataset',
+            r'`num_classes` \(7\) in ChunkedMaskHead .*`classes` 80\) in CocoDataset',
         ),
         (
             'train_dataloader.dataset.metainfo.classes=("person","car")',

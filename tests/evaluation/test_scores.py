@@ -118,7 +118,7 @@ def test_a_json_file_keeps_every_digit(evaluation):
     settings = (tuple(content[name]) for name in ('max_dets', 'iou_thrs'))
     assert Evaluation(content['images'], content['objects'], *settings, scores) == evaluation
     assert content['images'] == 14 and content['max_dets'] == [1, 10, 100]
-    assert list(content) == ['images', 'objects', 'max_dets', 'iou_thrs', 'scores']
+    assert list(content) == ['images', 'objects', 'max_dets', 'iou_thrs', 'scores', 'faults']
 
 
 def test_details_are_in_the_dictionary_where_there_are_some(evaluation):
