@@ -112,7 +112,9 @@ def diagnose(
     chosen = set(sorted(truth.imgs)[:images])
     found = {kind: [e for e in entries if e['image_id'] in chosen] for kind, entries in predictions.items()}
     masks = [entry for entry in found.get('segm', ()) if entry.get('segmentation')]
-    pairs = Counter(_pairs(truth, found.get('bbox') or masks, chosen))
+    pairs = Counter(
+        (entry['category_id'], a['category_id']) for entry, a in _pairs(truth, found.get('bbox') or masks, chosen)
+    )
     classes = _swapped(pairs, cat_ids, truth) or _shifted(pairs, cat_ids)
     shapes = _posing(masks, truth, chosen, cat_ids) or _flattened(masks, truth, cat_ids)
     return [fault for fault in (classes, shapes) if fault]
@@ -129,8 +131,8 @@ def _objects(truth: COCO, image_id: int) -> list[dict]:
     return [a for a in truth.imgToAnns[image_id] if not a.get('iscrowd')]
 
 
-def _pairs(truth: COCO, entries: Sequence[dict], chosen: set[int]) -> Iterator[tuple[int, int]]:
-    """(category of a detection, category of the object that it lies on), one detection for each object."""
+def _pairs(truth: COCO, entries: Sequence[dict], chosen: set[int]) -> Iterator[tuple[dict, dict]]:
+    """(a detection, the object that it lies on), one detection for each object, whatever their classes."""
     grouped = _by_image(entries)
     for image_id in sorted(chosen):
         found, objects = grouped.get(image_id, []), _objects(truth, image_id)
@@ -138,7 +140,7 @@ def _pairs(truth: COCO, entries: Sequence[dict], chosen: set[int]) -> Iterator[t
             yield from _matched(found, objects)
 
 
-def _matched(found: list[dict], objects: list[dict]) -> Iterator[tuple[int, int]]:
+def _matched(found: list[dict], objects: list[dict]) -> Iterator[tuple[dict, dict]]:
     found = sorted(found, key=lambda entry: -entry['score'])
     ious = coco_mask.iou([_box(e) for e in found], [a['bbox'] for a in objects], [0] * len(objects))  # [found, objects]
     free = np.ones(len(objects), bool)
@@ -146,7 +148,7 @@ def _matched(found: list[dict], objects: list[dict]) -> Iterator[tuple[int, int]
         best = int(np.argmax(np.where(free, row, -1)))
         if free[best] and row[best] >= FOUND:
             free[best] = False
-            yield entry['category_id'], objects[best]['category_id']
+            yield entry, objects[best]
 
 
 def _box(entry: dict) -> list[float]:
@@ -193,13 +195,15 @@ def _fills(segmentation: dict) -> bool:
 
 
 def _posing(masks: list[dict], truth: COCO, chosen: set[int], cat_ids: Sequence[int]) -> Fault | None:
-    full = sum(_fills(entry['segmentation']) for entry in masks)
-    if len(masks) < LEAST or full < CLEAR * len(masks):
-        return None
+    """Of a detector that finds half of the objects: one that finds none may well have masks that fill their boxes."""
+    placed = [entry for entry, _ in _pairs(truth, masks, chosen)]
     true = [_fills(rle) for image_id in sorted(chosen) for rle in _true_masks(truth, image_id, cat_ids)]
+    full = sum(_fills(entry['segmentation']) for entry in placed)
+    if len(placed) < max(LEAST, FOUND * len(true)) or full < CLEAR * len(placed):
+        return None
     if sum(true) >= CLEAR * len(true):
         return None  # the objects are boxes
-    return Fault('boxes', f'{full} of {len(masks)} masks fill their box, {sum(true)} of {len(true)} objects do')
+    return Fault('boxes', f'{full} of {len(placed)} masks fill their box, {sum(true)} of {len(true)} objects do')
 
 
 def _true_masks(truth: COCO, image_id: int, cat_ids: Sequence[int]) -> list[dict]:

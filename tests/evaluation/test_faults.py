@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from damamba.evaluation.faults import SABOTAGE, diagnose, why_unseen
 from damamba.evaluation.predictions import truth_as_predictions
@@ -98,6 +99,18 @@ def test_masks_of_a_model_that_finds_objects_alone_are_not_flattened():
     truth = truth_of(images=40)
     apart = [e for number, e in enumerate(results(truth)['segm']) if number % 4 in (1, 3)]  # two that do not overlap
     assert found(truth, {'segm': apart}) == []
+
+
+def test_masks_that_fill_their_boxes_are_no_fault_of_a_detector_that_finds_nothing():
+    truth = truth_of(images=40)
+    rng = np.random.default_rng(0)
+    entries = []
+    for entry in spoilt(truth, BOXES)['segm']:
+        x, y = rng.integers(0, 40, 2).tolist()
+        corners = [[x, y, x + 9, y, x + 9, y + 9, x, y + 9]]
+        rle = coco_mask.frPyObjects(corners, *armbench.SHAPE)[0]
+        entries.append({**entry, 'bbox': [x, y, 9, 9], 'segmentation': rle})
+    assert found(truth, {'bbox': entries, 'segm': entries}) == []
 
 
 def test_objects_that_are_boxes_have_masks_that_are_boxes():
