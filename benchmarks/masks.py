@@ -11,7 +11,6 @@ building, and at most; on a GPU of what torch has allocated there.
 
 import argparse
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -80,30 +79,24 @@ def build(name: str, plain: bool, device: str) -> nn.Module:
     return MODELS.build(read_model(name, plain)).to(device).eval()
 
 
-def peak(device: str) -> int:
-    """Bytes at most, by now."""
-    if device == 'cuda':
-        return torch.cuda.max_memory_allocated()
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return resident if sys.platform == 'darwin' else 1024 * resident
-
-
 def measure(name: str, plain: bool, args: argparse.Namespace) -> dict:
     """One test step in this process: a row."""
     from mmengine.evaluator import Evaluator
 
+    from damamba.engine.speed import peak_memory
     from damamba.evaluation.coco import CocoInstanceMetric
 
     torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
     detector.prepare_mmdet()
     model, batch = build(name, plain, args.device), make_batch(args.shape, args.scale)
     evaluator = Evaluator([CocoInstanceMetric(metric=['bbox', 'segm'])])
-    base, start = peak(args.device), time.perf_counter()
+    base, start = peak_memory(device), time.perf_counter()
     with torch.no_grad():
         found = model.test_step(batch)
     if args.device == 'cuda':
         torch.cuda.synchronize()
-    detected, stepped = time.perf_counter(), peak(args.device)
+    detected, stepped = time.perf_counter(), peak_memory(device)
     evaluator.process(found)
     return dict(
         benchmark=NAME,
@@ -112,7 +105,7 @@ def measure(name: str, plain: bool, args: argparse.Namespace) -> dict:
         instances=sum(len(sample.pred_instances) for sample in found),
         base_bytes=base,
         step_bytes=stepped,
-        peak_bytes=peak(args.device),
+        peak_bytes=peak_memory(device),
         step_seconds=detected - start,
         encode_seconds=time.perf_counter() - detected,
     )

@@ -160,17 +160,17 @@ def test_the_evaluator_gets_what_mmdetections_gets_and_leaves_the_results_alone(
 # Memory
 
 FULL_SIZE = """
-    import json, resource, sys
+    import json
     import torch
     from mmdet.structures import DetDataSample
     from mmengine.config import ConfigDict
     from mmengine.structures import InstanceData
     from damamba.detection import ChunkedMaskFormerFusionHead, ChunkedMaskHead
+    from damamba.engine.speed import peak_memory
     from damamba.evaluation.coco import CocoInstanceMetric
 
     torch.set_num_threads(1)
-    unit = 1 if sys.platform == 'darwin' else 1024
-    peak = lambda: unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = lambda: peak_memory(torch.device('cpu'))
     metric = CocoInstanceMetric(metric='segm')
     sizes = dict(img_shape=(800, 956), ori_shape=(2048, 2448))
 

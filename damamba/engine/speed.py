@@ -210,6 +210,11 @@ def peak_memory(device: torch.device) -> int | None:
     """Bytes: see :attr:`Speed.peak_memory`; None where the system does not tell."""
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
+    status = Path('/proc/self/status')
+    lines = status.read_text().splitlines() if status.exists() else []
+    peaks = [1024 * int(line.split()[1]) for line in lines if line.startswith('VmHWM:')]
+    if peaks:  # what getrusage says may be the peak of the process that started this one
+        return peaks[0]
     try:
         import resource
     except ImportError:  # Windows

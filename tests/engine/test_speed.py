@@ -2,9 +2,12 @@
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,7 +19,8 @@ from torch import nn
 from damamba.cli import test as test_command
 from damamba.cli.common import build_runner
 from damamba.engine import speed
-from damamba.engine.speed import Speed, TestSpeedHook, Times, by_bin, count_objects
+from damamba.engine.speed import Speed, TestSpeedHook, Times, by_bin, count_objects, peak_memory
+from tests.detection import ROOT
 from tests.evaluation.detector import PICTURES, Detector, write_detector
 
 
@@ -225,3 +229,11 @@ def test_processes_put_their_times_together(tmp_path):
     assert one == two and one['processes'] == 2
     assert one['bins'] == {'0-5': dict(pictures=1, median=1.0, p90=1.0)}
     assert one['peak_memory'] > 1e8
+
+
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='only Linux counts anew for a started process')
+def test_the_peak_of_memory_is_this_processs_own():
+    ballast = np.ones(2 << 30, dtype=np.uint8)
+    script = 'import torch; from damamba.engine.speed import peak_memory; print(peak_memory(torch.device("cpu")))'
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 100e6 < int(done.stdout) < ballast.nbytes < peak_memory(torch.device('cpu'))
