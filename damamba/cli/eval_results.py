@@ -129,6 +129,7 @@ def show(argv: list[str] | None = None) -> None:
     args = parse(argv)
     metrics = read_metrics(args.file) if args.file.suffix == '.json' and args.file.is_file() else None
     if metrics:
+        _refuse_unproved(args.file, metrics)
         _show_again(args, metrics['evaluations'])
         return
     evaluation = evaluate(args)
@@ -147,6 +148,17 @@ def _say(evaluation: Evaluation, args: argparse.Namespace) -> None:
         say(f'\n{evaluation.details.table()}')
     for fault in evaluation.faults:
         say(f'These figures look wrong. {fault}')
+
+
+def _refuse_unproved(file: Path, metrics: dict) -> None:
+    """A test whose proof fails measures nothing."""
+    proof = metrics.get('proof')
+    if proof and not proof['passed']:
+        failed = [f'{check["name"]}: {check["seen"]}' for check in proof['checks'] if check['passed'] is False]
+        raise EvaluationError(
+            f'{file} has no figures, since the proof of its evaluation failed ({"; ".join(failed)}); '
+            f'python tools/prove_evaluation.py {metrics["config"]} proves it again'
+        )
 
 
 def _show_again(args: argparse.Namespace, evaluations: dict[str, dict]) -> None:

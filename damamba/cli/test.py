@@ -21,7 +21,9 @@ from damamba.cli.common import (
 )
 from damamba.cli.prove_evaluation import prove_config
 from damamba.engine.config import ConfigError, read_config
+from damamba.engine.examples import clear
 from damamba.engine.launch import rank_of
+from damamba.engine.records import write_failed_proof
 from damamba.engine.settings import subset
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.proof import ProofError
@@ -159,8 +161,15 @@ def test(argv: list[str] | None = None) -> None:
 
 
 def _prove(cfg: Config) -> dict:
-    """The proof of the evaluation; where it fails, the end: torchrun stops the processes that wait for this one."""
-    proof = prove_config(copy.deepcopy(cfg))
+    """The proof of the evaluation; where it fails, the end, and metrics.json has it in place of older figures.
+
+    torchrun stops the processes that wait for this one.
+    """
+    cfg = copy.deepcopy(cfg)
+    proof = prove_config(cfg)
+    if not proof.passed:
+        write_failed_proof(cfg, proof.to_dict())
+        clear(Path(cfg.work_dir))
     proof.require()
     return proof.to_dict()
 

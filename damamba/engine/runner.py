@@ -14,9 +14,11 @@ from torch import nn
 
 from damamba.checkpoint import CheckpointError, state_dict_of
 from damamba.engine.config import prepare
-from damamba.engine.hooks import CheckClassesHook, MetricsFileHook, SyncStatisticsHook, bare
+from damamba.engine.examples import ExamplesHook
+from damamba.engine.hooks import CheckClassesHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
+from damamba.engine.records import MetricsFileHook, RunFileHook
 from damamba.engine.speed import TestSpeedHook
 from damamba.models import DAMamba
 
@@ -65,7 +67,8 @@ class DAMambaRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         # Here, since a config's own custom_hooks replace its base's.
         speed = TestSpeedHook()
-        for hook in (CheckClassesHook(), SyncStatisticsHook(), speed, MetricsFileHook(speed)):
+        left = (RunFileHook(), MetricsFileHook(speed), ExamplesHook())  # the figures first
+        for hook in (CheckClassesHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
 
     def test(self) -> dict:

@@ -1,7 +1,7 @@
 """COCO's mAP and AR of boxes and masks while training and testing, as one table; the arithmetic is in scoring.py."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class CocoInstanceMetric(CocoMetric):
 
     Attributes:
         evaluation: the last :class:`~damamba.evaluation.scores.Evaluation` of boxes or masks, on the first process.
+        keep: says of a ground truth which pictures' predictions are to be kept, by their ids; none, unless set.
+        kept: the last ones, as :func:`~damamba.evaluation.predictions.coco_results` has them, on the first process.
     """
 
     def __init__(
@@ -93,6 +95,8 @@ class CocoInstanceMetric(CocoMetric):
         self.max_dets = _numbers(proposal_nums, MAX_DETS, 'proposal_nums').astype(int).tolist()
         self.proposal_nums = _numbers(proposal_nums, PROPOSAL_NUMS, 'proposal_nums').astype(int).tolist()
         self.evaluation: Evaluation | None = None
+        self.keep: Callable[[FasterCOCO], Sequence[int]] | None = None
+        self.kept: dict[str, list[dict]] = {}
         self._truth: FasterCOCO | None = None
 
     @property
@@ -130,6 +134,9 @@ class CocoInstanceMetric(CocoMetric):
         self._read_truth(truths)
         predictions = coco_results(found, self.cat_ids)
         self.cat_ids = [cat_id for cat_id in self.cat_ids if cat_id is not None]
+        if self.keep:
+            wanted = set(self.keep(self._truth))
+            self.kept = {k: [e for e in entries if e['image_id'] in wanted] for k, entries in predictions.items()}
         if self.outfile_prefix:
             self._write(predictions)
             logger.info('Wrote the predictions to %s.*.json', self.outfile_prefix)

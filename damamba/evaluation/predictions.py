@@ -37,7 +37,7 @@ def coco_results(results: Sequence[dict], cat_ids: Sequence[int | None]) -> dict
         found['bbox'] += boxes
         if 'segm' in found:
             entries = _entries(result, result.get('mask_scores', result['scores']), cat_ids)
-            found['segm'] += [{**e, 'segmentation': _text(m)} for e, m in zip(entries, result['masks'], strict=True)]
+            found['segm'] += [{**e, 'segmentation': as_text(m)} for e, m in zip(entries, result['masks'], strict=True)]
     return {kind: [e for e in entries if e['category_id'] is not None] for kind, entries in found.items()}
 
 
@@ -54,7 +54,7 @@ def _entries(result: dict, scores, cat_ids: Sequence[int | None]) -> list[dict]:
     ]
 
 
-def _text(mask: dict) -> dict:
+def as_text(mask: dict) -> dict:
     """An RLE whose counts are text, as JSON wants them."""
     counts = mask['counts']
     return {'size': list(mask['size']), 'counts': counts.decode() if isinstance(counts, bytes) else counts}
@@ -70,7 +70,7 @@ def truth_as_predictions(truth: COCO) -> list[dict]:
             'image_id': a['image_id'],
             'category_id': a['category_id'],
             'bbox': a['bbox'],
-            'segmentation': _text(truth.annToRLE(a)),
+            'segmentation': as_text(truth.annToRLE(a)),
             'score': 1.0,
         }
         for a in truth.dataset['annotations']

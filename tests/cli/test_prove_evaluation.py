@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from damamba.cli import prove_evaluation
+from damamba.cli import eval_results, prove_evaluation
 from damamba.cli.environment import ROOT
 from damamba.cli.test import configure, parse
 from damamba.engine.launch import rank_of
@@ -106,11 +106,36 @@ def test_a_test_whose_proof_fails_does_not_begin(checkpoint, data, tmp_path, mon
     spoil(monkeypatch)
     from damamba.cli.test import main
 
+    work_dir = tmp_path / 'new'
     with pytest.raises(SystemExit) as exit_info:
-        main([CONFIG, str(checkpoint), '--work-dir', str(tmp_path), '--prove', '--cfg-options', f'data_root={data}'])
+        main([CONFIG, str(checkpoint), '--work-dir', str(work_dir), '--prove', '--cfg-options', f'data_root={data}'])
     assert exit_info.value.code == 1
     assert 'the evaluation does not prove itself' in capsys.readouterr().err
-    assert not (tmp_path / 'metrics.json').exists()
+    content = json.loads((work_dir / 'metrics.json').read_text())
+    assert content['proof']['passed'] is False and content['metrics'] == content['evaluations'] == {}
+    assert (content['split'], content['checkpoint'], content['config']) == ('test', str(checkpoint), CONFIG)
+    assert 'speed' not in content and 'pytest' in content['command'] and content['processes'] == 1
+    assert content['ann_file'] == f'{data}/mix-object-tote/test.json'
+    assert content['dataset']['name'] == 'mix-object-tote' and len(content['dataset']['sha256']) == 64
+    assert content['dataset']['classes'] == ['Object', 'Tote']
+
+
+def test_a_proof_that_fails_leaves_no_older_figures_or_examples(checkpoint, data, tmp_path, monkeypatch, capsys):
+    work_dir = tmp_path / SAME
+    (work_dir / 'examples').mkdir(parents=True)
+    for name in ('metrics.json', 'examples.json', 'examples/0.jpg'):
+        (work_dir / name).write_text('old')
+    spoil(monkeypatch)
+    with pytest.raises(ProofError):
+        metrics_of(checkpoint, data, tmp_path, '--prove', test_subset=SAME)
+    content = json.loads((work_dir / 'metrics.json').read_text())
+    assert content['proof']['passed'] is False and content['dataset']['name'] == SAME
+    assert [path.name for path in work_dir.rglob('*') if path.is_file()] == ['metrics.json']
+    with pytest.raises(SystemExit):
+        eval_results.main([str(work_dir / 'metrics.json')])
+    shown = capsys.readouterr().err
+    assert 'metrics.json has no figures, since the proof of its evaluation failed (ground truth scores 1.000' in shown
+    assert f'); python tools/prove_evaluation.py {CONFIG} proves it again' in shown
 
 
 def test_two_classes_are_tested_on_the_subset_of_one(checkpoint, data, tmp_path):
