@@ -43,6 +43,12 @@ def rank_of(launcher: str) -> int:
     return int(os.environ.get(source, 0)) if launcher != 'none' else 0
 
 
+def processes_of(launcher: str) -> int:
+    """How many processes were started, also before the group is joined."""
+    source = LAUNCHERS[launcher][1][1] if launcher in LAUNCHERS else 'WORLD_SIZE'
+    return int(os.environ.get(source, 1)) if launcher != 'none' else 1
+
+
 def _adopt(launcher: str) -> None:
     """Say in torch's variables what the launcher says in its own."""
     program, sources = LAUNCHERS[launcher]

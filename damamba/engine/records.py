@@ -3,10 +3,8 @@
 import hashlib
 import json
 import os
-import shlex
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -23,8 +21,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import damamba
+from damamba.engine.command import command_line
 from damamba.engine.hooks import bare
-from damamba.engine.launch import LAUNCHERS
+from damamba.engine.launch import processes_of
 from damamba.engine.speed import TestSpeedHook, device_name
 from damamba.evaluation.labels import datasets_of
 from damamba.evaluation.predictions import read_truth
@@ -32,12 +31,6 @@ from damamba.evaluation.predictions import read_truth
 PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 SPLITS = ('train', 'val', 'test')
 BLOCK = 2**20  # bytes that are read at a time
-MACHINES = {  # what the scripts call it: what torchrun tells the processes
-    'NNODES': 'GROUP_WORLD_SIZE',
-    'NODE_RANK': 'GROUP_RANK',
-    'MASTER_ADDR': 'MASTER_ADDR',
-    'PORT': 'MASTER_PORT',
-}
 
 
 class MetricsFileHook(Hook):
@@ -243,60 +236,3 @@ def sha256_of(path: Path) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
-
-
-# The command.
-
-
-def processes_of(launcher: str) -> int:
-    """How many processes were started, also before the group is joined."""
-    source = LAUNCHERS[launcher][1][1] if launcher in LAUNCHERS else 'WORLD_SIZE'
-    return int(os.environ.get(source, 1)) if launcher != 'none' else 1
-
-
-def command_line() -> str:
-    """What was typed to start this process, so that it can be typed again."""
-    spec = getattr(sys.modules['__main__'], '__spec__', None)
-    return typed(sys.argv, spec.name.removesuffix('.__main__') if spec else None, os.environ)
-
-
-def typed(argv: Sequence[str], module: str | None, environ: Mapping[str, str]) -> str:
-    """The command line for these arguments of Python.
-
-    Args:
-        argv: as in ``sys.argv``.
-        module: what ``python -m`` was given; None for a script.
-        environ: which tells what torchrun has started.
-    """
-    if not argv or argv[0] in ('', '-c'):
-        return 'python'  # from lines that are in no file
-    script = _short(argv[0])
-    start = ['python', script] if script.endswith('.py') else [script]
-    start = ['python', '-m', module] if module else start
-    return _through_script(argv, environ) or shlex.join([*start, *argv[1:]])
-
-
-def _through_script(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """``bash dist_test.sh CONFIG CHECKPOINT N ...``: what starts processes with such arguments; None for others."""
-    path = Path(argv[0]).absolute()
-    own = {'train.py': 1, 'test.py': 2}.get(path.name, 0)  # arguments that stand before the number of processes
-    script = path.parent.parent / f'dist_{path.stem}.sh'
-    first, launcher, rest = argv[1 : 1 + own], list(argv[1 + own : 3 + own]), argv[3 + own :]
-    started = 'TORCHELASTIC_RUN_ID' in environ and own and path.parent.name == 'tools' and script.is_file()
-    if not started or launcher != ['--launcher', 'pytorch']:
-        return None
-    command = shlex.join(['bash', _short(str(script)), *first, environ['LOCAL_WORLD_SIZE'], *rest])
-    return ' '.join([*_machines(environ), command])
-
-
-def _machines(environ: Mapping[str, str]) -> list[str]:
-    """What stands before the command where processes of several machines work together."""
-    if environ['LOCAL_WORLD_SIZE'] == environ['WORLD_SIZE']:
-        return []
-    return [f'{name}={shlex.quote(environ[source])}' for name, source in MACHINES.items()]
-
-
-def _short(path: str) -> str:
-    """A path relative to the current folder, where that is shorter."""
-    relative = os.path.relpath(path)
-    return relative if len(relative) < len(path) else path

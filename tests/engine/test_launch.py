@@ -112,3 +112,11 @@ def test_a_user_who_sets_the_threads_keeps_them(monkeypatch, joined, processes):
     before = torch.get_num_threads()
     launch.join('pytorch')
     assert torch.get_num_threads() == before and launch.os.environ['OMP_NUM_THREADS'] == '1'
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'name'), [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS'), ('mpi', 'OMPI_COMM_WORLD_SIZE')]
+)
+def test_processes_are_counted_before_they_have_joined(launcher, name, monkeypatch):
+    monkeypatch.setenv(name, '3')
+    assert (launch.processes_of(launcher), launch.processes_of('none')) == (3, 1)

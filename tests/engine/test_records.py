@@ -4,8 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import shlex
-import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +16,8 @@ from mmengine.runner import EpochBasedTrainLoop
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.cli.common import build_runner
-from damamba.engine.records import MetricsFileHook, RunFileHook, describe, processes_of, typed
-from tests.detection import ROOT, write_config
+from damamba.engine.records import MetricsFileHook, RunFileHook, describe
+from tests.detection import write_config
 
 VERSIONS = {'damamba', 'torch', 'mmengine', 'mmdet', 'faster_coco_eval'}
 
@@ -258,82 +256,3 @@ def test_a_full_disk_ends_no_training(tmp_path, caplog):
         step(runner)
     assert caplog.text.count('run.json was not written: [Errno 2] No such file or directory') == 2
     assert hook.parameters == 9
-
-
-# The command, as it was typed.
-
-TORCHRUN = dict(TORCHELASTIC_RUN_ID='none', LOCAL_WORLD_SIZE='2', WORLD_SIZE='2')
-TWO_MACHINES = dict(
-    TORCHRUN, WORLD_SIZE='4', GROUP_WORLD_SIZE='2', GROUP_RANK='1', MASTER_ADDR='10.0.0.1', MASTER_PORT='29501'
-)
-
-
-@pytest.mark.parametrize(
-    ('argv', 'module', 'environ', 'command'),
-    [
-        (['tools/test.py', 'a b.py', 'x.pth'], None, {}, "python tools/test.py 'a b.py' x.pth"),
-        ([f'{ROOT}/tools/train.py', 'c.py', '--amp'], None, {}, 'python tools/train.py c.py --amp'),
-        ([f'{ROOT}/damamba/__main__.py', 'train', 'c.py'], 'damamba', {}, 'python -m damamba train c.py'),
-        ([f'{ROOT}/.venv/bin/damamba', 'train', 'c.py'], None, {}, '.venv/bin/damamba train c.py'),
-        (['/x.py', 'c.py'], None, {}, 'python /x.py c.py'),
-        ([''], None, {}, 'python'),
-        (['-c', 'c.py'], None, {}, 'python'),
-        (
-            [f'{ROOT}/tools/train.py', 'c.py', '--launcher', 'pytorch', '--seed', '1'],
-            None,
-            TORCHRUN,
-            'bash dist_train.sh c.py 2 --seed 1',
-        ),
-        (
-            [f'{ROOT}/tools/test.py', 'c.py', 'x.pth', '--launcher', 'pytorch'],
-            None,
-            TWO_MACHINES,
-            'NNODES=2 NODE_RANK=1 MASTER_ADDR=10.0.0.1 PORT=29501 bash dist_test.sh c.py x.pth 2',
-        ),
-        (  # not what the script makes of its arguments
-            [f'{ROOT}/tools/test.py', 'c.py', 'x.pth', '--eval', 'bbox', '--launcher', 'pytorch'],
-            None,
-            TORCHRUN,
-            'python tools/test.py c.py x.pth --eval bbox --launcher pytorch',
-        ),
-        (
-            [f'{ROOT}/tools/test.py', 'c.py', 'x.pth', '--launcher', 'pytorch'],
-            None,
-            {},
-            'python tools/test.py c.py x.pth --launcher pytorch',
-        ),
-        (  # no script lies beside it
-            ['/elsewhere/tools/test.py', 'c.py', 'x.pth', '--launcher', 'pytorch'],
-            None,
-            TORCHRUN,
-            'python /elsewhere/tools/test.py c.py x.pth --launcher pytorch',
-        ),
-    ],
-)
-def test_a_command_is_as_it_was_typed(monkeypatch, argv, module, environ, command):
-    monkeypatch.chdir(ROOT)
-    assert typed(argv, module, environ) == command
-
-
-@pytest.mark.parametrize(('script', 'flags'), [('dist_train.sh', ['--amp']), ('dist_test.sh', ['x y.pth', '--prove'])])
-def test_the_scripts_commands_come_back(tmp_path, monkeypatch, script, flags):
-    """Run the script itself, with a Python that says what it is called with."""
-    show = tmp_path / 'python'
-    show.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
-    show.chmod(0o755)
-    own = flags[: 1 if script == 'dist_test.sh' else 0]
-    given = ['c.py', *own, '2', *flags[len(own) :]]
-    here = {**os.environ, 'PYTHON': str(show)}
-    done = subprocess.run(['bash', str(ROOT / script), *given], env=here, capture_output=True, text=True, check=True)
-    called = done.stdout.splitlines()
-    start = next(place for place, argument in enumerate(called) if argument.endswith('.py'))
-    monkeypatch.chdir(ROOT)
-    assert typed(called[start:], None, TORCHRUN) == shlex.join(['bash', script, *given])
-
-
-@pytest.mark.parametrize(
-    ('launcher', 'name'), [('pytorch', 'WORLD_SIZE'), ('slurm', 'SLURM_NTASKS'), ('mpi', 'OMPI_COMM_WORLD_SIZE')]
-)
-def test_processes_are_counted_before_they_have_joined(launcher, name, monkeypatch):
-    monkeypatch.setenv(name, '3')
-    assert (processes_of(launcher), processes_of('none')) == (3, 1)
