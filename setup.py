@@ -19,6 +19,7 @@ DETECTION = [
     'pillow>=10',
     'supervision>=0.27',
     'rich>=13',
+    'jinja2>=3.1',
 ]
 DEV = ['pytest>=8', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
 
@@ -36,6 +37,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['damamba*']),
+    package_data={'damamba.reporting': ['templates/*.j2']},
     python_requires='>=3.10,<3.13',
     install_requires=['torch>=2.10', 'numpy', 'numba>=0.60', 'safetensors'],
     extras_require={'detection': DETECTION, 'dev': DEV, 'all': DETECTION + DEV},

@@ -39,8 +39,7 @@ def _draw_losses(axes: Axes, log: TrainingLog) -> None:
 
 def _draw_metrics(axes: Axes, log: TrainingLog) -> None:
     for (name, label), colour in zip(METRICS.items(), ('#3b6ea8', '#d1743c') * 2, strict=True):
-        found = ((row['epoch'], value) for row in log.val for key, value in row.items() if key.split('/')[-1] == name)
-        rows = [(epoch, value) for epoch, value in found if value >= 0]  # -1: there was nothing to find
+        rows = log.validated(name)
         if rows:
             style = '--' if name.endswith('_50') else '-'
             axes.plot(*zip(*rows, strict=True), style, marker='o', ms=4, label=label, color=colour)

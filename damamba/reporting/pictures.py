@@ -63,7 +63,7 @@ def draw_objects(
     picture: np.ndarray,
     boxes: np.ndarray,
     masks: Sequence[np.ndarray] | None,
-    labels: Sequence[str],
+    labels: Sequence[str] | None,
     colours: Sequence[int],
     long_side: int,
     boxed: bool = False,
@@ -74,7 +74,7 @@ def draw_objects(
         picture: [H, W, 3], uint8, blue first.
         boxes: [N, 4], left, top, right and bottom in pixels of the picture.
         masks: N of [H, W]; None where there are boxes alone.
-        labels: what stands beside each.
+        labels: what stands beside each; None where nothing does.
         colours: a number for each; equal ones have the same colour.
         long_side: of the copy, in pixels.
         boxed: draw the boxes of objects with masks too.
@@ -82,7 +82,7 @@ def draw_objects(
     factor = long_side / max(picture.shape[:2])
     size = (round(picture.shape[1] * factor), round(picture.shape[0] * factor))
     scene = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA)
-    if not len(labels):
+    if not len(colours):
         return scene
     if masks is not None:
         masks = np.stack([cv2.resize(mask.astype(np.float32), size) > 0.5 for mask in masks])
@@ -92,6 +92,8 @@ def draw_objects(
         outlines.append(sv.BoxAnnotator(COLOURS, thickness=2 if masks is None else 1))
     for annotator in (sv.MaskAnnotator(COLOURS, opacity=0.2), *outlines):
         scene = annotator.annotate(scene, detections)
+    if labels is None:
+        return scene
     labeller = sv.LabelAnnotator(COLOURS, text_scale=0.4, text_padding=3, smart_position=True)
     return labeller.annotate(scene, detections, list(labels))
 

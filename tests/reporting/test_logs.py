@@ -102,6 +102,28 @@ def test_a_run_that_logged_nothing_changes_nothing(tmp_path):
     assert steps(read_log(tmp_path)) == [(20, 2.0), (40, 2.0)]
 
 
+def test_a_run_that_counts_in_iterations_alone_is_left_out(tmp_path):
+    """Its validations would be taken for those of epochs."""
+    write_run(tmp_path, '20260101_000000', epochs(1, 1, loss=2.0))
+    rows = [{key: value for key, value in row.items() if key != 'epoch'} for row in epochs(1, 3, loss=1.0)]
+    write_run(tmp_path, '20260102_000000', rows)
+    assert steps(read_log(tmp_path)) == [(20, 2.0), (40, 2.0)] and validations(read_log(tmp_path)) == [(1, 0.2)]
+
+
+def test_iterations_of_an_epoch_are_known_although_its_last_are_not_logged():
+    """MMEngine logs every 20th iteration of an epoch of 75, and not the 75th."""
+    rows = [{'iter': 75 * epoch + i, 'epoch': epoch + 1, 'loss': 1.0} for epoch in range(16) for i in (20, 40, 60)]
+    assert TrainingLog(rows).iterations_per_epoch() == 75
+    assert TrainingLog(rows[4:]).iterations_per_epoch() == pytest.approx(75, rel=0.03)  # resumed within an epoch
+    assert TrainingLog(rows[:3]).iterations_per_epoch() == 60 and TrainingLog().iterations_per_epoch() == 1
+
+
+def test_validated_are_the_epochs_at_which_there_was_something_to_find():
+    rows = [{'coco/segm_mAP': v, 'coco/segm_mAP_50': 0.9, 'epoch': e} for e, v in ((1, -1.0), (2, 0.0), (3, 0.5))]
+    assert TrainingLog([], rows).validated('segm_mAP') == [(2, 0.0), (3, 0.5)]
+    assert TrainingLog([], rows).validated('bbox_mAP') == []
+
+
 @pytest.mark.parametrize('exists', [True, False])
 def test_a_folder_without_runs_is_an_empty_log(tmp_path, exists):
     assert read_log(tmp_path if exists else tmp_path / 'nowhere') == TrainingLog([], [])
@@ -129,7 +151,7 @@ def test_a_real_training_is_read(small_config, tmp_path):
 
 
 def test_reading_and_drawing_load_no_torch():
-    modules = ', '.join(f'damamba.reporting.{name}' for name in ('curves', 'logs', 'pictures'))
+    modules = ', '.join(f'damamba.reporting.{name}' for name in ('curves', 'logs', 'pictures', 'comparison'))
     program = f'import sys, {modules}; print(sorted({{name.split(".")[0] for name in sys.modules}}))'
     command = [sys.executable, '-B', '-W', 'ignore', '-c', program]
     done = subprocess.run(command, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True)

@@ -192,6 +192,11 @@ def test_equal_numbers_have_equal_colours():
     assert (sides([4, 4])[0] == sides([4, 4])[1]).all() and (sides([4, 5])[0] != sides([4, 5])[1]).any()
 
 
+def test_without_labels_there_are_the_objects_alone():
+    bare, named = ((objects(labels=labels) != 127).any(-1) for labels in (None, ['key']))
+    assert bare[120:200, 40:100].all() and not bare[:100].any() and named[:110].any()
+
+
 def test_no_objects_leave_the_picture_as_it_is():
     assert (objects(masks=None, labels=[], colours=[], long_side=160) == GREY).all()
 
