@@ -21,6 +21,7 @@ DETECTION = [
     'rich>=13',
     'jinja2>=3.1',
 ]
+TUNING = ['optuna>=5,<6', 'psycopg2-binary>=2.9']  # the latter for studies in PostgreSQL
 DEV = ['pytest>=8', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
 
 
@@ -40,7 +41,7 @@ setup(
     package_data={'damamba.reporting': ['templates/*.j2']},
     python_requires='>=3.10,<3.13',
     install_requires=['torch>=2.10', 'numpy', 'numba>=0.60', 'safetensors'],
-    extras_require={'detection': DETECTION, 'dev': DEV, 'all': DETECTION + DEV},
+    extras_require={'detection': DETECTION, 'tuning': TUNING, 'dev': DEV, 'all': DETECTION + TUNING + DEV},
     entry_points={'console_scripts': ['damamba = damamba.__main__:main']},
     classifiers=[
         'Development Status :: 4 - Beta',

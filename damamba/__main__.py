@@ -9,6 +9,7 @@ COMMANDS = {
     'eval_results': 'score predictions that lie in a file',
     'prove_evaluation': 'prove the evaluation of a config on its ground truth',
     'report': 'make one report of finished runs',
+    'tune': 'search hyper-parameters on validation mask mAP',
     'demo': 'draw scenes, train a small detector on them, test it',
     'publish_model': 'write the weights of a training checkpoint',
     'get_flops': "count a detector's parameters and multiply-accumulates",

@@ -90,9 +90,10 @@ def settings(monkeypatch):
 def test_the_tested_versions_lie_in_the_ranges_of_the_package(settings):
     pins = read_pins((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
     extras = settings['extras_require']
-    ranges = [Requirement(text) for text in settings['install_requires'] + extras['detection'] + extras['dev']]
+    parts = extras['detection'] + extras['tuning'] + extras['dev']
+    ranges = [Requirement(text) for text in settings['install_requires'] + parts]
     assert [it for it in ranges if pins[it.name].split('==')[1] not in it.specifier] == []
-    assert extras['all'] == extras['detection'] + extras['dev']
+    assert extras['all'] == parts
 
 
 def test_the_package_has_the_version_of_its_module_and_a_command(settings):

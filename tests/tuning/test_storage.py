@@ -1,0 +1,58 @@
+"""Storages by their URL or path; passwords are not shown, what is missing is named."""
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage, RDBStorage
+
+from damamba.tuning import TuningError
+from damamba.tuning.storage import open_storage, shown
+
+
+@pytest.mark.parametrize('name', ['journal:{}/deep/a.txt', '{}/deep/a.journal', '{}/deep/a.log'])
+def test_a_journal_is_a_file(tmp_path, name):
+    storage = open_storage(name.format(tmp_path))
+    assert isinstance(storage, JournalStorage)
+    study = optuna.create_study(storage=storage, study_name='s')
+    study.add_trial(optuna.create_trial(value=0.5))
+    again = optuna.load_study(study_name='s', storage=open_storage(name.format(tmp_path)))
+    assert again.best_value == 0.5 and len(list((tmp_path / 'deep').iterdir())) == 2  # with its lock
+
+
+def test_sqlite_makes_its_folder(tmp_path):
+    storage = open_storage(f'sqlite:///{tmp_path}/deep/study.db')
+    assert isinstance(storage, RDBStorage) and storage.get_heartbeat_interval() == 20
+    assert (tmp_path / 'deep/study.db').is_file()
+
+
+@pytest.mark.parametrize(
+    ('storage', 'wanted'),
+    [
+        ('postgresql://me:s3cret@host:5432/db', 'postgresql://me:***@host:5432/db'),
+        ('mysql+pymysql://me:s3c:r@et@host/db', 'mysql+pymysql://me:***@host/db'),
+        ('postgresql://host/db?user=me&password=s3cret&a=b', 'postgresql://host/db?user=me&password=***&a=b'),
+        ('postgresql://me@host/db', 'postgresql://me@host/db'),
+        ('sqlite:////data/study.db', 'sqlite:////data/study.db'),
+        ('journal:/data/s.txt', 'journal:/data/s.txt'),
+    ],
+)
+def test_a_password_is_not_shown(storage, wanted):
+    assert shown(storage) == wanted
+
+
+@pytest.mark.parametrize(
+    ('storage', 'message'),
+    [
+        ('mysql+pymysql://me:s3cret@host/db', 'needs the Python package pymysql: pip install "pymysql"'),
+        ('mysql://me:s3cret@host/db', 'needs the Python package MySQLdb: pip install "mysqlclient"'),
+        ('postgresql+asyncpg://me:s3cret@host/db', 'needs the Python package asyncpg: pip install "asyncpg"'),
+        ('oracle9://me:s3cret@host/db', 'SQLAlchemy knows no such database'),
+        ('study.db', '--storage study.db is no URL such as sqlite:///study.db or postgresql://user@host/database'),
+        ('postgres://me:s3cret@127.0.0.1:1/db', 'postgres://me:***@127.0.0.1:1/db can not be used: '),
+        ('sqlite:////proc/no/study.db', 'sqlite:////proc/no/study.db can not be used: '),
+    ],
+)
+def test_what_can_not_be_opened_is_one_sentence(monkeypatch, storage, message):
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
+    with pytest.raises(TuningError) as error:
+        open_storage(storage)
+    assert message in str(error.value) and 's3cret' not in str(error.value) and '\n' not in str(error.value)
