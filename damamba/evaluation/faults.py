@@ -21,6 +21,7 @@ FOUND = 0.5  # IoU from which on a detection and an object are the same thing, w
 CLEAR = 0.8  # share of the evidence from which on it is a fault, not a weak model
 LEAST = 5  # pieces of evidence, or nothing is said
 TENTH = 0.1  # share of the smaller of two masks from which on they overlap
+SURE = 2.0  # how often the score of a class is that of another one at the same place, if it is no guess
 FULL = 0.999  # share of its box that a mask fills if it is one
 
 
@@ -112,9 +113,7 @@ def diagnose(
     chosen = set(sorted(truth.imgs)[:images])
     found = {kind: [e for e in entries if e['image_id'] in chosen] for kind, entries in predictions.items()}
     masks = [entry for entry in found.get('segm', ()) if entry.get('segmentation')]
-    pairs = Counter(
-        (entry['category_id'], a['category_id']) for entry, a in _pairs(truth, found.get('bbox') or masks, chosen)
-    )
+    pairs = Counter(_classes(truth, found.get('bbox') or masks, chosen))
     classes = _swapped(pairs, cat_ids, truth) or _shifted(pairs, cat_ids)
     shapes = _posing(masks, truth, chosen, cat_ids) or _flattened(masks, truth, cat_ids)
     return [fault for fault in (classes, shapes) if fault]
@@ -138,6 +137,20 @@ def _pairs(truth: COCO, entries: Sequence[dict], chosen: set[int]) -> Iterator[t
         found, objects = grouped.get(image_id, []), _objects(truth, image_id)
         if found and objects:
             yield from _matched(found, objects)
+
+
+def _classes(truth: COCO, entries: Sequence[dict], chosen: set[int]) -> Iterator[tuple[int, int]]:
+    """(found, true) category of each object that a detection lies on.
+
+    A detector that guesses gives one place several classes of like scores, and the wrong one may often come first: then
+    it is the right one that counts.
+    """
+    grouped = _by_image(entries)
+    for entry, a in _pairs(truth, entries, chosen):
+        true = a['category_id']
+        rivals = [e for e in grouped[a['image_id']] if e['category_id'] == true and SURE * e['score'] > entry['score']]
+        guessed = rivals and coco_mask.iou([_box(e) for e in rivals], [a['bbox']], [0]).max() >= FOUND
+        yield (true if guessed else entry['category_id']), true
 
 
 def _matched(found: list[dict], objects: list[dict]) -> Iterator[tuple[dict, dict]]:

@@ -95,6 +95,23 @@ def test_classes_of_a_weak_model_are_no_fault():
     assert found(truth, {'bbox': entries}) == []
 
 
+def doubled(truth, score_of_true, score_of_other):
+    """Two detections on every tote: one of its class, and one of the other class."""
+    totes = [e for e in results(truth)['bbox'] if e['category_id'] == 1]
+    other = [{**e, 'category_id': 2, 'score': score_of_other} for e in totes]
+    return {'bbox': [*({**e, 'score': score_of_true} for e in totes), *other]}
+
+
+def test_a_model_that_guesses_between_classes_at_one_place_has_no_fault():
+    truth = truth_of(images=40)
+    assert found(truth, doubled(truth, 0.08, 0.1)) == []
+
+
+def test_a_model_that_is_sure_of_the_wrong_class_has_one_though_it_considers_the_right_one():
+    truth = truth_of(images=40)
+    assert found(truth, doubled(truth, 0.08, 0.9)) == ['shifted']
+
+
 def test_masks_of_a_model_that_finds_objects_alone_are_not_flattened():
     truth = truth_of(images=40)
     apart = [e for number, e in enumerate(results(truth)['segm']) if number % 4 in (1, 3)]  # two that do not overlap
