@@ -19,7 +19,7 @@ README, COMMANDS = TEXTS['README.md'], TEXTS['docs/commands.md']
 MANUAL = '\n'.join(text for name, text in TEXTS.items() if name == 'README.md' or name.startswith('docs/'))
 OURS = re.compile(r'(\./)?((configs|damamba|tools|tests|benchmarks)/[\w./-]*|[\w-]+\.(py|sh|md|txt|toml))')
 OF_OTHERS = {'--ntasks', '--ntasks-per-node', '--gres', '--cpus-per-task', '--shm-size'}  # srun's and docker's
-OF_READERS = {'configs/mine.py'}  # what a reader writes
+OF_READERS = {'configs/mine.py', 'best.py', 'trial_0003.py'}  # what a reader writes, or has tools/tune.py write
 HUB = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/'
 
 
@@ -86,8 +86,10 @@ def parsers(monkeypatch):
         make_demo_data,
         prove_evaluation,
         publish_model,
+        report,
         test,
         train,
+        tune,
     )
 
     parse = {
@@ -99,6 +101,8 @@ def parsers(monkeypatch):
         'prove_evaluation': prove_evaluation.parse,
         'check_dataset': check_dataset.parse,
         'browse_dataset': browse_dataset.parse,
+        'report': report.parse,
+        'tune': tune.parse,
         'demo': demo.parse,
         'publish_model': publish_model.main,
         'install': install.parse_arguments,
@@ -189,6 +193,8 @@ def test_every_flag_is_one_of_a_command(parsers, benchmark_flags):
         ('make_demo_data', 'Flags of the embedded data sets'),
         ('check_dataset', 'Flags of checking a data set'),
         ('browse_dataset', 'Flags of browsing a data set'),
+        ('report', 'Flags of reporting'),
+        ('tune', 'Flags of tuning'),
         ('demo', 'Flags of the demo'),
     ],
 )
