@@ -10,9 +10,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import optuna
 import torch
-from sqlalchemy import URL
+
+try:
+    import optuna
+    from sqlalchemy import URL
+except ModuleNotFoundError as error:
+    sys.exit(f"error: tuning needs Optuna ({error}): pip install 'damamba[tuning]', or optuna alone")
 
 from damamba.cli.common import add_pairs, run
 from damamba.cli.environment import say

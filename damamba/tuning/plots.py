@@ -108,7 +108,7 @@ def _parallel(study: optuna.Study, trials: Sequence[FrozenTrial], metric: str) -
     """A line for each trial through its values, coloured by what it reached."""
     done = _complete(trials)
     keys = {key: distribution for trial in done for key, distribution in trial.distributions.items()}
-    figure, axes = _canvas(f'{study.study_name}: values of the trials', (3 + 2.4 * len(keys), 5))
+    figure, axes = _canvas(f'{study.study_name}: values of the trials', (max(8, 3 + 2.4 * len(keys)), 5))
     values = [trial.value for trial in done]
     norm = Normalize(min(values), max(values) if max(values) > min(values) else min(values) + 1e-6)
     for trial in done:
@@ -189,7 +189,7 @@ def _style(trial: FrozenTrial, best: bool) -> dict:
 
 def _canvas(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, layout='constrained')
-    figure.suptitle(title, color=INK, fontweight='bold')
+    figure.suptitle(title, color=INK, fontweight='bold', wrap=True)
     axes = figure.subplots()
     axes.grid(color='#e6e6e6', lw=0.8)
     axes.set_axisbelow(True)

@@ -4,6 +4,7 @@ They run in order, since some need what earlier ones left, in a copy of the chec
 synthetic scenes, and whose recipes are cut down to it. What is changed in a command is in CHANGES; nothing else is.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ import sys
 import pytest
 
 from damamba.datasets.demo import CLASSES, write_shapes
+from tests.browser import open_page
 from tests.detection import ROOT
 from tests.e2e.shell import free_port, run
 
@@ -25,6 +27,8 @@ DOCUMENTS = (
     'docs/evaluation.md',
     'docs/custom_dataset.md',
     'docs/armbench.md',
+    'docs/report.md',
+    'docs/tuning.md',
 )
 TINY = 'mask_rcnn_DAMamba_tiny_fpn_1x_coco'
 CHANGES = (
@@ -33,6 +37,7 @@ CHANGES = (
     (r'DEMO', '--images 8 --val-images 4 --epochs 1'),  # test_demo.py runs it in full
     (r'^(pip install) \.$', r'\1 --no-deps --no-build-isolation --target alone .'),
     (r'^(python tools/make_demo_data.py armbench .*)$', r'\1 --images 8 --long-side 160'),
+    (r'--trials 8\b', '--trials 2'),  # test_tune.py takes 8
     (r'(\.py) 8\b', r'\1 1'),  # processes
     (r'(checkpoint_file) 8\b', r'\1 1'),
     (r'/path/to/checkpoint_file', 'drawn.pth'),
@@ -134,14 +139,49 @@ def test_a_block_of_commands_runs(checkout, document, block):
     run(['bash', '-c', f'PATH={checkout}/bin:$PATH\n{changed(block)}'], checkout, **settings)
 
 
+FAMILIES = {
+    'DAMamba, nano': 'mask_rcnn_DAMamba_nano_fpn',
+    'ResNet-50': 'mask_rcnn_r50_fpn',
+    'Mask2Former, Swin-B': 'mask2former_swin-b-p4-w12-384',
+}
+SUBSETS = ('mix-object-tote', 'zoomed-out-tote-transfer-set', 'same-object-transfer-set')
+
+
+def metrics_of(checkout, family, subset):
+    folder = checkout / f'work_dirs/{family}_armbench_demo'
+    return json.loads(((folder if subset == SUBSETS[0] else folder / subset) / 'metrics.json').read_text())
+
+
+def test_the_report_of_three_families_has_their_figures_to_the_last_digit(checkout):
+    rows = list(csv.DictReader((checkout / 'work_dirs/report/comparison.csv').open(encoding='utf-8')))
+    assert sorted((row['run'], row['data set']) for row in rows) == sorted((r, s) for r in FAMILIES for s in SUBSETS)
+    for row in rows:
+        metrics = metrics_of(checkout, FAMILIES[row['run']], row['data set'])
+        scores = metrics['evaluations']['coco']['scores']
+        for kind in ('bbox', 'segm'):
+            for name in ('mAP', 'mAP_50', 'mAP_75'):
+                assert float(row[f'{kind}_{name}']) == scores[kind]['values'][name]
+        assert row['Object segm_mAP'] in ('', repr(scores['segm']['classes']['Object']['mAP']))
+        assert float(row['seconds']) == metrics['speed']['overall']['median']
+        assert row['proof'] == 'proved'
+
+
+def test_the_report_opens_in_a_browser_with_every_picture(checkout, tmp_path):
+    told, console = open_page(checkout / 'work_dirs/report/report.html', tmp_path)
+    assert len(told['images']) == len(list((checkout / 'work_dirs/report').glob('*.png'))) > 20
+    assert all(complete and width > 300 and alt for complete, width, alt in told['images'])
+    assert told['problems'] == [] and 'CONSOLE' not in console
+
+
 def test_they_left_what_the_documents_say(checkout):
     found = {str(path.relative_to(checkout)) for path in checkout.rglob('*') if path.is_file()}
     assert {'predictions.pkl', 'scores.json', 'work_dirs/mine/metrics.json'} <= found
     demo = {'metrics.json', 'curves.png', 'detections.png', 'predictions.segm.json'}
     assert {f'work_dirs/demo/{name}' for name in demo} <= found
-    for family in ('mask_rcnn_DAMamba_nano_fpn', 'mask_rcnn_r50_fpn', 'mask2former_swin-b-p4-w12-384'):
-        for subset in ('', 'zoomed-out-tote-transfer-set/', 'same-object-transfer-set/'):
-            metrics = checkout / f'work_dirs/{family}_armbench_demo/{subset}metrics.json'
-            assert json.loads(metrics.read_text())['proof']['passed']
+    for family in FAMILIES.values():
+        for subset in SUBSETS:
+            assert metrics_of(checkout, family, subset)['proof']['passed']
+    for study in ('mine', 'mask_rcnn_DAMamba_nano_fpn_armbench_demo'):
+        assert {f'work_dirs/{study}_tuning/{name}' for name in ('best.py', 'trials.csv', 'history.png')} <= found
     assert any(re.fullmatch(r'work_dirs/mine/\d+_\d+/pictures/.*\.jpg', name) for name in found)
     assert any(re.fullmatch(r'tiny-[0-9a-f]{8}\.pth', name) for name in found)
