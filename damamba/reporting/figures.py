@@ -87,7 +87,7 @@ def errors(section: Section, kind: str) -> Sheet:
     having = section.detailed(kind, 'errors')
     parts = {run: focused(it['details']['kinds'][kind]['errors'], section.focus) for run, it in having.items()}
     names = list(dict.fromkeys(name for part in parts.values() for name in part))
-    columns = [*_common(), *(_figure(name, better='high' if name == 'AP50' else 'low') for name in names)]
+    columns = [*_common(), *(_figure(name, better='high' if name == 'AP50' else None) for name in names)]
     rows = [row | dict(parts[row['run']]) for _, row, _ in _rows(section, kind) if row['run'] in parts]
     return Sheet('errors', _titled('AP50, and what errors cost of it', section, kind), columns, rows)
 
@@ -97,7 +97,7 @@ def segmentation(section: Section) -> Sheet:
     having = section.detailed('segm', 'segmentation')
     parts = {run: focused(it['details']['kinds']['segm']['segmentation'], section.focus) for run, it in having.items()}
     counts = [Column(name) for name in ('objects', 'masks', 'under', 'over')]
-    columns = [*_common(), *counts, *(_figure(name, better='low') for name in ('under rate', 'over rate'))]
+    columns = [*_common(), *counts, *(_figure(name, better=None) for name in ('under rate', 'over rate'))]
     rows = [row | dict(parts[row['run']]) for _, row, _ in _rows(section, 'segm') if row['run'] in parts]
     return Sheet('segmentation', _titled('Over- and under-segmentation', section, 'segm'), columns, rows)
 
