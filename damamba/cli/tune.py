@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ try:
     import optuna
     from sqlalchemy import URL
 except ModuleNotFoundError as error:
-    sys.exit(f"error: tuning needs Optuna ({error}): pip install 'damamba[tuning]', or optuna alone")
+    sys.exit(f"error: tuning needs Optuna ({error}): pip install '.[tuning]' in the checkout, or optuna alone")
 
 from damamba.cli.common import add_pairs, run
 from damamba.cli.environment import say
@@ -25,10 +26,12 @@ from damamba.tuning import TuningError, plots, results
 from damamba.tuning.ledger import ended
 from damamba.tuning.space import preset, read_space
 from damamba.tuning.storage import open_storage, shown
-from damamba.tuning.training import Training, start_dying_with_us, train_command
-from damamba.tuning.worker import StoppedError, Task, Worker, make_pruner, make_sampler, open_study
+from damamba.tuning.strategy import make_pruner, make_sampler
+from damamba.tuning.training import Training, last_epoch, start_dying_with_us, train_command
+from damamba.tuning.worker import StoppedError, Task, Worker, open_study
 
 TRAIN = train_command  # what a trial runs
+STORAGE = 'DAMAMBA_STORAGE'  # hands --storage over: command lines are seen by everybody on a machine
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -61,21 +64,24 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--storage',
         metavar='URL',
-        help='journal:FILE, sqlite://, postgresql://, mysql://; by default a file in DIR',
+        default=os.environ.get(STORAGE),
+        help='journal:FILE, sqlite://, postgresql://, mysql://; by default $DAMAMBA_STORAGE, or a file in DIR',
     )
     parser.add_argument('--study', metavar='NAME', help='by default the name of the config')
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='by default work_dirs/<study>_tuning')
     parser.add_argument('--metric', default='segm_mAP', help='a figure of the validation; more is better')
     parser.add_argument('--pruner', choices=['median', 'hyperband', 'none'], default='median', help='ends weak trials')
     parser.add_argument('--sampler', choices=['tpe', 'random'], default='tpe', help='chooses the next values')
-    parser.add_argument('--seed', type=int, metavar='S', help='of the choices')
+    parser.add_argument('--seed', type=_seed, metavar='S', help='of the choices')
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--workers', type=_count, default=1, metavar='K', help='trials at the same time')
     parser.add_argument('--gpus', type=_count, default=1, metavar='G', help='processes of a trial, a GPU for each')
-    parser.add_argument('--timeout', type=float, metavar='SECONDS', help='begin no trial after this time')
-    parser.add_argument('--trial-timeout', type=float, metavar='SECONDS', help='a trial that takes longer has failed')
+    parser.add_argument('--timeout', type=_seconds, metavar='SECONDS', help='begin no trial after this time')
+    parser.add_argument(
+        '--trial-timeout', type=_seconds, metavar='SECONDS', help='a trial that takes longer has failed'
+    )
     parser.add_argument('--keep-checkpoints', action='store_true', help='of every trial the last one')
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='for load_from: run the code that a checkpoint carries'
@@ -89,13 +95,27 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'must be a whole number of at least 0, got {text}')
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'must be a number of seconds above 0, got {text}')
+
+
 def make_task(args: argparse.Namespace) -> Task:
     """What is to be tuned, once its config, data and space are there."""
-    task = Task(args.config, [], args.work_dir, args.cfg_options, args.metric, args.keep_checkpoints)
+    task = Task(args.config, [], args.work_dir, args.cfg_options, args.metric, args.keep_checkpoints, args.gpus)
     cfg = task.configured()
     for name in ('train_dataloader', 'val_dataloader', 'val_evaluator'):
         if not cfg.get(name):
             raise ConfigError(f'{args.config} has no {name}: trials are trained, and compared on the validation')
+    last_epoch(cfg)
     check_files(cfg, ('train', 'val'))
     own = task.own_settings
     return replace(task, space=preset(args.preset, own) if args.preset else read_space(args.space, own))
@@ -105,7 +125,7 @@ def open_for(args: argparse.Namespace, task: Task) -> optuna.Study:
     """The study, with this process's own sampler."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(open_storage(args.storage), args.study, task, make_pruner(args.pruner, args.trials))
-    study.sampler = make_sampler(args.sampler, args.trials, args.seed, begun=len(study.get_trials(deepcopy=False)))
+    study.sampler = make_sampler(args.sampler, args.trials, args.seed, study)
     return study
 
 
@@ -120,13 +140,19 @@ def work(args: argparse.Namespace, task: Task, study: optuna.Study) -> None:
 
 def start_workers(args: argparse.Namespace, argv: list[str]) -> list[subprocess.Popen]:
     """Start this command several times, each with its part of the cores and GPUs."""
-    shares = _shares(args)
     started = []
-    for index, share in enumerate(shares):
+    words = _without_storage(argv)
+    for index, share in enumerate(_shares(args)):
         seed = [] if args.seed is None else ['--seed', str(args.seed + index)]
-        command = [sys.executable, '-m', 'damamba.cli.tune', *argv, '--worker', str(index), *seed]
-        started.append(start_dying_with_us(command, share))
+        command = [sys.executable, '-m', 'damamba.cli.tune', *words, '--worker', str(index), *seed]
+        started.append(start_dying_with_us(command, {**share, STORAGE: args.storage}))
     return started
+
+
+def _without_storage(argv: list[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('--storage')
+    return parser.parse_known_args(argv)[1]
 
 
 def _shares(args: argparse.Namespace) -> list[dict[str, str]]:
@@ -169,8 +195,8 @@ def finish(args: argparse.Namespace, task: Task, study: optuna.Study) -> None:
     """Write and print what the study has found by now."""
     best = results.write_best(study, task, shown(args.storage))
     trials = results.write_trials(study, task)
-    drawn, missing = plots.draw(study, task.metric, task.folder)
     say(f'\n{results.table(study, task)}\n')
+    drawn, missing = plots.draw(study, task.metric, task.folder)
     for text in missing:
         say(text)
     for path in filter(None, (trials, *drawn, best)):

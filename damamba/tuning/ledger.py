@@ -48,7 +48,8 @@ class Ledger:
     """
 
     def __init__(self, study: optuna.Study, folder: Path):
-        self.study, self.folder = study, folder
+        self.study, self.folder = study, folder.resolve()
+        self._has_heartbeat = hasattr(study._storage, 'get_heartbeat_interval')  # a journal has none
         self.turn = Lock(folder / 'turn.lock')  # held from the count of trials until one more is signed
         self._own = Lock(folder / f'{uuid.uuid4().hex[:12]}.lock')
         self._own.take()
@@ -82,13 +83,21 @@ class Ledger:
         if not signature:
             seen = self._unsigned.setdefault(trial.number, time.monotonic())
             return time.monotonic() - seen > UNSIGNED_S
-        path = Path(signature['lock'])
-        if signature['host'] != socket.gethostname() or path == self._own.path or not path.exists():
+        here = signature['host'] == socket.gethostname()
+        if Path(signature['lock']).name == self._own.path.name or (self._has_heartbeat and not here):
             return False
+        path = self._lock_of(signature)
+        if path is None:
+            return here and not self._has_heartbeat
         lock = Lock(path)
         free = lock.take(wait=False)
         lock.give()
         return free
+
+    def _lock_of(self, signature: dict) -> Path | None:
+        """The lock of a trial's worker, if it is there: in this folder, if that was moved, or in the worker's own."""
+        path = Path(signature['lock'])
+        return next((place for place in (self.folder / path.name, path) if place.exists()), None)
 
     def _requeue(self) -> list[int]:
         trials = self.study.get_trials(deepcopy=False)

@@ -1,10 +1,11 @@
 """Pictures of a study. Optuna's own cut long keys off, and let weak trials fade into the white."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
@@ -19,6 +20,7 @@ from damamba.tuning.overrides import short_key
 INK, BLUE, ORANGE, GREY = '#333333', '#3b6ea8', '#d1743c', '#9a9a9a'
 COLOURS = colormaps['viridis_r']
 LONGEST = 24  # letters of a choice
+LETTERS = 9  # of a title, to an inch
 LABEL = dict(facecolor='white', edgecolor='none', pad=1)
 OWN = "the config's own values"
 
@@ -34,8 +36,12 @@ def draw(study: optuna.Study, metric: str, folder: Path) -> tuple[list[Path], li
             path.unlink(missing_ok=True)  # of another study
             missing.append(f'{path.name} is not drawn: {reason}')
             continue
-        plot(study, trials, metric).savefig(path, dpi=130)
-        drawn.append(path)
+        try:
+            with rc_context({'text.parse_math': False}):  # a $ in a name is a letter
+                plot(study, trials, metric).savefig(path, dpi=130)
+            drawn.append(path)
+        except Exception as error:  # of whatever kind: the trials are over, and their results are not to be lost
+            missing.append(f'{path.name} could not be drawn: {type(error).__name__}: {" ".join(str(error).split())}')
     return drawn, missing
 
 
@@ -116,11 +122,8 @@ def _parallel(study: optuna.Study, trials: Sequence[FrozenTrial], metric: str) -
         points = [(x, y) for x, y in enumerate([*heights, norm(trial.value)]) if y is not None]
         _line(axes, points, trial, trial is done[-1], COLOURS(norm(trial.value)))
     for x, distribution in enumerate(keys.values()):
-        axes.axvline(x, color=INK, lw=0.8)
-        for height, text in _ticks(distribution):
-            axes.text(
-                x + 0.03, height, text, fontsize=8, color=INK, va='center', bbox=dict(fc='white', ec='none', pad=1)
-            )
+        _scale(axes, x, _ticks(distribution), 'left')
+    _scale(axes, len(keys), [(norm(value), f'{value:.3g}') for value in sorted({values[0], values[-1]})], 'right')
     axes.set_xticks([*range(len(keys) + 1)], [*map(short_key, keys), metric])
     axes.set(yticks=[], ylim=(-0.06, 1.06), xlim=(-0.1, len(keys)))
     axes.spines[['left', 'bottom']].set_visible(False)
@@ -128,6 +131,17 @@ def _parallel(study: optuna.Study, trials: Sequence[FrozenTrial], metric: str) -
     figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, pad=0.01, label=metric)
     axes.legend(frameon=False, fontsize=9, loc='lower left', bbox_to_anchor=(0, 1.0), ncols=2)
     return figure
+
+
+def _scale(axes: Axes, x: int, ticks: list[tuple[float, str]], align: str) -> None:
+    """An upright line, with its figures inside the picture."""
+    axes.axvline(x, color=INK, lw=0.8, clip_on=False)
+    beside = 4 if align == 'left' else -4  # points
+    for height, text in ticks:
+        axes.annotate(
+            text, (x, height), (beside, 0), textcoords='offset points', ha=align, va='center', fontsize=8, color=INK,
+            bbox=LABEL,
+        )  # fmt: skip
 
 
 def _line(axes: Axes, points: list[tuple[float, float]], trial: FrozenTrial, best: bool, colour: tuple) -> None:
@@ -189,7 +203,8 @@ def _style(trial: FrozenTrial, best: bool) -> dict:
 
 def _canvas(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, layout='constrained')
-    figure.suptitle(title, color=INK, fontweight='bold', wrap=True)
+    title = textwrap.fill(title, int(LETTERS * size[0]))  # Matplotlib's own way takes a $ for mathematics
+    figure.suptitle(title, color=INK, fontweight='bold')
     axes = figure.subplots()
     axes.grid(color='#e6e6e6', lw=0.8)
     axes.set_axisbelow(True)

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from damamba.evaluation import tables
-from damamba.tuning.ledger import is_default, is_lost
+from damamba.tuning.ledger import ended, is_default, is_lost
 from damamba.tuning.overrides import described, short_key, write_overrides
 from damamba.tuning.space import decode
 from damamba.tuning.worker import Task
@@ -50,9 +50,8 @@ def _comment(study: optuna.Study, task: Task, where: str, best: FrozenTrial, pat
     else:
         own = f"The config's own values: {default.value:.4f}, trial {default.number}."
     options = ' '.join(shlex.quote(f'{key}={value}') for key, value in task.options.items())
-    trials = len(study.get_trials(deepcopy=False))
     return [
-        f'{task.metric} {best.value:.4f} on validation, trial {best.number} of {trials}. {own}',
+        f'{task.metric} {best.value:.4f} on validation in trial {best.number}, the best of {len(ended(study))}. {own}',
         f'Study {study.study_name} in {where}' + (f', with --cfg-options {options}' if options else ''),
         f'Train it: python tools/train.py {shlex.quote(str(path))}',
     ]

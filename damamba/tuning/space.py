@@ -1,6 +1,7 @@
 """What may be tuned: keys of a config, between limits or among choices."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,6 +107,10 @@ def read_space(path: Path, cfg: Config) -> list[Parameter]:
         raise TuningError(f'{path} can not be read: {" ".join(str(error).split())}') from error
     if not isinstance(content, dict) or not content:
         raise TuningError(f'{path} has no space: wanted space = {{KEY: dict(type=, low=, high=), ...}}')
+    for key in content:
+        inner = next((other for other in content if other.startswith(f'{key}.')), None)
+        if inner:
+            raise TuningError(f'{path}: {key} holds {inner}, and each would undo the other: leave one of them out')
     return [_parameter(key, plain(entry), cfg, path) for key, entry in content.items()]
 
 
@@ -154,6 +159,12 @@ def _checked(where: str, parameter: Parameter) -> Parameter:
             noun = 'a whole number' if parameter.type == 'int' else 'a number'
             hint = ' (YAML takes 1e-5 for a text: write 1.0e-5)' if isinstance(value, str) else ''
             raise TuningError(f'{where}: {name} must be {noun}, got {value!r}{hint}')
+        if value is not None and not math.isfinite(value):
+            raise TuningError(f'{where}: {name} must be finite, got {value}')
+    if not isinstance(parameter.log, bool):
+        raise TuningError(f'{where}: log must be True or False, got {parameter.log!r}')
+    if parameter.step is not None and parameter.step <= 0:
+        raise TuningError(f'{where}: step must be above 0, got {parameter.step}')
     if parameter.log and parameter.low <= 0:
         raise TuningError(f'{where}: low must be above 0 with log=True, got {parameter.low}')
     if parameter.low > parameter.high:

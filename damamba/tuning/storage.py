@@ -63,7 +63,8 @@ def open_storage(storage: str, heartbeat_s: int = HEARTBEAT_S, grace_s: int = GR
         _make_folder(path, storage)
         return JournalStorage(JournalFileBackend(str(path), JournalLock(path)))
     url = _url(storage)
-    if url.get_backend_name() == 'sqlite' and url.database:
+    if url.get_backend_name() == 'sqlite':
+        _refuse_memory(url, storage)
         _make_folder(Path(url.database), storage)
     for _ in range(ATTEMPTS - 1):
         with suppress(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
@@ -73,6 +74,14 @@ def open_storage(storage: str, heartbeat_s: int = HEARTBEAT_S, grace_s: int = GR
         return _connect(url, heartbeat_s, grace_s)
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise TuningError(f'{shown(storage)} can not be used: {_reason(error, url)}') from error
+
+
+def _refuse_memory(url: URL, storage: str) -> None:
+    if not url.database or ':memory:' in url.database or url.query.get('mode') == 'memory':
+        raise TuningError(
+            f'--storage {storage} is memory, which no other process sees and nobody goes on with: '
+            'give it a file, such as sqlite:///study.db'
+        )
 
 
 def _make_folder(path: Path, storage: str) -> None:
@@ -109,11 +118,13 @@ def _url(storage: str) -> URL:
         raise TuningError(f'{shown(storage)} needs the Python package {name}: pip install "{package}"') from error
     except sqlalchemy.exc.NoSuchModuleError as error:
         raise TuningError(f'{shown(storage)}: SQLAlchemy knows no such database ({error})') from error
-    except sqlalchemy.exc.ArgumentError as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise TuningError(
             f'--storage {shown(storage)} is no URL such as sqlite:///study.db or postgresql://user@host/database, '
             'nor the path of a file that ends in .journal'
         ) from error
+    if '@' in (url.host or ''):
+        raise TuningError(f'{shown(storage)}: in the name or the password @ is written %40')
     return url
 
 
@@ -129,8 +140,8 @@ def _reason(error: Exception, url: URL) -> str:
 
 
 def shown(storage: str) -> str:
-    """As it may be printed: without passwords."""
+    """As it may be printed: without passwords, whatever letters they have."""
     if is_journal(storage):
         return storage
-    hidden = re.sub(r'(://[^/@]*?:)[^/]*@', r'\1***@', storage)
+    hidden = re.sub('(://[^:/]*:).*@', r'\1***@', storage)  # up to the first colon it is a name, as in SQLAlchemy
     return re.sub(r'((?:password|passwd|pwd|secret|token)[^=&]*=)[^&]*', r'\1***', hidden, flags=re.IGNORECASE)

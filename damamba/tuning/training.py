@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmengine.config import Config
+
 import damamba
+from damamba.engine.config import ConfigError
 from damamba.reporting.logs import read_log
 
 ROOT = Path(damamba.__file__).resolve().parents[1]
@@ -79,7 +82,7 @@ class Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(seconds)
             return False
-        if self.timeout_s and time.monotonic() - self.begun > self.timeout_s:
+        if self.timeout_s is not None and time.monotonic() - self.begun > self.timeout_s:
             self.end()
             raise TrialError(f'it took longer than the {self.timeout_s:g} seconds of --trial-timeout')
         return True
@@ -158,8 +161,24 @@ def failure(output: str, status: int) -> str:
     return '\n'.join([headline, *lines[-LINES:]])[:LONGEST]
 
 
+def last_epoch(cfg: Config) -> int:
+    """The epoch after which a training ends.
+
+    Raises:
+        ConfigError: it counts iterations, and so does what it logs.
+    """
+    settings = cfg.get('train_cfg') or {}
+    by_epoch = settings.get('by_epoch', True) and settings.get('type', 'EpochBasedTrainLoop') != 'IterBasedTrainLoop'
+    if not by_epoch or not isinstance(settings.get('max_epochs'), int):
+        raise ConfigError(
+            f'{cfg.filename} trains by iterations, and trials are compared by epoch: '
+            "set train_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=...)"
+        )
+    return settings['max_epochs']
+
+
 def measured(folder: Path, metric: str) -> dict[int, float]:
-    """What validation has measured, by its step: the epoch, or the iteration where a training counts these.
+    """What validation has measured, by epoch.
 
     Raises:
         TrialError: there are figures, and not this one among them.

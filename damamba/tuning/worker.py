@@ -8,21 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 from mmengine.config import Config
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from damamba.engine.config import ConfigError
 from damamba.engine.settings import SettingError
 from damamba.tuning import TuningError
+from damamba.tuning.conditions import conditions, differences
 from damamba.tuning.ledger import Ledger, ended, has_ended, is_default, remember, running
 from damamba.tuning.overrides import MISSING, configured, described, merged, value_at, write_overrides
 from damamba.tuning.space import Parameter, defaults
-from damamba.tuning.training import Process, Training, TrialError, final_value, is_valid, measured
+from damamba.tuning.training import Process, Training, TrialError, final_value, is_valid, last_epoch, measured
 
 FAILURES = 3  # so many in a row, and no success ever: something is wrong with all of them
 WITHOUT_CHECKPOINTS = {'interval': -1, 'save_last': False, 'save_best': None}
@@ -47,6 +46,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)  # of the command line: budget, data_root
     metric: str = 'segm_mAP'
     keep_checkpoints: bool = False
+    processes: int = 1  # of a trial
 
     def write(self, number: int, values: Mapping[str, Any]) -> Path:
         """The config file of a trial."""
@@ -71,36 +71,22 @@ class Task:
         return merged(self.config, self.options)
 
 
-def make_sampler(name: str, trials: int, seed: int | None, begun: int) -> BaseSampler:
-    """Draw at random at first, and always other numbers than those that a study of ``begun`` trials has seen."""
-    own = None if seed is None else int(np.random.SeedSequence([seed, begun]).generate_state(1)[0])
-    if name == 'random':
-        return RandomSampler(seed=own)
-    return TPESampler(seed=own, n_startup_trials=startup(trials))
-
-
-def startup(trials: int) -> int:
-    """How many trials are looked at before they are made use of: Optuna's 10, or fewer in a short study."""
-    return min(10, max(3, trials // 4))
-
-
-def make_pruner(name: str, trials: int) -> BasePruner:
-    if name == 'none':
-        return NopPruner()
-    return HyperbandPruner() if name == 'hyperband' else MedianPruner(n_startup_trials=min(5, startup(trials)))
-
-
 def open_study(storage: BaseStorage, name: str, task: Task, pruner: BasePruner) -> optuna.Study:
     """Open a study, or begin it.
 
     Raises:
-        TuningError: it was begun with another space or metric.
+        TuningError: it was begun with another config, space or metric.
     """
     study = optuna.create_study(
         storage=storage, pruner=pruner, study_name=name, direction='maximize', load_if_exists=True
     )
-    space = {parameter.key: parameter.to_dict() for parameter in task.space}
-    first = remember(study, 'space', space)
+    changed = differences(*_remembered(study, 'conditions', conditions(task.configured(), task.processes)))
+    if changed:
+        raise TuningError(
+            f'the study {name!r} was begun with other settings: {changed}; '
+            'give it the same config and --cfg-options, or begin another one with --study NAME'
+        )
+    first, space = _remembered(study, 'space', {parameter.key: parameter.to_dict() for parameter in task.space})
     differing = sorted(key for key in {*first, *space} if first.get(key) != space.get(key))
     if differing:
         raise TuningError(
@@ -113,6 +99,11 @@ def open_study(storage: BaseStorage, name: str, task: Task, pruner: BasePruner) 
             f'the study {name!r} is about {metric}, not {task.metric}: give --metric {metric}, or another --study NAME'
         )
     return study
+
+
+def _remembered(study: optuna.Study, name: str, value: dict) -> tuple[dict, dict]:
+    """What the study was begun with, and what is given now."""
+    return remember(study, name, value), value
 
 
 class Worker:
@@ -134,7 +125,7 @@ class Worker:
         poll_s: float = 2.0,
     ):
         self.study, self.task, self.training, self.total, self.say = study, task, training, total, say
-        self.until = time.monotonic() + timeout_s if timeout_s else float('inf')
+        self.until = time.monotonic() + timeout_s if timeout_s is not None else float('inf')
         self.poll_s = poll_s
         self.ledger = Ledger(study, task.folder / 'workers')
         self._current: optuna.Trial | None = None
@@ -243,7 +234,7 @@ class Worker:
     def _train(self, trial: optuna.Trial, values: Mapping[str, Any]) -> float:
         try:
             config = self.task.write(trial.number, values)
-            last = _last_step(configured(config, {}, {}))
+            last = last_epoch(configured(config, {}, {}))
         except (ConfigError, SettingError) as error:
             raise TrialError(f'error: {error}') from error
         folder = self.task.folder / f'trial_{trial.number:04d}'
@@ -268,12 +259,3 @@ class Worker:
                 trial.report(value, step)
                 if goes_on and step < last and trial.should_prune():
                     raise optuna.TrialPruned
-
-
-def _last_step(cfg: Config) -> int:
-    """The epoch, or the iteration, after which a training ends."""
-    for key in ('train_cfg.max_epochs', 'train_cfg.max_iters'):
-        value = value_at(cfg, key)
-        if isinstance(value, int):
-            return value
-    raise ConfigError(f'{cfg.filename} says in train_cfg neither max_epochs nor max_iters')

@@ -9,6 +9,7 @@ import pytest
 
 from damamba.cli import tune
 from damamba.engine.config import read_config
+from tests.detection import ROOT
 from tests.tuning.helpers import CONFIG, command, fake_training, write_config
 
 LR = 'optim_wrapper.optimizer.lr'
@@ -111,9 +112,61 @@ def test_each_worker_is_this_command_with_its_own_seed_and_share(monkeypatch):
     argv = ['c.py', '--preset', 'lr', '--trials', '2', '--workers', '2', '--seed', '5', '--cfg-options', 'a=1', 'b=2']
     tune.start_workers(tune.parse(argv), argv)
     for index, (words, share) in enumerate(started):
-        assert words[:3] == [sys.executable, '-m', 'damamba.cli.tune'] and share == {'OMP_NUM_THREADS': '3'}
+        assert words[:3] == [sys.executable, '-m', 'damamba.cli.tune'] and share.pop('OMP_NUM_THREADS') == '3'
+        assert share == {'DAMAMBA_STORAGE': 'sqlite:///work_dirs/c_tuning/study.db'}
         args = tune.parse(words[3:])
         assert (args.worker, args.seed, args.cfg_options) == (index, 5 + index, {'a': 1, 'b': 2})
+
+
+@pytest.mark.parametrize('flag', [['--storage', 'URL'], ['--storage=URL'], ['--stor', 'URL'], []])
+def test_a_password_is_in_no_worker_s_command_line(monkeypatch, flag):
+    url = 'postgresql://me:s3cret@host/db'
+    monkeypatch.setattr(tune, 'start_dying_with_us', lambda command, share: (command, share))
+    if not flag:
+        monkeypatch.setenv('DAMAMBA_STORAGE', url)
+    words = [word.replace('URL', url) for word in flag]
+    argv = ['c.py', '--preset', 'lr', *words, '--trials', '2', '--workers', '2', '--cfg-options', 'a=1', 'b=2']
+    for called, share in tune.start_workers(tune.parse(argv), argv):
+        assert 's3cret' not in ' '.join(called) and share['DAMAMBA_STORAGE'] == url
+        monkeypatch.setenv('DAMAMBA_STORAGE', url)
+        args = tune.parse(called[3:])
+        assert args.storage == url and args.cfg_options == {'a': 1, 'b': 2} and args.trials == 2
+
+
+def test_another_config_of_the_same_name_is_refused(fake, quick_config, tmp_path, capsys):
+    common = ['--preset', 'lr', '--trials', 1, '--work-dir', tmp_path / 'study']
+    run(quick_config, *common)
+    best = (tmp_path / 'study/best.py').read_text()
+    text = CONFIG.replace('max_norm=10', 'max_norm=1') + quick_config.read_text().removeprefix(CONFIG)
+    other = write_config(tmp_path / 'b', text)
+    told = "the study 'base' was begun with other settings: optim_wrapper.clip_grad.max_norm (10 then, 1 now); give it"
+    assert told in refused(capsys, other, *common)
+    told = "the study 'base' was begun with other settings: max_epochs (3 then, 1 now), train_cfg.max_epochs (3"
+    assert told in refused(capsys, quick_config, *common, '--cfg-options', 'max_epochs=1')
+    assert (tmp_path / 'study/best.py').read_text() == best
+
+
+def test_a_training_that_counts_iterations_is_refused_at_once(quick_config, tmp_path, capsys):
+    common = ['--preset', 'lr', '--trials', 1, '--work-dir', tmp_path / 'study']
+    told = f'{quick_config} trains by iterations, and trials are compared by epoch: set train_cfg = dict(_delete_=True'
+    with quick_config.open('a') as file:
+        file.write("train_cfg = dict(type='IterBasedTrainLoop', max_iters=90000, val_interval=1000)\n")
+    assert told in refused(capsys, quick_config, *common)
+    with quick_config.open('a') as file:
+        file.write('train_cfg = dict(by_epoch=False, max_iters=90000)\n')
+    assert told in refused(capsys, quick_config, *common)
+    assert not (tmp_path / 'study').exists()
+
+
+def test_pictures_that_fail_leave_the_results(fake, quick_config, tmp_path, monkeypatch, capsys):
+    def fail(*args):
+        raise ValueError('Expected \\frac')
+
+    monkeypatch.setattr('damamba.tuning.plots._canvas', fail)
+    run(quick_config, '--preset', 'lr', '--trials', 1, '--work-dir', tmp_path / 'study')
+    shown = capsys.readouterr().out
+    assert 'history.png could not be drawn: ValueError: Expected \\frac' in shown and 'trial 0: the config' not in shown
+    assert f'wrote {tmp_path}/study/best.py' in shown and shown.index('complete') < shown.index('history.png')
 
 
 def test_a_worker_that_dies_is_named_and_the_others_awaited(capsys):
@@ -180,6 +233,12 @@ def test_workers_share_the_gpus(monkeypatch):
     assert tune._shares(args) == [{'OMP_NUM_THREADS': '2'}] * 3
 
 
+def test_without_optuna_the_command_says_what_to_install():
+    program = "import sys; sys.modules['optuna'] = None; import damamba.cli.tune"
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 1 and "pip install '.[tuning]' in the checkout" in done.stderr.splitlines()[-1]
+
+
 def test_a_trial_s_command_has_a_process_for_each_gpu(tmp_path):
     one = tune.TRAIN(tmp_path / 'a.py', tmp_path / 'a')
     assert one[1:] == ['-m', 'damamba', 'train', str(tmp_path / 'a.py'), '--work-dir', str(tmp_path / 'a')]
@@ -207,6 +266,14 @@ def test_mistakes_are_one_sentence(small_config, tmp_path, capsys):
         (['--trials', '0', '--preset', 'lr'], '--trials: must be a whole number of at least 1, got 0'),
         (['--trials', '2', '--preset', 'lr', '--metric', 'loss'], '--metric is a figure of the validation'),
         (['--trials', '2'], 'one of the arguments --space --preset is required'),
+        (
+            ['--trials', '2', '--preset', 'lr', '--timeout', '0'],
+            '--timeout: must be a number of seconds above 0, got 0',
+        ),
+        (['--trials', '2', '--preset', 'lr', '--timeout=-5'], '--timeout: must be a number of seconds above 0, got -5'),
+        (['--trials', '2', '--preset', 'lr', '--trial-timeout', 'nan'], '--trial-timeout: must be a number of seconds'),
+        (['--trials', '2', '--preset', 'lr', '--trial-timeout=-1'], '--trial-timeout: must be a number of seconds'),
+        (['--trials', '2', '--preset', 'lr', '--seed=-1'], '--seed: must be a whole number of at least 0, got -1'),
         (['--preset', 'lr'], 'the following arguments are required: --trials'),
     ],
 )

@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+import uuid
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ from optuna.storages import InMemoryStorage
 
 from damamba.tuning.space import Parameter
 from damamba.tuning.storage import open_storage
+from damamba.tuning.strategy import make_pruner, make_sampler
 from damamba.tuning.training import Training
-from damamba.tuning.worker import Task, Worker, make_pruner, make_sampler, open_study
+from damamba.tuning.worker import Task, Worker, open_study
 
 CONFIG = """
 max_epochs = 3
@@ -62,8 +64,9 @@ LR = Parameter('optim_wrapper.optimizer.lr', 'float', low=1e-5, high=1e-2, log=T
 
 def write_config(folder: Path, text: str = CONFIG) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'base.py').write_text(text)
-    return folder / 'base.py'
+    beside = folder / f'.{uuid.uuid4().hex}'  # several workers may write it while others read it
+    beside.write_text(text)
+    return beside.rename(folder / 'base.py')
 
 
 def command(script: Path, config: Path, folder: Path) -> list[str]:
@@ -88,7 +91,7 @@ def make_worker(
     task = Task(write_config(folder), list(space), folder / 'study', **settings)
     opened = open_storage(storage, *heartbeat) if storage else IN_MEMORY.setdefault(folder, InMemoryStorage())
     study = open_study(opened, 'study', task, make_pruner(pruner, total))
-    study.sampler = make_sampler(sampler, total, 0, len(study.trials))
+    study.sampler = make_sampler(sampler, total, 0, study)
     return Worker(study, task, fake_training(folder, body, **training), total, said.append, poll_s=0.05)
 
 

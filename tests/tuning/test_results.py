@@ -5,8 +5,10 @@ import csv
 import cv2
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 
 from damamba.engine.config import read_config
+from damamba.tuning import plots
 from damamba.tuning.plots import draw
 from damamba.tuning.results import table, verdict, write_best, write_trials
 from damamba.tuning.space import Parameter
@@ -55,7 +57,7 @@ def test_the_best_values_become_a_config_with_the_tuned_keys_alone(study, task):
     path = write_best(study, task, WHERE)
     text = path.read_text()
     assert text.splitlines()[:4] == [
-        "# segm_mAP 0.4500 on validation, trial 2 of 5. The config's own values: 0.3000, trial 0.",
+        "# segm_mAP 0.4500 on validation in trial 2, the best of 4. The config's own values: 0.3000, trial 0.",
         f"# Study small in {WHERE}, with --cfg-options max_epochs=1 'name=a b'",
         f'# Train it: python tools/train.py {path}',
         "_base_ = '../base.py'",
@@ -101,6 +103,49 @@ def test_every_picture_is_drawn(study, tmp_path):
     assert [path.stem for path in drawn] == names and not missing
     for path in drawn:
         assert min(cv2.imread(str(path)).shape[:2]) > 250
+
+
+def test_a_dollar_in_a_name_is_a_letter(tmp_path):
+    choices = optuna.distributions.CategoricalDistribution([r'$\bad', r'\frac$'])
+    study = optuna.create_study(direction='maximize', study_name=r'cost $\frac$ of _^{')
+    for value, choice in enumerate(choices.choices):
+        study.add_trial(
+            optuna.create_trial(
+                value=value, params={'a.$x_$': choice}, distributions={'a.$x_$': choices},
+                intermediate_values={1: 0.1, 2: 0.2},
+            )
+        )  # fmt: skip
+    drawn, missing = draw(study, 'segm_$\\mAP$', tmp_path)
+    assert len(drawn) == 4 and not missing
+
+
+def test_a_picture_that_fails_is_a_line(study, tmp_path, monkeypatch):
+    def fail(*args):
+        raise RuntimeError('no\nfont')
+
+    monkeypatch.setitem(plots.PLOTS, 'history', (lambda trials: '', fail))
+    drawn, missing = draw(study, 'segm_mAP', tmp_path)
+    assert len(drawn) == 3 and missing == ['history.png could not be drawn: RuntimeError: no font']
+
+
+def test_every_axis_of_the_parallel_coordinates_has_its_figures(study, tmp_path):
+    figure = plots._parallel(study, study.trials, 'segm_mAP')
+    texts = {(text.get_text(), *text.xy) for text in figure.axes[0].texts}
+    assert {('1e-05', 0, 0), ('0.01', 0, 1), ('[2]', 1, 0), ('[1, 2]', 1, 1), ('0.3', 2, 0), ('0.45', 2, 1)} <= texts
+
+
+@pytest.mark.parametrize('keys', [1, 2, 12])
+def test_titles_of_pictures_are_whole(keys, tmp_path):
+    """Nothing of what is written lies outside of the picture."""
+    space = {f'model.roi_head.mask_head.loss_weight_{i}': FloatDistribution(0, 1) for i in range(keys)}
+    study = optuna.create_study(direction='maximize', study_name='mask_rcnn_DAMamba_nano_fpn_armbench_demo_tuned')
+    for value in (0.1, 0.2):
+        params = dict.fromkeys(space, value)
+        study.add_trial(optuna.create_trial(value=value, params=params, distributions=space))
+    figure = plots._parallel(study, study.trials, 'segm_Object_precision')
+    figure.canvas.draw()
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
 def test_what_can_not_be_drawn_is_said_and_an_old_picture_removed(tmp_path):

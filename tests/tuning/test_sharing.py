@@ -139,6 +139,40 @@ def test_a_trial_of_another_machine_is_lost_once_it_is_silent(tmp_path, monkeypa
     assert_completed(storage, 2)
 
 
+@pytest.mark.parametrize('change', ['delete', 'move', 'rename the host'])
+def test_a_lost_trial_of_a_journal_is_found_though_its_lock_is_elsewhere(tmp_path, monkeypatch, change):
+    """A journal has no heartbeat: without the lock nobody would ever know."""
+    storage = f'journal:{tmp_path}/s.journal'
+    body = "(Path(sys.argv[2]) / 'pid').write_text(str(os.getpid())); time.sleep(100)"
+    one = start(tmp_path / 'a', 2, storage, body=body)
+    kill_holder(tmp_path / 'a', storage, 0)
+    one.join()
+    folder = tmp_path / 'a'
+    if change == 'delete':
+        shutil.rmtree(folder / 'study/workers')
+    elif change == 'move':
+        folder = folder.rename(tmp_path / 'b')
+    else:
+        monkeypatch.setattr('socket.gethostname', lambda: 'elsewhere')
+    other = start(folder, 2, storage, body=QUICK)
+    other.join(60)
+    assert other.exitcode == 0
+    assert_completed(storage, 2)
+
+
+@pytest.mark.filterwarnings('ignore:Heartbeat of storage')  # no trial runs here
+def test_a_worker_that_lives_keeps_its_trial_though_others_have_another_folder(tmp_path):
+    for number, kind in enumerate(('sqlite:///{}/s.db', 'journal:{}/s.journal')):
+        storage = kind.format(tmp_path)
+        mine, other = (make_worker(tmp_path / f'{name}{number}', 2, storage) for name in 'ab')
+        mine.study.enqueue_trial({LR.key: 1e-3})
+        mine.ledger.sign(mine.study.ask({LR.key: LR.distribution()}))
+        assert other.ledger.repair() == mine.ledger.repair() == [] and len(running(storage)) == 1
+        shutil.rmtree(tmp_path / f'a{number}')  # its lock is gone
+        assert mine.ledger.repair() == []
+        assert other.ledger.repair() == ([0] if 'journal' in kind else [])  # the database has a heartbeat
+
+
 def test_a_stopped_worker_ends_its_training_and_loses_its_trial(tmp_path):
     storage = f'journal:{tmp_path}/s.journal'
     worker = start(tmp_path, 2, storage, body=QUICK.replace('0.1', '60'))

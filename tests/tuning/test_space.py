@@ -92,6 +92,11 @@ def test_where_a_value_of_the_config_lies(parameter, value, place):
         (LR.key, {'type': 'float', 'low': 0, 'high': 1, 'choices': []}, "type='float' does not know choices; it takes"),
         (LR.key, {'type': 'categorical', 'choices': []}, 'choices must be a list of values, got []'),
         (LR.key, {'type': 'categorical', 'choices': [1, 1.0]}, 'choices has 1.0 twice'),
+        (LR.key, {'type': 'float', 'low': 1e-5, 'high': float('inf')}, 'high must be finite, got inf'),
+        (LR.key, {'type': 'float', 'low': float('nan'), 'high': 1}, 'low must be finite, got nan'),
+        (LR.key, {'type': 'float', 'low': 0, 'high': 1, 'step': float('nan')}, 'step must be finite, got nan'),
+        (LR.key, {'type': 'float', 'low': 0.1, 'high': 1, 'log': 'yes'}, "log must be True or False, got 'yes'"),
+        ('max_epochs', {'type': 'int', 'low': 1, 'high': 3, 'step': 0}, 'step must be above 0, got 0'),
         ('optim_wrapper.optimiser.lr', {'type': 'float', 'low': 0, 'high': 1}, f'; is {LR.key} meant?'),
         ('param_scheduler.2.end', {'type': 'int', 'low': 1, 'high': 2}, 'is not in the config; is param_scheduler.'),
         (
@@ -106,6 +111,18 @@ def test_what_can_not_be_meant_is_one_sentence(tmp_path, cfg, key, entry, messag
         read(tmp_path, cfg, {key: entry})
     assert str(error.value).startswith(f'{tmp_path}/space.json: {key}') and message in str(error.value)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('outer', 'inner'),
+    [('optim_wrapper.optimizer', LR.key), ('param_scheduler', 'param_scheduler.0.end'), ('optim_wrapper', LR.key)],
+)
+def test_a_key_within_another_is_refused(tmp_path, cfg, outer, inner):
+    entry = {'type': 'categorical', 'choices': [1, 2]}
+    for entries in ({outer: entry, inner: entry}, {inner: entry, outer: entry}):
+        with pytest.raises(TuningError, match=f'space.json: {outer} holds {inner}, and each would undo the other'):
+            read(tmp_path, cfg, entries)
+    assert len(read(tmp_path, cfg, {'max_epochs': entry, 'base_max_epochs': entry})) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import math
 import re
 import time
+from dataclasses import replace
 
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from damamba.engine.config import read_config
@@ -13,8 +15,8 @@ from damamba.tuning import TuningError
 from damamba.tuning.ledger import ended, is_default, is_lost
 from damamba.tuning.results import best_of
 from damamba.tuning.space import Parameter
-from damamba.tuning.worker import StoppedError
-from tests.tuning.helpers import LR, make_worker, tuned
+from damamba.tuning.worker import StoppedError, Task, open_study
+from tests.tuning.helpers import CONFIG, LR, make_worker, tuned, write_config
 
 SPACE = [
     LR,
@@ -204,6 +206,32 @@ def test_a_study_of_another_space_or_metric_is_refused(tmp_path):
         make_worker(tmp_path, 2, space=[other, more])
     with pytest.raises(TuningError, match='is about segm_mAP, not bbox_mAP: give --metric segm_mAP, or'):
         make_worker(tmp_path, 2, metric='bbox_mAP')
+
+
+def test_a_study_of_another_config_or_budget_is_refused(tmp_path):
+    tuned(tmp_path, 1, options={'max_epochs': 2})
+    with pytest.raises(TuningError) as error:
+        make_worker(tmp_path, 2, options={'max_epochs': 3})
+    assert str(error.value) == (
+        "the study 'study' was begun with other settings: max_epochs (2 then, 3 now), train_cfg.max_epochs "
+        '(2 then, 3 now), param_scheduler.1.end (2 then, 3 now) and 1 more; give it the same config and --cfg-options, '
+        'or begin another one with --study NAME'
+    )
+    with pytest.raises(TuningError, match=r'other settings: --gpus \(1 then, 2 now\); give'):
+        make_worker(tmp_path, 2, options={'max_epochs': 2}, processes=2)
+    with pytest.raises(TuningError, match=r'other settings: amp \(not set then, true now\); give'):
+        make_worker(tmp_path, 2, options={'max_epochs': 2, 'amp': True})
+    make_worker(tmp_path, 2, options={'max_epochs': 2, 'train_dataloader.num_workers': 4, 'data_root': '/other/'})
+
+
+def test_a_file_of_the_same_name_is_another_config(tmp_path):
+    task = Task(write_config(tmp_path / 'a'), [LR], tmp_path / 'study')
+    storage = InMemoryStorage()
+    open_study(storage, 'base', task, None)
+    open_study(storage, 'base', replace(task, config=write_config(tmp_path / 'copy')), None)
+    other = write_config(tmp_path / 'b', CONFIG.replace('weight_decay=0.05', 'weight_decay=0.1'))
+    with pytest.raises(TuningError, match=r'optimizer.weight_decay \(0.05 then, 0.1 now\)'):
+        open_study(storage, 'base', replace(task, config=other), None)
 
 
 def test_a_setting_that_can_not_be_meant_fails_its_trial_alone(tmp_path):
