@@ -9,9 +9,12 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from damamba.engine.records import sha256_of
 
 OF_THE_MACHINE = {'data_root', 'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'}
 LOGS = {'log_level', 'log_processor', 'visualizer', 'vis_backends'}
@@ -81,8 +84,7 @@ def _named(value: Any) -> Any:
 
 
 def _digest(path: str) -> str:
-    with open(path, 'rb') as file:
-        return f'sha256 {hashlib.file_digest(file, "sha256").hexdigest()[:12]}'
+    return f'sha256 {(sha256_of(Path(path)) or "unknown")[:12]}'
 
 
 def differences(first: Mapping[str, Any], now: Mapping[str, Any]) -> str:
