@@ -6,6 +6,7 @@ from damamba.evaluation.tables import NAMES
 from damamba.reporting.runs import Result, Run
 from damamba.reporting.sections import Section, focused
 from damamba.reporting.sheets import Column, Sheet, Value, gigabytes, millions, plain
+from damamba.reporting.words import place_of
 
 DATASET = Column('data set', hidden=True)
 RUN = Column('run')
@@ -127,13 +128,8 @@ def _flat(speed: Mapping) -> dict[str, Value]:
 
 def unlike_speeds(section: Section) -> list[str]:
     """On what the runs' times were measured, where that is not the same for all."""
-    places = {run: _place(speed) for run, speed in section.speeds.items()}
+    places = {run: place_of(speed) for run, speed in section.speeds.items()}
     return [f'{run}: {place}' for run, place in places.items()] if len(set(places.values())) > 1 else []
-
-
-def _place(speed: Mapping) -> str:
-    threads = f', {speed.get("threads")} threads each' if speed.get('kind') == 'cpu' else ''
-    return f'{speed.get("device")}, {speed.get("processes")} processes{threads}, batch {speed.get("batch_size")}'
 
 
 def classes(section: Section) -> list[Sheet]:

@@ -3,10 +3,9 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
-from damamba.reporting.runs import Result, Run
+from damamba.reporting.runs import Dataset, Result, Run, time_of
 
 DETAILS = 'the details (error breakdown, precision by recall, relative areas, over- and under-segmentation)'
 
@@ -31,20 +30,52 @@ def missing_of(run: Run, tested: Iterable[str] = ()) -> list[Missing]:
 
 def test_command(run: Run, result: Result | None = None, subset: str = '', details: bool = False) -> str:
     """The command that tests a run, with the proof: as ``result`` was tested, where that is known, or by the folder."""
-    words = (_as_typed(result) if result else None) or _by_folder(
-        run, result, subset or (result.subset if result else '')
-    )
-    if details and '--eval-options' in words:
-        words.insert(words.index('--eval-options') + 1, 'details=True')
-    elif details:
-        words += ['--eval-options', 'details=True']
+    typed = _as_typed(run, result) if result else None
+    words = typed or _by_folder(run, result, subset or (result.subset if result else ''))
+    if details:
+        words = _with_details(words)
     return shlex.join(words if '--prove' in words else [*words, '--prove'])
 
 
-def _as_typed(result: Result) -> list[str] | None:
-    """What is recorded, if it is a test of its own and not a part of another command."""
-    words = shlex.split(result.metrics.get('command') or '')
-    return words if {'test', 'test.py', 'dist_test.sh'} & {Path(word).name for word in words[:8]} else None
+def _with_details(words: list[str]) -> list[str]:
+    """In place of what was said of details before."""
+    words = [word for word in words if not word.startswith('details=')]
+    if '--eval-options' not in words:
+        return [*words, '--eval-options', 'details=True']
+    at = words.index('--eval-options') + 1
+    return [*words[:at], 'details=True', *words[at:]]
+
+
+def _as_typed(run: Run, result: Result) -> list[str] | None:
+    """What is recorded, if it is a test of its own and not a part of another command; of a moved folder as it lies."""
+    try:
+        words = shlex.split(result.metrics.get('command') or '')
+    except ValueError:  # an open quote
+        return None
+    if _script(words) not in ('test', 'test.py', 'dist_test.sh'):
+        return None
+    checkpoint = result.metrics.get('checkpoint')
+    return _in_folder([_here(run, word) if word == checkpoint else word for word in words], run, result)
+
+
+def _script(words: list[str]) -> str:
+    """What is started: a file, or after ``-m damamba`` the command."""
+    for index, word in enumerate(words):
+        if word == 'damamba' and words[index - 1] == '-m':
+            return words[index + 1] if index + 1 < len(words) else ''
+        if Path(word).suffix in ('.py', '.sh'):
+            return Path(word).name
+    return ''
+
+
+def _in_folder(words: list[str], run: Run, result: Result) -> list[str]:
+    """With ``--work-dir``, unless the test would write into the run's folder without."""
+    words = [piece for word in words for piece in (word.split('=', 1) if word.startswith('--work-dir=') else [word])]
+    at = words.index('--work-dir') + 1 if '--work-dir' in words else len(words)
+    told = words[at] if at < len(words) else f'work_dirs/{Path(result.metrics.get("config") or "").stem}'
+    if Path(told).resolve() == run.folder.resolve():
+        return words
+    return [*words[:at], *([] if '--work-dir' in words else ['--work-dir']), str(run.folder), *words[at + 1 :]]
 
 
 def _by_folder(run: Run, result: Result | None, subset: str) -> list[str]:
@@ -76,7 +107,7 @@ def _here(run: Run, checkpoint: str | None) -> str | None:
 def _checkpoint(run: Run) -> str:
     """The one that last_checkpoint names, or else the newest."""
     note = run.folder / 'last_checkpoint'
-    last = Path(note.read_text(encoding='utf-8').strip()) if note.is_file() else None
+    last = Path(note.read_text(encoding='utf-8', errors='replace').strip()) if note.is_file() else None
     if last and (run.folder / last.name).is_file():
         return str(run.folder / last.name)
     saved = sorted(run.folder.glob('*.pth'), key=lambda path: path.stat().st_mtime)
@@ -85,6 +116,9 @@ def _checkpoint(run: Run) -> str:
 
 def _of_training(run: Run) -> list[Missing]:
     train = shlex.join(['bash', 'dist_train.sh', _config(run), '1', '--work-dir', str(run.folder)])
+    if run.log.left_out and not run.log.train:
+        logs = ' and '.join(run.log.left_out)
+        return [Missing(run.name, f'epochs in its log {logs}, which counts iterations alone: no curves')]
     if not run.log.train and not run.log.val:
         what = 'the log of its training (a <date>/vis_data/scalars.json with rows in it): no curves'
         return [Missing(run.name, what, train)]
@@ -100,15 +134,24 @@ def _of_training(run: Run) -> list[Missing]:
 
 def _of_tests(run: Run, tested: Iterable[str]) -> list[Missing]:
     found = [Missing(run.name, f'{path}, which can not be read') for path in run.broken]
-    if run.own is None:
+    found += [Missing(run.name, f'{path}: a run of its own, whose tests are none of this one') for path in run.others]
+    found += [Missing(run.name, _set_aside(*pair)) for pair in run.aside]
+    done = {name for result in run.results for name in (result.subset, result.dataset.name)}
+    if run.own is None and not (run.validation and Dataset.of(run.validation).name in done):
         epoch = (run.validation or {}).get('epoch')
         after = f' (metrics.json is of the validation after epoch {epoch})' if run.validation else ''
-        found.append(Missing(run.name, f'a test{after}: no row in the tables', test_command(run)))
-    done = {name for result in run.results for name in (result.subset, result.dataset.name)}
+        what = f"a test on its config's own data{after}" if run.results else f'a test{after}: no row in the tables'
+        found.append(Missing(run.name, what, test_command(run)))
     for subset in tested:
         if subset not in done:
             found.append(Missing(run.name, f'a test on {subset}', test_command(run, subset=subset)))
     return found
+
+
+def _set_aside(result: Result, rival: Result) -> str:
+    why = 'is refused' if rival.reasons else 'counts'
+    when = (result.metrics.get('date') or 'unknown')[:10]
+    return f'a row of the test in {result.folder} (date: {when}): that in {rival.folder}, of the same data, {why}'
 
 
 def _of_result(run: Run, result: Result) -> list[Missing]:
@@ -119,7 +162,7 @@ def _of_result(run: Run, result: Result) -> list[Missing]:
     if 'segm' not in result.evaluation['scores']:
         lacking.append(f'masks{where}')
     lacking += [] if result.details else [f'{DETAILS}{where}']
-    lacking += [] if result.examples else [f'the example pictures{where}']
+    lacking += [] if (result.examples or {}).get('images') else [f'the example pictures{where}']
     lacking += [] if result.speed else [f'the speed{where}']
     if _trained_since(run, result):
         lacking.append(f'a test{where} since it was trained again: the figures are of the earlier training')
@@ -130,16 +173,9 @@ def _of_result(run: Run, result: Result) -> list[Missing]:
 
 
 def _trained_since(run: Run, result: Result) -> bool:
-    trained = [_time(start.get('started')) for start in run.trainings]
-    tested = _time(result.metrics.get('date'))
+    trained = [time_of(start.get('started')) for start in run.trainings]
+    tested = time_of(result.metrics.get('date'))
     return any(start and tested and start > tested for start in trained)
-
-
-def _time(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def _joined(found: list[Missing]) -> list[Missing]:

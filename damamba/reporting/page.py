@@ -13,21 +13,21 @@ from damamba.reporting.sheets import Sheet
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file, and what stands for it where it can't be seen."""
+    """The content of a PNG file, its name, and what stands for it where it can't be seen."""
 
-    path: Path
+    name: str
     alt: str
+    content: bytes = field(repr=False)
 
     @property
     def uri(self) -> str:
         """The picture itself, in the page."""
-        return f'data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode()}'
+        return f'data:image/png;base64,{base64.b64encode(self.content).decode()}'
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, which stand at the beginning of a PNG."""
-        with self.path.open('rb') as file:
-            return struct.unpack('>II', file.read(24)[16:])
+        return struct.unpack('>II', self.content[16:24])
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Page:
 
     def draw(self, name: str, alt: str, draw: Callable[..., Path], *arguments: object, **options: object) -> Picture:
         """Have a picture drawn into a file of this name."""
-        picture = Picture(self.out / name, alt)
-        draw(*arguments, path=picture.path, palette=self.palette, **options)
+        path = draw(*arguments, path=self.out / name, palette=self.palette, **options)
+        picture = Picture(name, alt, path.read_bytes())
         self.drawn.append(picture)
         return picture
 
@@ -104,9 +104,3 @@ class Page:
     def label(self, result: Result) -> str:
         """What the data set of a result is called here."""
         return next((s.label for s in self.sections if result in s.results), result.dataset.name)
-
-
-def listed(names: Sequence[str]) -> str:
-    """a, b and c."""
-    names = list(names)
-    return ' and '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)

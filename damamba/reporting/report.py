@@ -1,8 +1,7 @@
 """Finished runs -> one folder: a page, Markdown, CSV and pictures."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,15 +9,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 import damamba
-from damamba.evaluation.tables import UNDEFINED, number
+from damamba.evaluation.tables import number
 from damamba.reporting import figures
 from damamba.reporting.comparison import palette_of
+from damamba.reporting.comparison.fonts import unknown_letters
+from damamba.reporting.folder import written_at_once
 from damamba.reporting.missing import Missing, missing_of, test_command
-from damamba.reporting.page import Page, Refusal, Topic, listed
+from damamba.reporting.page import Page, Refusal, Topic
 from damamba.reporting.runs import Dataset, ReportError, Run, faults_of, read_runs
 from damamba.reporting.sections import Section, focused, sections_of
-from damamba.reporting.sheets import Sheet, as_markdown, csv_of
+from damamba.reporting.sheets import Sheet, as_markdown, csv_of, is_figure
 from damamba.reporting.topics import topics_of
+from damamba.reporting.words import counted, listed
 
 TITLE = 'Comparison of runs'
 READING = (
@@ -36,7 +38,6 @@ READING = (
     'memory of a process.',
     'Epochs are those of the checkpoint that was tested. A difference smaller than that of two seeds says nothing.',
 )
-WRITTEN = re.compile(r'\]\(([\w.-]+\.(?:png|csv))\)')  # what a report's Markdown says lies beside it
 
 
 @dataclass(frozen=True)
@@ -75,26 +76,48 @@ def make_report(
         least: the score from which on detections are drawn.
 
     Raises:
-        ReportError: there is nothing to report, names are not distinct, no data set has the class, or ``out`` can't be
-            written.
+        ReportError: there is nothing to report, names are not distinct, no data set has the class, ``out`` can't be
+            written or has other files of these names.
     """
     runs = read_runs(folders, names)
     sections = sections_of(runs, focus)
     try:
-        _make_room(out)
-        page = Page(out, runs, sections, palette_of([run.name for run in runs]), least, _refusals(runs))
-        topics = topics_of(page)
-        missing = [it for run in runs for it in missing_of(run, _tested_by_others(run, runs))]
-        date = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
-        files = _write_csv(page, topics)
-        report = Report(title or TITLE, date, headline(sections, runs), page, missing, topics, files)
-        for name in ('report.html', 'report.md'):
-            (out / name).write_text(_render(f'{name}.j2', report), encoding='utf-8')
+        with written_at_once(out) as beside:
+            page = Page(beside, runs, sections, palette_of([run.name for run in runs]), least, _refusals(runs))
+            report = _written(page, title or TITLE)
     except OSError as error:
         raise ReportError(
             f'can not write the report into {out}: {error.strerror or error}; --out takes a folder'
         ) from error
+    return replace(report, page=replace(page, out=out))
+
+
+def _written(page: Page, title: str) -> Report:
+    """The report, written into the page's folder."""
+    topics = topics_of(page)
+    missing = [it for run in page.runs for it in missing_of(run, _tested_by_others(run, page.runs))]
+    date = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
+    first = headline(page.sections, page.runs)
+    report = Report(title, date, first, page, missing + _letters(page), topics, _write_csv(page, topics))
+    for name in ('report.html', 'report.md'):
+        _write(page.out / name, _render(f'{name}.j2', report))
     return report
+
+
+def _write(path: Path, text: str) -> None:
+    """Names of folders need not be texts."""
+    path.write_text(text, encoding='utf-8', errors='backslashreplace')
+
+
+def _letters(page: Page) -> list[Missing]:
+    """What the pictures can't write."""
+    found = []
+    for run in page.runs:
+        letters = unknown_letters([run.name, *(page.label(result) for result in run.results)])
+        if letters:
+            what = f'a font with the letters {letters}, so that pictures show boxes for them: install Noto Sans CJK'
+            found.append(Missing(run.name, what))
+    return found
 
 
 def headline(sections: Sequence[Section], runs: Sequence[Run]) -> str:
@@ -104,10 +127,11 @@ def headline(sections: Sequence[Section], runs: Sequence[Run]) -> str:
     section = sections[0]
     kind, name = section.kinds[0], {'segm': 'mask mAP', 'bbox': 'box mAP'}[section.kinds[0]]
     values = {run: focused(it['scores'][kind], section.focus)['mAP'] for run, it in section.of(kind).items()}
-    ranks = sorted(((value, run) for run, value in values.items() if value != UNDEFINED), key=lambda it: -it[0])
+    ranks = sorted(((value, run) for run, value in values.items() if is_figure(value)), key=lambda it: -it[0])
     what = f'{name} of {section.focus}' if section.focus else name
     if len(ranks) < 2:
-        return f'One run has figures of {what} on {section.label}: there is nothing to compare it with.'
+        alone = 'One run has' if ranks else 'No run has'
+        return f'{alone} figures of {what} on {section.label}: there is nothing to compare.'
     first = [run for value, run in ranks if value == ranks[0][0]]
     doubt = _doubt(section, first, ranks[len(first)][1] if len(ranks) > len(first) else None, runs)
     if len(first) > 1:
@@ -121,12 +145,12 @@ def headline(sections: Sequence[Section], runs: Sequence[Run]) -> str:
 
 def _doubt(section: Section, first: Sequence[str], next_best: str | None, runs: Sequence[Run]) -> str:
     """A proof that lacks, and trainings that were not equally long, of those that lead and of the next."""
-    unproved = [it.run for it in section.results if it.run in first and not it.proved]
+    unproved = [it.run for it in section.results if it.run in (*first, next_best) and not it.proved]
     by_name = {run.name: run for run in runs}
     epochs = {it.run: by_name[it.run].epochs(it) for it in section.results if it.run in (*first, next_best)}
     texts = [f'The evaluation of {listed(unproved)} is not proved.'] if unproved else []
     if len(set(epochs.values())) > 1 and None not in epochs.values():
-        lengths = [f'{run} for {count} epoch{"s" if count > 1 else ""}' for run, count in epochs.items()]
+        lengths = [f'{run} for {counted(count, "epoch")}' for run, count in epochs.items()]
         texts.append(f'They were not trained alike: {", ".join(lengths)}.')
     return ''.join(f' {text}' for text in texts)
 
@@ -154,15 +178,6 @@ def _own_name(run: Run) -> str | None:
     return Dataset.of(metrics).name if metrics else None
 
 
-def _make_room(out: Path) -> None:
-    """Make the folder; what an earlier report left in it would stand for runs of this one."""
-    out.mkdir(parents=True, exist_ok=True)
-    earlier = out / 'report.md'
-    if earlier.is_file():
-        for name in set(WRITTEN.findall(earlier.read_text(encoding='utf-8'))):
-            (out / name).unlink(missing_ok=True)
-
-
 def _write_csv(page: Page, topics: Sequence[Topic]) -> list[str]:
     sheets = [sheet for topic in topics for block in topic.blocks for sheet in block.sheets]
     sheets += [sheet for section in page.sections for sheet in figures.classes(section)]
@@ -171,7 +186,7 @@ def _write_csv(page: Page, topics: Sequence[Topic]) -> list[str]:
         if sheet.name and sheet.rows:
             by_name.setdefault(f'{sheet.name}.csv', []).append(sheet)
     for name, several in by_name.items():
-        (page.out / name).write_text(csv_of(several), encoding='utf-8')
+        _write(page.out / name, csv_of(several))
     return list(by_name)
 
 

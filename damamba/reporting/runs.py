@@ -1,11 +1,12 @@
 """What a run has left in its work folder: its log, the figures of its tests, the pictures in them, what started it."""
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
+from damamba.reporting.files import START, misfit, misfit_of_metrics, read, read_examples
 from damamba.reporting.logs import TrainingLog, read_log
 
 DRAWN = 'Drawn totes in the layout of ARMBench'  # what the annotations of the stand-in say of themselves
@@ -38,6 +39,12 @@ class Dataset:
             return self.description.startswith(DRAWN)
         return 'armbench-demo' in (self.ann_file or '')
 
+    def is_that_of(self, other: 'Dataset') -> bool:
+        """Whether the annotations are the same: by the digest, or where one has none by the name."""
+        if self.sha256 and other.sha256:
+            return self.sha256 == other.sha256
+        return self.name == other.name
+
 
 @dataclass(frozen=True)
 class Result:
@@ -60,7 +67,7 @@ class Result:
     def evaluation(self) -> dict | None:
         """Of the first evaluator that scored boxes or masks."""
         evaluations = (self.metrics.get('evaluations') or {}).values()
-        return next((evaluation for evaluation in evaluations if evaluation.get('scores')), None)
+        return next((it for it in evaluations if it and it.get('scores')), None)
 
     @property
     def details(self) -> dict:
@@ -86,7 +93,14 @@ class Result:
         failed = [f'{check["name"]}: {check["seen"]}' for check in self.checks if check['passed'] is False]
         if self.metrics.get('proof') and not self.proved and not failed:
             failed = ['the proof did not pass']
-        return failed + faults_of(self.metrics)
+        return failed + self._other_proof() + faults_of(self.metrics)
+
+    def _other_proof(self) -> list[str]:
+        """Folders may be named from elsewhere, so that the ends of paths tell."""
+        proved, tested = (self.metrics.get('proof') or {}).get('ann_file'), self.dataset.ann_file
+        if not (proved and tested) or Path(proved).parts[-2:] == Path(tested).parts[-2:]:
+            return []
+        return [f'the proof is of other annotations: {proved}, while the figures are of {tested}']
 
     @property
     def epochs(self) -> int | None:
@@ -97,7 +111,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """A work folder. ``validation`` is metrics.json where no test came after; ``starts`` are the run.json, by time."""
+    """A work folder. ``validation`` is metrics.json where no test came after; ``starts`` are the run.json, by time.
+
+    ``results`` has one test of each data set, ``aside`` the others beside the ones that count in their place.
+    """
 
     name: str
     folder: Path
@@ -106,11 +123,14 @@ class Run:
     validation: dict | None = None
     starts: list[dict] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)  # files that can't be read
+    aside: list[tuple[Result, Result]] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)  # folders in it that are runs of their own
 
     @property
     def own(self) -> Result | None:
         """The test on the data of its config."""
-        return next((result for result in self.results if not result.subset), None)
+        results = (*self.results, *(result for result, _ in self.aside))
+        return next((result for result in results if not result.subset), None)
 
     @property
     def trainings(self) -> list[dict]:
@@ -142,63 +162,100 @@ def name_of(ann_file: str) -> str:
 
 def faults_of(metrics: dict) -> list[str]:
     """What makes figures look wrong, of all evaluators, as texts."""
-    evaluations = (metrics.get('evaluations') or {}).values()
-    return [f'{it["name"]}: {it["evidence"]}' for evaluation in evaluations for it in evaluation.get('faults', ())]
+    evaluations = [it for it in (metrics.get('evaluations') or {}).values() if it]
+    return [f'{it["name"]}: {it["evidence"]}' for evaluation in evaluations for it in evaluation.get('faults') or ()]
+
+
+def time_of(text: str | None) -> datetime | None:
+    """A date as files have it; None where it is none."""
+    try:
+        time = datetime.fromisoformat((text or '').replace('Z', '+00:00'))
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
     """Read work folders, named by ``names`` or as the folders are.
 
     Raises:
-        ReportError: there is no such folder, two have one name, or none holds anything.
+        ReportError: there is no such folder, it holds runs and is none, names are none or equal, or there is nothing.
     """
-    names = list(names or (folder.resolve().name for folder in folders))
+    named = names is not None
+    names = list(names if named else (folder.resolve().name for folder in folders))
     if len(names) != len(folders):
         raise ReportError(f'--names wants a name for each work folder: {len(folders)} folders, {len(names)} names')
     for folder in folders:
         if not folder.is_dir():
             raise ReportError(f'{folder} does not exist or is no folder; wanted the work folder of a run')
     for name in names:
+        if not name.strip() or name.splitlines() != [name]:
+            raise ReportError(f'a run has to have a name of one line, got {name!r}: give others with --names')
         if names.count(name) > 1:
             raise ReportError(f'two runs have the name {name}: tell them apart with --names')
     runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
     if not any(run.log.train or run.log.val or run.results or run.validation for run in runs):
         where = ' or '.join(map(str, folders))
-        raise ReportError(f'nothing to report: there is neither a log nor metrics.json in {where}')
+        raise ReportError(f'nothing to report: there is neither a log nor metrics.json that can be read in {where}')
     return runs
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read one work folder; of what can't be read the name is kept."""
+    """Read one work folder; of what can't be read the name is kept.
+
+    Raises:
+        ReportError: it is no run, but holds some.
+    """
     broken: list[str] = []
-    starts = [_read(path, broken) for path in sorted(folder.glob('*/run.json'))]
-    own = _read(folder / 'metrics.json', broken)
-    tests = {'': own, **{path.parent.name: _read(path, broken) for path in sorted(folder.glob('*/metrics.json'))}}
+    log, own = read_log(folder), read(folder / 'metrics.json', misfit_of_metrics, broken)
+    starts = [read(path, lambda it: misfit(it, START), broken) for path in sorted(folder.glob('*/run.json'))]
+    others = [path for path in sorted(folder.iterdir()) if _was_trained(path)]
+    subsets = [path.parent for path in sorted(folder.glob('*/metrics.json')) if path.parent not in others]
+    below = {path.name: read(path / 'metrics.json', misfit_of_metrics, broken) for path in subsets}
+    if own is None and not log.train and (others or _unlike_models(below.values())):
+        raise ReportError(f'{folder} holds runs, and is none: give {folder}/*')
     results = [
         Result(name, folder / subset, subset, metrics, _examples(folder / subset, metrics, broken))
-        for subset, metrics in tests.items()
-        if metrics and metrics.get('split') == 'test'
+        for subset, metrics in {'': own, **below}.items()
+        if metrics and metrics['split'] == 'test'
     ]
-    validation = own if own and own.get('split') != 'test' else None
-    return Run(name, folder, read_log(folder), results, validation, [it for it in starts if it], broken)
+    validation = own if own and own['split'] != 'test' else None
+    count, aside = _settled(results)
+    return Run(name, folder, log, count, validation, [it for it in starts if it], broken + log.broken, aside, others)
+
+
+def _was_trained(folder: Path) -> bool:
+    """Whether a folder is a run of its own: a test leaves neither weights nor a training's log."""
+    log = read_log(folder)
+    return bool(log.train or log.left_out) or any(folder.glob('*.pth'))
+
+
+def _unlike_models(tests: Iterable[dict | None]) -> bool:
+    """Whether they are of several configs, or of weights from several folders, by the names alone."""
+    told = [it for it in tests if it]
+    configs = {Path(it['config']).name for it in told if it.get('config')}
+    return len(configs) > 1 or len({Path(it['checkpoint']).parent.name for it in told if it.get('checkpoint')}) > 1
+
+
+def _settled(results: Sequence[Result]) -> tuple[list[Result], list[tuple[Result, Result]]]:
+    """The one test of each data set that counts, and the others, each with that which does.
+
+    One that is refused stands for all; else that in the run's own folder counts, or the newest.
+    """
+    oldest = datetime.min.replace(tzinfo=timezone.utc)
+    by_date = sorted(results, key=lambda it: time_of(it.metrics.get('date')) or oldest, reverse=True)
+    kept, aside = [], []
+    for result in sorted(by_date, key=lambda it: (not it.reasons, bool(it.subset))):
+        rival = next((it for it in kept if it.dataset.is_that_of(result.dataset)), None)
+        if rival is None or result.reasons:
+            kept.append(result)
+        else:
+            aside.append((result, rival))
+    return [it for it in results if any(it is other for other in kept)], aside
 
 
 def _examples(folder: Path, metrics: dict, broken: list[str]) -> dict | None:
     """The pictures of a test, unless they are of other annotations than its figures."""
-    examples = _read(folder / 'examples.json', broken)
-    digests = [(content or {}).get('dataset', {}).get('sha256') for content in (examples, metrics)]
+    examples = read_examples(folder, broken)
+    digests = [((content or {}).get('dataset') or {}).get('sha256') for content in (examples, metrics)]
     return None if all(digests) and digests[0] != digests[1] else examples
-
-
-def _read(path: Path, broken: list[str]) -> dict | None:
-    """The content of a JSON file; None if there is none, or something else, which goes to ``broken``."""
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError:
-        content = None
-    if isinstance(content, dict):
-        return content
-    broken.append(str(path))
-    return None

@@ -26,6 +26,12 @@ class Section:
     results: list[Result]
     focus: str | None = None
 
+    def __post_init__(self) -> None:
+        runs = Counter(result.run for result in self.results)
+        twice = [run for run, times in runs.items() if times > 1]
+        if twice:
+            raise ValueError(f'{", ".join(twice)} would have several rows in the table of {self.label}')
+
     @property
     def kinds(self) -> list[str]:
         """Masks first."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from damamba.reporting.page import Block, Command, Page, Topic
 from damamba.reporting.runs import Result
-from damamba.reporting.sheets import Column, Sheet, Value, plain
+from damamba.reporting.sheets import Column, Sheet, Value, is_figure, plain
 
 HIDDEN = ('seconds', 'config', 'checkpoint', 'ann_file', 'sha256', 'command')
 
@@ -47,7 +47,7 @@ def _of_start(start: Mapping) -> dict[str, Value]:
     row = {key: start.get(key) for key in ('device', 'processes', 'batch_size', 'seed', 'seconds', 'config', 'command')}
     seconds = row['seconds']
     ended = start.get('finished')
-    duration = str(timedelta(seconds=round(seconds))) if seconds is not None else None
+    duration = str(timedelta(seconds=round(seconds))) if is_figure(seconds) else None
     return row | {'date': start.get('started'), 'duration': duration if ended else 'did not end'}
 
 

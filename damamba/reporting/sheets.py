@@ -1,6 +1,7 @@
 """A table of a report, which becomes CSV with every digit, and Markdown, HTML and text with few."""
 
 import csv
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,11 @@ Value = float | int | str | None
 
 NUMBER = re.compile(r'-?\d+(\.\d+)?')
 MARKDOWN_SIGNS = re.compile(r'([\\`*_{}\[\]<>|#~$])')
+
+
+def is_figure(value: Value) -> bool:
+    """Whether something was measured: neither nothing, nor COCO's -1, nor NaN, which a file of figures may have."""
+    return isinstance(value, (int, float)) and math.isfinite(value) and value != UNDEFINED
 
 
 def plain(value: Value) -> str:
@@ -118,7 +124,7 @@ class Sheet:
 
     def _best(self, column: Column) -> float | None:
         values = [row.get(column.key) for row in self.rows]
-        values = [value for value in values if value is not None and value != UNDEFINED]
+        values = [value for value in values if is_figure(value)]
         if column.better is None or len(set(values)) < 2:  # of equal ones none is the best
             return None
         return max(values) if column.better == 'high' else min(values)
@@ -166,7 +172,8 @@ def csv_of(sheets: Iterable[Sheet]) -> str:
 
 
 def _cell(column: Column, value: Value, best: float | None) -> Cell:
-    return Cell(column.key, value, column.form(value), best is not None and value == best)
+    shown = None if isinstance(value, float) and not math.isfinite(value) else value
+    return Cell(column.key, value, column.form(shown), best is not None and value == best)
 
 
 def _reads_as_number(cell: Cell) -> bool:

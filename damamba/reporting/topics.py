@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from damamba.reporting import comparison as draw
 from damamba.reporting import figures
-from damamba.reporting.page import Block, Page, Picture, Topic, listed
+from damamba.reporting.page import Block, Page, Picture, Topic
 from damamba.reporting.published import published_sheet
 from damamba.reporting.sections import Section, focused
 from damamba.reporting.setups import setup
 from damamba.reporting.sheets import Sheet
+from damamba.reporting.words import listed
 
 BEHIND = 'The figures are in the table.'
 WORDS = {'segm': 'masks', 'bbox': 'boxes'}
@@ -235,12 +236,8 @@ def examples(page: Page) -> Topic:
 
 
 def _shared(having: dict) -> set:
-    """The pictures that all have, and whose files are there."""
-    ids = [
-        {image['id'] for image in it.examples['images'] if (it.folder / image['picture']).is_file()}
-        for it in having.values()
-    ]
-    return set.intersection(*ids)
+    """The pictures that all have."""
+    return set.intersection(*({image['id'] for image in it.examples['images']} for it in having.values()))
 
 
 def proofs(page: Page) -> Topic:

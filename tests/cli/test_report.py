@@ -74,7 +74,13 @@ def test_what_can_be_mended_is_one_sentence_and_the_status_is_1(tmp_path, runs, 
     assert 'nothing to report' in refused(capsys, tmp_path / 'empty', *out)
     assert 'can not write' in refused(capsys, runs[0], '--out', tmp_path / 'file')
     assert 'no data set has the class Hand' in refused(capsys, runs[0], *out, '--focus', 'Hand')
+    assert 'a name of one line' in refused(capsys, runs[0], *out, '--names', '')
+    assert f'{tmp_path} holds runs, and is none: give {tmp_path}/*' in refused(capsys, tmp_path, *out)
     assert not (tmp_path / 'out').exists()
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/report.html').write_text('mine')
+    assert 'mine/report.html is of no report' in refused(capsys, runs[0], '--out', tmp_path / 'mine')
+    assert (tmp_path / 'mine/report.html').read_text() == 'mine'
 
 
 def test_a_score_that_is_none_is_refused(runs, tmp_path, capsys):

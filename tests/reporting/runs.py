@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from damamba.reporting.missing import missing_of
+from damamba.reporting.runs import read_run
+
 CLASSES = ('Object', 'Tote')
 SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 RECALLS = ('AR@1', 'AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100')
@@ -35,7 +38,7 @@ def details(rng: random.Random, classes: tuple[str, ...], kind: str) -> dict:
 
 
 def evaluation(
-    rng: random.Random, classes=CLASSES, kinds=('bbox', 'segm'), detailed=True, images=3, objects=40
+    rng: random.Random, classes=CLASSES, kinds=('bbox', 'segm'), detailed=True, images=1500, objects=40
 ) -> dict:
     content = dict(images=images, objects=objects, max_dets=[1, 10, 100], iou_thrs=[k / 20 for k in range(10, 20)])
     content['scores'] = {kind: by_class(rng, SCORES + RECALLS, classes) for kind in kinds}
@@ -45,10 +48,10 @@ def evaluation(
     return {**content, 'faults': []}
 
 
-def proof(passed: bool = True) -> dict:
+def proof(passed: bool = True, on: str = 'mix-object-tote') -> dict:
     checks = [dict(name='ground truth scores 1.000: mask mAP', passed=passed, seen='all 1.000' if passed else '0.870')]
     checks.append(dict(name='classes swapped: seen', passed=None, seen='there is one class'))
-    origin = dict(config='mine.py', ann_file='data/mix-object-tote/test.json', head='FCNMaskHead', images=3, objects=40)
+    origin = dict(config='mine.py', ann_file=f'data/{on}/test.json', head='FCNMaskHead', images=3, objects=40)
     return dict(passed=passed, **origin, checks=checks)
 
 
@@ -65,7 +68,7 @@ def metrics(seed: int, on: str = 'mix-object-tote', classes=CLASSES, **given: ob
     content = dict(
         split='test',
         checkpoint='work_dirs/mine/epoch_2.pth',
-        proof=proof(),
+        proof=proof(on=on),
         command=f'bash dist_test.sh configs/mine.py work_dirs/mine/epoch_2.pth 2 --eval bbox segm --tag {seed}',
         processes=2,
         parameters=rng.randrange(10**6, 10**8),
@@ -138,3 +141,17 @@ def write_run(folder: Path, seed: int = 0, subsets: tuple[str, ...] = (), **give
 
 def load(folder: Path) -> dict:
     return json.loads((folder / 'metrics.json').read_text())
+
+
+def old(content: dict) -> dict:
+    """What metrics.json was before it named the data set, the command and the parameters."""
+    return {key: it for key, it in content.items() if key not in ('command', 'processes', 'parameters', 'dataset')}
+
+
+def change(path, **given) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **given}))
+
+
+def missing(folder, tested=()) -> dict[str, str | None]:
+    """The command by what is missing."""
+    return {it.what: it.command for it in missing_of(read_run(folder, 'a'), tested)}

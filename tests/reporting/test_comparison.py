@@ -347,7 +347,7 @@ def test_times_are_sorted_by_the_number_of_objects_and_memory_stands_beside_them
     assert heights(times)['a'] == [0.01 * k for k in (3, 2, 5, 4, 1, 3)]
     assert heights(times)['b, above'] == [*(0.02 * k * 1.5 for k in (3, 2, 5, 4, 1)), 0.02 * 5]
     assert heights(memory) == {'a': [2.5], 'b': [2.5]} and labels(memory) == ['memory\nof the GPU']
-    assert any('On H100, 1, batch 1.' in text.get_text().replace('\n', ' ') for text in figure.texts)
+    assert any('On H100, 1 process, batch 1.' in text.get_text().replace('\n', ' ') for text in figure.texts)
 
 
 def test_times_of_other_machines_are_said_not_to_compare_and_missing_bins_are_gaps(drawn):
@@ -358,7 +358,7 @@ def test_times_of_other_machines_are_said_not_to_compare_and_missing_bins_are_ga
     times, memory = figure.axes
     assert len(heights(times)['b']) == 5 and 'b' not in heights(memory)
     assert any('do not compare' in text.get_text().replace('\n', ' ') for text in figure.texts)
-    assert legend(figure) == ['a: H100, 1, batch 1', 'b: H100, 2 × 1 threads, batch 1']
+    assert legend(figure) == ['a: H100, 1 process, batch 1', 'b: H100, 2 processes of 1 thread each, batch 1']
 
 
 # Files

@@ -84,6 +84,26 @@ def test_on_drawn_pictures_no_run_stands_beside_them(tmp_path):
     assert 'of the real pictures' in sheet.note and 'do not compare' in sheet.note
 
 
+@pytest.mark.parametrize(
+    ('name', 'images', 'whole'),
+    [
+        ('mix-object-tote', 1000, True),
+        ('mix-object-tote', 999, False),
+        ('zoomed-out-tote-transfer-set', 60, False),
+        ('same-object-transfer-set', 507, True),
+        ('same-object-transfer-set', 496, True),
+        ('same-object-transfer-set', 1500, False),
+    ],
+)
+def test_no_run_stands_beside_them_that_was_tested_on_some_of_the_pictures(tmp_path, name, images, whole):
+    content = metrics(0, name)
+    content['evaluations']['coco']['images'] = images
+    sheet = published_sheet(section_of(tmp_path, **content))
+    assert ('here' in {row['whose'] for row in sheet.rows}) == whole
+    assert whole or f'{images} pictures, which are not all of it' in sheet.note
+    assert TAG in {row['whose'] for row in sheet.rows}
+
+
 @pytest.mark.parametrize(('images', 'shown'), [(5000, True), (120, False)])
 def test_cocos_figures_stand_beside_coco_alone_whatever_a_file_is_called(tmp_path, images, shown):
     sheet = published_sheet(section_of(tmp_path, **coco(images)))

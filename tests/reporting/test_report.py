@@ -1,107 +1,23 @@
 """The report: its figures are those of metrics.json, what is missing is named, and a browser shows all of it."""
 
-import csv
 import json
 import random
 import re
 import shutil
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from damamba.reporting import topics
 from damamba.reporting.report import make_report
 from damamba.reporting.runs import ReportError
 from tests.browser import browser, open_page
-from tests.reporting.runs import load, metrics, proof, speed, write_examples, write_run
+from tests.reporting.pages import PICTURES, Tables, page, rows_of, scores_of, three
+from tests.reporting.runs import load, metrics, proof, speed, write_examples, write_result
 
 ZOOMED, SAME = 'zoomed-out-tote-transfer-set', 'same-object-transfer-set'
 FAULT = {'name': 'shifted', 'evidence': '9 of 9 detections have the next id'}
-PICTURES = (
-    'losses',
-    'validation',
-    'overview',
-    'sizes',
-    'recall',
-    'precision_recall',
-    'latency',
-    'errors',
-    'segmentation',
-)
-
-
-class Tables(HTMLParser):
-    """The tables of a page by their captions: rows of (text, value) for each cell; and all pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: dict[str, list] = {}
-        self.images: list[dict] = []
-        self._row, self._caption = None, None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        if tag == 'caption':
-            self._caption = ''
-        elif tag == 'tr' and self._caption is not None:
-            self.tables.setdefault(self._caption, []).append([])
-            self._row = self.tables[self._caption][-1]
-        elif tag in ('td', 'th') and self._row is not None:
-            self._row.append(['', None])
-        elif tag == 'data':
-            self._row[-1][1] = values['value']
-        elif tag == 'img':
-            self.images.append(values)
-
-    def handle_endtag(self, tag):
-        self._row = None if tag == 'tr' else self._row
-
-    def handle_data(self, data):
-        if self._row:
-            self._row[-1][0] += data.strip('\n')
-        elif self._caption == '' and data.strip():
-            self._caption = data
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Which runs each picture was to show; a small file stands for it."""
-    seen: dict[str, list[str]] = {}
-
-    def spy(name):
-        def draw(mapping, *others, path, palette, **options):
-            runs = {run for it in mapping.values() for run in it} if name == 'overview' else set(mapping)
-            seen.setdefault(name, []).extend(sorted(runs))
-            assert runs <= set(palette)
-            Image.new('RGB', (4, 3)).save(path)
-            return path
-
-        return draw
-
-    for name in (*PICTURES, 'examples'):
-        monkeypatch.setattr(topics.draw, f'draw_{name}', spy(name))
-    return seen
-
-
-def three(tmp_path, subsets=()) -> list[Path]:
-    return [write_run(tmp_path / name, seed, subsets) for seed, name in enumerate(('first', 'second', 'third'))]
-
-
-def rows_of(path: Path) -> list[dict]:
-    with path.open(newline='', encoding='utf-8') as file:
-        return list(csv.DictReader(file))
-
-
-def scores_of(folder: Path) -> dict:
-    return load(folder)['evaluations']['coco']['scores']
-
-
-def page(out: Path) -> str:
-    return (out / 'report.html').read_text(encoding='utf-8')
 
 
 def test_csv_has_the_figures_of_metrics_json_to_the_last_digit(tmp_path, drawn):
@@ -259,7 +175,9 @@ def test_a_test_without_a_proof_keeps_its_row_and_is_marked(tmp_path, drawn):
     report = make_report(folders, tmp_path / 'out')
     assert [row['proof'] for row in rows_of(tmp_path / 'out/comparison.csv')] == ['not proved', 'proved', 'proved']
     (missing,) = report.missing
-    assert 'the proof of the evaluation' in missing.what and missing.command.endswith('--tag 0 --prove')
+    assert 'the proof of the evaluation' in missing.what and missing.command.endswith(
+        f'--tag 0 --work-dir {folders[0]} --prove'
+    )
     assert 'Not proved: first.' in page(tmp_path / 'out')
 
 
@@ -287,52 +205,6 @@ def test_unlike_devices_and_versions_are_said_and_times_are_not_marked(tmp_path,
     tables = Tables(text).tables
     assert '(best)' not in str([row[11:13] for row in tables['mix-object-tote'][2:]])
     assert '(best)' not in str(tables['Seconds a picture: mix-object-tote'])
-
-
-def set_map(folder: Path, value: float) -> None:
-    content = load(folder)
-    content['evaluations']['coco']['scores']['segm']['classes']['Object']['mAP'] = value
-    (folder / 'metrics.json').write_text(json.dumps(content))
-
-
-@pytest.mark.parametrize(
-    ('values', 'words'),
-    [
-        ((0.5, 0.25, 0.1), 'first leads in mask mAP of Object on mix-object-tote: 0.500, 0.250 ahead of second.'),
-        (
-            (0.1, 0.5, 0.4999),
-            'second leads in mask mAP of Object on mix-object-tote: 0.500, less than 0.001 ahead of third.',
-        ),
-        ((0.5, 0.1, 0.5), 'first and third share the highest mask mAP of Object on mix-object-tote, 0.500.'),
-        (
-            (0.5, -1.0, -1.0),
-            'One run has figures of mask mAP of Object on mix-object-tote: there is nothing to compare it with.',
-        ),
-    ],
-)
-def test_one_sentence_says_who_leads_and_by_how_much(tmp_path, drawn, values, words):
-    folders = three(tmp_path)
-    for folder, value in zip(folders, values, strict=True):
-        set_map(folder, value)
-    assert make_report(folders, tmp_path / 'out').headline == words
-    assert words in unescape(page(tmp_path / 'out'))
-
-
-def test_trainings_of_unlike_lengths_are_said_beside_who_leads(tmp_path, drawn):
-    folders = three(tmp_path)
-    for folder, value, epoch in zip(folders, (0.1, 0.5, 0.4), (2, 1, 12), strict=True):
-        set_map(folder, value)
-        content = {**load(folder), 'checkpoint': f'work_dirs/mine/epoch_{epoch}.pth'}
-        (folder / 'metrics.json').write_text(json.dumps(content))
-    headline = make_report(folders, tmp_path / 'out').headline
-    assert headline.endswith(
-        '0.100 ahead of third. They were not trained alike: second for 1 epoch, third for 12 epochs.'
-    )
-
-
-def test_one_run_leads_nobody(tmp_path, drawn):
-    report = make_report([write_run(tmp_path / 'only')], tmp_path / 'out')
-    assert 'leads' not in report.headline and '(best)' not in page(tmp_path / 'out')
 
 
 def test_names_are_text_wherever_they_stand(tmp_path, drawn):
@@ -377,6 +249,49 @@ def test_examples_that_are_not_of_one_data_set_are_not_shown_side_by_side(tmp_pa
     write_examples(folders[0], {**load(folders[0])['dataset'], 'sha256': '0' * 64})
     report = make_report(folders, tmp_path / 'out')
     assert drawn['examples'] == ['second', 'third'] and 'example pictures' in report.missing[0].what
+
+
+def test_a_picture_that_is_none_is_left_out_and_the_report_is_made(tmp_path):
+    folders = three(tmp_path)
+    (folders[1] / 'examples/0.jpg').write_bytes(b'no picture')
+    report = make_report(folders, tmp_path / 'out')
+    assert (tmp_path / 'out/mix-object-tote-examples.png').is_file()
+    assert [(it.run, it.what) for it in report.missing] == [
+        ('second', f'{folders[1]}/examples/0.jpg, which can not be read')
+    ]
+
+
+def test_two_tests_of_one_run_have_one_row(tmp_path, drawn):
+    folders = three(tmp_path)
+    write_result(folders[1] / 'mix-object-tote', metrics(7))
+    report = make_report(folders, tmp_path / 'out')
+    for name in ('comparison', 'errors', 'latency'):
+        rows = [row for row in rows_of(tmp_path / f'out/{name}.csv') if row.get('kind') != 'bbox']
+        assert [row['run'] for row in rows] == ['first', 'second', 'third']
+    errors = load(folders[1])['evaluations']['coco']['details']['kinds']['segm']['errors']['classes']['Object']
+    told = next(it for it in rows_of(tmp_path / 'out/errors.csv') if (it['run'], it['kind']) == ('second', 'segm'))
+    assert told['missed'] == repr(errors['missed'])
+    assert 'second/mix-object-tote' in report.missing[0].what
+
+
+def test_letters_without_a_font_are_told_once(tmp_path, drawn):
+    report = make_report(three(tmp_path), tmp_path / 'out', ['a', 'b\ufdd0\ufdd0', 'c'])
+    ((run, what),) = [(it.run, it.what) for it in report.missing]
+    assert run == 'b\ufdd0\ufdd0' and 'a font with the letters \ufdd0,' in what
+
+
+def test_an_error_leaves_the_earlier_report(tmp_path, drawn, monkeypatch):
+    folders, out = three(tmp_path), tmp_path / 'out'
+    make_report(folders, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*arguments, **options):
+        raise OSError('the disk is full')
+
+    monkeypatch.setattr(topics.draw, 'draw_errors', full)
+    with pytest.raises(ReportError, match='the disk is full'):
+        make_report(folders, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_folder_that_can_not_be_written_is_said(tmp_path, drawn):

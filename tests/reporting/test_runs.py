@@ -2,30 +2,16 @@
 
 import json
 import random
-import shlex
 
 import pytest
 
 from damamba.reporting.missing import missing_of
 from damamba.reporting.runs import Dataset, ReportError, read_run, read_runs
-from damamba.reporting.sections import sections_of
-from tests.reporting.runs import evaluation, load, metrics, proof, write_run
+from damamba.reporting.sections import Section, sections_of
+from tests.reporting.runs import evaluation, load, metrics, old, proof, write_result, write_run
 
 ZOOMED = 'zoomed-out-tote-transfer-set'
 FAULT = {'name': 'shifted', 'evidence': '9 of 9 detections have the next id'}
-
-
-def change(path, **given) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **given}))
-
-
-def missing(folder, tested=()) -> dict[str, str | None]:
-    return {it.what: it.command for it in missing_of(read_run(folder, 'a'), tested)}
-
-
-def old(content: dict) -> dict:
-    """What metrics.json was before it named the data set, the command and the parameters."""
-    return {key: it for key, it in content.items() if key not in ('command', 'processes', 'parameters', 'dataset')}
 
 
 def test_a_whole_run_lacks_nothing(tmp_path):
@@ -53,86 +39,6 @@ def test_drawn_pictures_are_known_by_their_own_words():
     told = dict(name='mix-object-tote', description='Drawn totes in the layout of ARMBench, by x', sha256='0')
     assert Dataset.of({'dataset': told}).drawn
     assert not Dataset.of({'dataset': {**told, 'description': 'ARMBench'}, 'ann_file': 'armbench-demo/x.json'}).drawn
-
-
-def test_an_old_test_lacks_what_a_new_one_writes_and_one_command_makes_all(tmp_path):
-    folder = write_run(tmp_path / 'a')
-    content = old(load(folder))
-    content['evaluations'] = {'coco': {k: v for k, v in content['evaluations']['coco'].items() if k != 'details'}}
-    (folder / 'metrics.json').write_text(json.dumps({**content, 'proof': None, 'speed': None}))
-    (folder / 'examples.json').unlink()
-    for path in folder.glob('*/run.json'):
-        path.unlink()
-    (training,) = [what for what, command in missing(folder).items() if command is None]
-    assert 'run.json' in training
-    ((what, command),) = [(what, command) for what, command in missing(folder).items() if command]
-    for piece in ('proof', 'details', 'example pictures', 'speed', 'parameters'):
-        assert piece in what
-    expected = f'bash dist_test.sh configs/mine.py {folder}/epoch_2.pth 1 --eval bbox segm --work-dir {folder}'
-    assert command == f'{expected} --eval-options details=True --prove'
-
-
-def test_a_run_is_tested_again_as_it_was_tested(tmp_path):
-    command = 'NNODES=2 bash dist_test.sh c.py e.pth 2 --eval bbox --eval-options classwise=True --tag "a b"'
-    folder = write_run(tmp_path / 'a', proof=None, command=command)
-    content = load(folder)
-    del content['evaluations']['coco']['details']
-    (folder / 'metrics.json').write_text(json.dumps(content))
-    ((_, again),) = missing(folder).items()
-    words = shlex.split(command)
-    at = words.index('--eval-options') + 1
-    assert shlex.split(again) == [*words[:at], 'details=True', *words[at:], '--prove']
-
-
-def test_a_validation_is_no_test_and_the_command_takes_the_last_checkpoint_and_the_config_in_the_folder(tmp_path):
-    folder = write_run(tmp_path / 'a', split='val', epoch=3)
-    (folder / 'last_checkpoint').write_text('/elsewhere/a/epoch_3.pth')
-    (folder / 'epoch_3.pth').touch()
-    (folder / 'mine.py').touch()
-    run = read_run(folder, 'a')
-    assert run.results == [] and run.validation['epoch'] == 3
-    ((what, command),) = missing(folder).items()
-    assert 'after epoch 3' in what
-    expected = f'bash dist_test.sh {folder}/mine.py {folder}/epoch_3.pth 1 --eval bbox segm --work-dir {folder} --prove'
-    assert command == expected
-
-
-def test_without_any_figures_the_newest_checkpoint_is_tested(tmp_path):
-    folder = write_run(tmp_path / 'a')
-    (folder / 'metrics.json').unlink()
-    ((what, command),) = missing(folder).items()
-    assert what.startswith('a test') and f'configs/mine.py {folder}/epoch_2.pth' in command
-
-
-def test_a_test_that_others_have_is_missing(tmp_path):
-    ((what, command),) = missing(write_run(tmp_path / 'a'), [ZOOMED]).items()
-    assert what == f'a test on {ZOOMED}' and command.endswith(f'--cfg-options test_subset={ZOOMED} --prove')
-
-
-def test_logs_that_are_not_there_or_empty_or_without_validations_are_named(tmp_path):
-    folder = write_run(tmp_path / 'a')
-    (path,) = folder.glob('*/vis_data/scalars.json')
-    rows = [line for line in path.read_text().splitlines() if '"loss"' in line]
-    path.write_text('\n'.join(rows))
-    assert [what.split(':')[0] for what in missing(folder)] == ['validations in its log']
-    for write in (lambda: path.write_text(''), path.unlink):
-        write()
-        ((what, command),) = missing(folder).items()
-        assert 'the log of its training' in what and command.startswith('bash dist_train.sh configs/mine.py')
-
-
-@pytest.mark.parametrize('text', ['{"split": "te', '[1, 2]'])
-def test_a_file_that_can_not_be_read_is_named(tmp_path, text):
-    folder = write_run(tmp_path / 'a')
-    (folder / 'metrics.json').write_text(text)
-    found = missing(folder)
-    assert f'{folder}/metrics.json, which can not be read' in found and any(it.startswith('a test') for it in found)
-
-
-def test_figures_of_an_earlier_training_are_named(tmp_path):
-    folder = write_run(tmp_path / 'a')
-    change(next(folder.glob('*/run.json')), started='2026-01-03T00:00:00+00:00')
-    assert any('since it was trained again' in what for what in missing(folder))
 
 
 def test_a_failed_proof_and_faults_refuse_figures_with_their_names(tmp_path):
@@ -198,7 +104,7 @@ def test_data_sets_of_one_name_are_told_apart_and_the_one_of_most_runs_comes_fir
     sections = sections_of(read_runs(sorted(tmp_path.glob('run *'))))
     assert [len(section.results) for section in sections] == [2, 1, 1]
     labels = [section.label for section in sections]
-    assert labels[2] == 'mix-object-tote, 3 pictures, 41 objects' and 'SHA-256 bbbbbbbb' in labels[1]
+    assert labels[2] == 'mix-object-tote, 1,500 pictures, 41 objects' and 'SHA-256 bbbbbbbb' in labels[1]
     assert len(set(labels)) == len({section.slug for section in sections}) == 3
 
 
@@ -234,6 +140,8 @@ def test_what_can_not_be_reported_is_one_sentence(tmp_path):
         ([a, b], None, 'two runs have the name a'),
         ([a, b], ['x'], '2 folders, 1 names'),
         ([tmp_path / 'empty'], None, 'nothing to report'),
+        ([a], [''], "a name of one line, got ''"),
+        ([a, b], ['x', 'y\nz'], 'a name of one line'),
     ):
         with pytest.raises(ReportError, match=words):
             read_runs(folders, names)
@@ -246,3 +154,80 @@ def test_boxes_alone_are_a_section_without_masks(tmp_path):
     (section,) = sections_of([run])
     assert section.kinds == ['bbox'] and list(section.of('segm')) == []
     assert any('masks of mix-object-tote' in it.what for it in missing_of(run))
+
+
+def two_tests(tmp_path, own: dict, below: dict):
+    """A run that was tested twice on the same annotations, in its folder and in one below."""
+    folder = write_run(tmp_path / 'a', **own)
+    write_result(folder / 'mix-object-tote', metrics(7, **below))
+    return read_run(folder, 'a')
+
+
+def test_of_two_tests_on_one_data_set_that_in_the_own_folder_counts_and_the_other_is_named(tmp_path):
+    run = two_tests(tmp_path, {}, {'date': '2026-02-02T00:00:00+00:00'})
+    assert [it.subset for it in run.results] == ['']
+    (section,) = sections_of([run])
+    assert section.results == [run.own]
+    (missing,) = missing_of(run)
+    assert f'{run.folder}/mix-object-tote (date: 2026-02-02)' in missing.what and missing.what.endswith('counts')
+
+
+def test_of_two_tests_in_other_folders_the_newest_counts(tmp_path):
+    folder = write_run(tmp_path / 'a', split='val', epoch=2)
+    for name, day in (('x', 3), ('y', 5), ('z', 4)):
+        write_result(folder / name, metrics(0, date=f'2026-01-0{day}T00:00:00+00:00'))
+    run = read_run(folder, 'a')
+    assert [it.subset for it in run.results] == ['y'] and len(run.aside) == 2
+    assert not any('a test' in it.what.split(' of the test')[0] for it in missing_of(run))
+
+
+@pytest.mark.parametrize('refused', ['own', 'below'])
+def test_a_refused_test_stands_for_all_on_its_data(tmp_path, refused):
+    failed = dict(proof=proof(False), evaluations={})
+    run = two_tests(tmp_path, *((failed, {}) if refused == 'own' else ({}, failed)))
+    assert [it.subset for it in run.results] == ['' if refused == 'own' else 'mix-object-tote']
+    assert sections_of([run]) == [] and missing_of(run)[0].what.endswith('is refused')
+
+
+def test_two_rows_of_one_run_are_an_error(tmp_path):
+    run = read_run(write_run(tmp_path / 'a'), 'a')
+    with pytest.raises(ValueError, match='a would have several rows in the table of mix'):
+        Section('mix', 'mix', run.results * 2)
+
+
+def test_a_proof_of_other_annotations_refuses_the_figures(tmp_path):
+    run = read_run(write_run(tmp_path / 'a', proof=proof(on='zoomed-out-tote-transfer-set')), 'a')
+    (reason,) = run.own.reasons
+    assert 'data/zoomed-out-tote-transfer-set/test.json' in reason and 'data/armbench/mix-object-tote' in reason
+    elsewhere = {**proof(), 'ann_file': '/elsewhere/mix-object-tote/test.json'}
+    assert read_run(write_run(tmp_path / 'b', proof=elsewhere), 'b').own.reasons == []
+
+
+def test_without_a_test_on_its_own_data_the_tests_on_others_have_rows(tmp_path):
+    folder = write_run(tmp_path / 'a', subsets=(ZOOMED,))
+    (folder / 'metrics.json').unlink()
+    assert [it.what for it in missing_of(read_run(folder, 'a'))] == ["a test on its config's own data"]
+
+
+def test_a_folder_of_runs_is_refused_and_one_with_a_run_in_it_leaves_that_out(tmp_path):
+    write_run(tmp_path / 'runs/a')
+    write_run(tmp_path / 'runs/b', 1)
+    with pytest.raises(ReportError, match=r'runs holds runs, and is none: give .*runs/\*'):
+        read_run(tmp_path / 'runs', 'runs')
+    own = write_run(tmp_path / 'own', subsets=(ZOOMED,))
+    write_run(own / 'inner', 1)
+    run = read_run(own, 'own')
+    assert [it.subset for it in run.results] == ['', ZOOMED]
+    assert any('inner: a run of its own' in it.what for it in missing_of(run))
+
+
+def test_a_folder_of_tests_alone_is_a_run_if_they_are_of_one_model(tmp_path):
+    write_result(tmp_path / 'x/mix', metrics(0))
+    write_result(tmp_path / 'x/zoomed', metrics(0, ZOOMED))
+    (tmp_path / 'x/mix/20260101_000000/vis_data').mkdir(parents=True)
+    assert len(read_run(tmp_path / 'x', 'x').results) == 2
+    for index, given in enumerate(({'config': 'configs/other.py'}, {'checkpoint': 'work_dirs/other/epoch_2.pth'})):
+        write_result(tmp_path / f'{index}/mix', metrics(0))
+        write_result(tmp_path / f'{index}/zoomed', metrics(0, ZOOMED, **given))
+        with pytest.raises(ReportError, match='holds runs'):
+            read_run(tmp_path / str(index), 'x')

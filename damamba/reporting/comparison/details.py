@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from damamba.reporting.comparison.bars import draw_bars, is_figure, rows_of
+from damamba.reporting.comparison.fonts import as_it_is
 from damamba.reporting.comparison.layout import entitle, in_order, patches, settle, start, strokes, subject, wrap, write
 from damamba.reporting.comparison.scores import chosen, details_of
 
@@ -19,6 +20,7 @@ SEGMENTATION = {
 }
 
 
+@as_it_is
 def draw_precision_recall(
     evaluations: Mapping[str, dict], palette: Mapping[str, str], path: Path, kind: str, focus: str | None
 ) -> Path:
@@ -45,6 +47,7 @@ def curve(curves: Mapping[str, Mapping[str, list[float]]], overlap: str, focus: 
     return np.mean(there, axis=0) if there else np.zeros(0)
 
 
+@as_it_is
 def draw_errors(
     evaluations: Mapping[str, dict], palette: Mapping[str, str], path: Path, kind: str, focus: str | None
 ) -> Path:
@@ -59,7 +62,8 @@ def draw_errors(
     note = 'What AP50 would gain if errors of one kind alone were mended; the last two take in the others.'
     title = f'AP50 lost to each kind of error: {subject(kind, focus)}'
     figure = start(title, note, patches(labels, palette), height=3.4 * len(rows))
-    top = max((v for values in errors.values() for error, v in values.items() if error != 'AP50'), default=0)
+    costs = [v for values in errors.values() for error, v in values.items() if error != 'AP50' and is_figure(v)]
+    top = max(costs, default=0)
     for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         _errors(axes, row, errors, palette, top)
     return write(figure, path)
@@ -73,6 +77,7 @@ def _errors(axes: Axes, kinds: Sequence[str], errors: Mapping, palette: Mapping[
         axes.axvline(kinds.index(SUMS) - 0.5, color='#bbbbbb', lw=0.8)
 
 
+@as_it_is
 def draw_segmentation(
     evaluations: Mapping[str, dict], palette: Mapping[str, str], path: Path, focus: str | None
 ) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from faster_coco_eval.core import mask as rle
 from matplotlib.figure import Figure
 
+from damamba.reporting.comparison.fonts import as_it_is, save
 from damamba.reporting.comparison.layout import QUIET, WIDTH, in_order, tone_of, wrap
 from damamba.reporting.curves import INK
 from damamba.reporting.pictures import LONG_SIDE, draw_objects
@@ -32,6 +33,7 @@ class Tile:
     colour: str
 
 
+@as_it_is
 def draw_examples(
     examples: Mapping[str, dict],
     folders: Mapping[str, Path],
@@ -57,8 +59,7 @@ def draw_examples(
             rows.append(_row(entries, Path(folders[names[0]]), palette, least))
     if not rows:
         raise ValueError(f'no picture is in the examples of all of {", ".join(names)}: test them on the same data set')
-    _arrange(rows).savefig(path, dpi=TILE_DPI)
-    return path
+    return save(_arrange(rows), path, TILE_DPI)
 
 
 def _row(entries: Mapping[str, dict], folder: Path, palette: Mapping[str, str], least: float) -> list[Tile]:

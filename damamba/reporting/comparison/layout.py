@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from damamba.reporting.analysis import KINDS
+from damamba.reporting.comparison.fonts import save
 from damamba.reporting.curves import INK
 
 # The first six after Okabe and Ito, https://jfly.uni-koeln.de/color, light ones darkened for a white ground.
@@ -22,6 +23,7 @@ RUN_COLOURS = (
     '#2b2b2b', '#332288', '#882255', '#47b256', '#663300', '#8f8f8f',
 )  # fmt: skip
 MARKERS = 'osD^vPX<>*hp'  # of runs, so that curves differ in more than colour
+SHIFT = 5  # markers, at each turn of the colours
 QUIET = '#666666'  # of what stands beside the figures
 WIDTH = 11.0  # inches; a report shows them as about 1100 pixels
 DPI = 150
@@ -65,8 +67,9 @@ def lightness(colour: str) -> float:
 
 
 def marker_of(name: str, palette: Mapping[str, str]) -> str:
-    """The marker of a run, the same in every picture."""
-    return MARKERS[list(palette).index(name) % len(MARKERS)]
+    """The marker of a run, the same in every picture; runs of nearly one colour have different ones."""
+    turn, place = divmod(list(palette).index(name), len(RUN_COLOURS))
+    return MARKERS[(place + SHIFT * turn) % len(MARKERS)]
 
 
 def start(title: str, note: str, legend: Sequence[Artist], height: float, width: float = WIDTH) -> Figure:
@@ -136,5 +139,4 @@ def settle(axes: Axes, grid: str = 'both') -> None:
 
 def write(figure: Figure, path: Path) -> Path:
     """Write a figure into a file; return its path."""
-    figure.savefig(path, dpi=DPI)
-    return path
+    return save(figure, path, DPI)

@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from damamba.reporting.comparison.bars import MOST_BARS, Figures, draw_bars, highest, rows_of
+from damamba.reporting.comparison.fonts import as_it_is
 from damamba.reporting.comparison.layout import entitle, in_order, patches, start, subject, wrap, write
 
 SIZES = ('s', 'm', 'l')
@@ -13,6 +14,7 @@ PIXELS = ('small\n< 32² pixels', 'medium\n32² to 96² pixels', 'large\n≥ 96�
 SHARES = ('small\n< 1/300', 'medium\n1/300 to 3/100', 'large\n≥ 3/100')
 
 
+@as_it_is
 def draw_overview(
     scores: Mapping[str, Mapping[str, Mapping[str, float]]], palette: Mapping[str, str], path: Path, focus: str | None
 ) -> Path:
@@ -48,6 +50,7 @@ def _by_run(
     return {name: [runs.get(name, {}).get(key) for runs in scores.values()] for name in names}
 
 
+@as_it_is
 def draw_sizes(
     evaluations: Mapping[str, dict], palette: Mapping[str, str], path: Path, kind: str, focus: str | None
 ) -> Path:
@@ -59,6 +62,7 @@ def draw_sizes(
     )  # fmt: skip
 
 
+@as_it_is
 def draw_recall(
     evaluations: Mapping[str, dict], palette: Mapping[str, str], path: Path, kind: str, focus: str | None
 ) -> Path:

@@ -6,7 +6,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from damamba.reporting.comparison.bars import draw_bars, highest, rows_of
+from damamba.reporting.comparison.fonts import as_it_is
 from damamba.reporting.comparison.layout import in_order, patches, start, write
+from damamba.reporting.words import place_of
 
 ALL = 'all'
 MEMORY = {'cuda': 'memory of the GPU', 'cpu': 'memory of the process'}
@@ -14,11 +16,12 @@ NOTE = 'Full bars and bold figures: the median. Light bars: nine of ten pictures
 UNLIKE = 'Not all were measured on the same device in the same way: such times do not compare.'
 
 
+@as_it_is
 def draw_latency(speeds: Mapping[str, dict], palette: Mapping[str, str], path: Path) -> Path:
     """Draw the median seconds a picture by number of objects, with what nine of ten take, and the peak of memory."""
     speeds = {name: speeds[name] for name in in_order(speeds, palette)}
     rows = rows_of([*sorted_bins(speeds), ALL, 'memory'], len(speeds))
-    places = {name: _place(speed) for name, speed in speeds.items()}
+    places = {name: place_of(speed) for name, speed in speeds.items()}
     alike = len(set(places.values())) == 1
     note = f'{NOTE} {f"On {next(iter(places.values()))}." if alike else UNLIKE}'
     labels = {name: name if alike else f'{name}: {place}' for name, place in places.items()}
@@ -31,11 +34,6 @@ def draw_latency(speeds: Mapping[str, dict], palette: Mapping[str, str], path: P
             _draw_times(figure.add_subplot(grid[r, : len(bins)]), speeds, bins, palette, top)
     _draw_memory(figure.add_subplot(grid[-1, len(rows[-1]) - 1]), speeds, palette)
     return write(figure, path)
-
-
-def _place(speed: Mapping) -> str:
-    threads = f' × {speed["threads"]} threads' if speed['kind'] == 'cpu' else ''
-    return f'{speed["device"]}, {speed["processes"]}{threads}, batch {speed["batch_size"]}'
 
 
 def sorted_bins(speeds: Mapping[str, dict]) -> list[str]:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from damamba.reporting.comparison.fonts import as_it_is
 from damamba.reporting.comparison.layout import entitle, in_order, marker_of, settle, start, strokes, tone_of, write
 from damamba.reporting.logs import TrainingLog
 
@@ -21,6 +22,7 @@ LOSSES = 'Losses of different models are sums of different parts: how one falls 
 VALIDATION = 'On the validation set while training: the mean over classes and overlaps of 0.50 to 0.95.'
 
 
+@as_it_is
 def draw_losses(logs: Mapping[str, TrainingLog], palette: Mapping[str, str], path: Path) -> Path:
     """Draw the sum of losses of all runs by epoch."""
     curves = {name: losses_by_epoch(logs[name]) for name in in_order(logs, palette)}
@@ -80,6 +82,7 @@ def _by_epoch(axes: Axes, label: str) -> None:
     settle(axes)
 
 
+@as_it_is
 def draw_validation(logs: Mapping[str, TrainingLog], palette: Mapping[str, str], path: Path) -> Path:
     """Draw mask mAP and box mAP of all runs by epoch beside each other."""
     found = {name: {metric: logs[name].validated(metric) for metric in METRICS} for name in in_order(logs, palette)}
