@@ -14,7 +14,7 @@ help:
 	@echo 'make demo      the same, then draw a data set, train a small detector on it and show what it sees: minutes'
 	@echo '               (ARGS=--resume goes on where an earlier demo stopped)'
 	@echo 'make test      the same, then the tests (ARGS="-k name" goes to pytest)'
-	@echo 'make e2e       the same, then the end-to-end runs through the shell scripts'
+	@echo 'make e2e       the same, then the end-to-end runs through the shell scripts (ARGS="-m long": the longest)'
 	@echo 'make lint      the same, then ruff: check and format'
 	@echo 'make format    the same, then let ruff mend what it can'
 	@echo 'make clean     remove caches and build outputs; $(VENV), data and work_dirs stay'
@@ -32,7 +32,7 @@ test: install
 	$(IN_VENV) pytest $(ARGS)
 
 e2e: install
-	$(IN_VENV) pytest -m e2e $(ARGS)
+	$(IN_VENV) pytest -m 'e2e and not long' $(ARGS)
 
 lint: install
 	$(IN_VENV) ruff check .

@@ -6,18 +6,17 @@ import pytest
 
 from tests.e2e.shell import bash, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 CONFIG = 'configs/armbench/mask_rcnn_DAMamba_nano_fpn_armbench_demo.py'
 SUBSETS = ('mix-object-tote', 'zoomed-out-tote-transfer-set', 'same-object-transfer-set')
 
 
 @pytest.fixture(scope='module')
-def results(full_demo, tmp_path_factory):
+def results(full_demo, armbench_data, tmp_path_factory):
     """metrics.json of the test on each subset, by a detector fine-tuned from the demo's."""
     folder = tmp_path_factory.mktemp('armbench')
-    data = folder / 'data'
-    run(['python', 'tools/make_demo_data.py', 'armbench', str(data)])
+    data = armbench_data
     run(['python', 'tools/check_dataset.py', str(data)])
     options = [f'data_root={data}', f'load_from={full_demo[0]}/demo/epoch_6.pth']
     bash('dist_train.sh', CONFIG, 2, '--work-dir', folder / 'run', '--cfg-options', *options)

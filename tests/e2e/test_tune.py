@@ -70,11 +70,10 @@ def tune_and_kill(folder: Path, command: list[str]) -> str:
 
 
 @pytest.fixture(scope='module')
-def tuned(full_demo, tmp_path_factory):
+def tuned(full_demo, armbench_data, tmp_path_factory):
     """The folder, the command and the output of a whole study."""
     folder = tmp_path_factory.mktemp('tuned')
-    run(['python', 'tools/make_demo_data.py', 'armbench', folder / 'data'])
-    command = tuning(folder, folder / 'data', full_demo[0] / 'demo/epoch_6.pth')
+    command = tuning(folder, armbench_data, full_demo[0] / 'demo/epoch_6.pth')
     return folder, command, tune_and_kill(folder, command)
 
 

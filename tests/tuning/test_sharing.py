@@ -29,6 +29,7 @@ FORK = multiprocessing.get_context('fork')  # the imports are done
 
 
 def work(folder: Path, total: int, storage: str, settings: dict) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests that run in the background inherit ignored
     make_worker(folder, total, storage, **settings).run()
 
 
