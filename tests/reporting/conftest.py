@@ -1,7 +1,10 @@
+import warnings
+
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from damamba.reporting import topics
+from damamba.reporting import comparison, topics
 from tests.reporting.pages import PICTURES
 
 
@@ -23,3 +26,23 @@ def drawn(monkeypatch):
     for name in (*PICTURES, 'examples'):
         monkeypatch.setattr(topics.draw, f'draw_{name}', spy(name))
     return seen
+
+
+@pytest.fixture
+def figure_of(monkeypatch, tmp_path):
+    """Draw something into a file, small to be quick unless ``full``; the figure it was."""
+    figures, save = [], Figure.savefig
+
+    def draw(function, data, *args, runs=None, full=False):
+        def keep(figure, path, dpi):
+            figures.append(figure)
+            save(figure, path, dpi=dpi if full else 30)
+
+        monkeypatch.setattr(Figure, 'savefig', keep)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            path = function(data, comparison.palette_of(runs or data), tmp_path / 'a.png', *args)
+        assert path == tmp_path / 'a.png' and path.read_bytes().startswith(b'\x89PNG\r\n')
+        return figures[-1]
+
+    return draw
