@@ -28,16 +28,24 @@ space = {
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes whose parent is this one."""
+    """Running processes whose parent is this one."""
     found = []
     for stat in Path('/proc').glob('[0-9]*/stat'):
         try:
-            fields = stat.read_text().rsplit(')', 1)[1].split()
+            state, parent, *_ = stat.read_text().rsplit(')', 1)[1].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(fields[1]) == pid:
+        if int(parent) == pid and state != 'Z':
             found.append(int(stat.parent.name))
     return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, that has not ended and only waits for its parent to notice."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def tuning(folder: Path, data: Path, start: Path) -> list[str]:
@@ -53,19 +61,33 @@ def trials_of(folder: Path) -> list[dict]:
     return list(csv.DictReader((folder / 'study/trials.csv').open()))
 
 
+def in_a_trial(process: subprocess.Popen) -> tuple[int, list[int]]:
+    """The first worker seen with a training, and that training; between two trials a worker has none."""
+    while process.poll() is None:
+        for worker in children_of(process.pid):
+            if training := children_of(worker):
+                return worker, training
+        time.sleep(0.05)
+    raise AssertionError('the study ended, and no worker was seen in a trial')
+
+
 def tune_and_kill(folder: Path, command: list[str]) -> str:
     """Run the command; kill a worker while it has a trial, once three have ended; return the output."""
     output = folder / 'output.txt'
-    with output.open('w') as file:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT)
-    while len(re.findall(r'trial \d+: segm_mAP', output.read_text())) < 3:
-        assert process.poll() is None, output.read_text()[-3000:]
-        time.sleep(0.2)
-    worker = next(child for child in children_of(process.pid) if children_of(child))
-    training = children_of(worker)
-    os.kill(worker, signal.SIGKILL)
-    assert process.wait(1500) == 0, output.read_text()[-3000:]
-    assert training and not any(Path(f'/proc/{pid}').exists() for pid in training)
+    with (
+        output.open('w') as file,
+        subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            while len(re.findall(r'trial \d+: segm_mAP', output.read_text())) < 3:
+                assert process.poll() is None, output.read_text()[-3000:]
+                time.sleep(0.2)
+            worker, training = in_a_trial(process)
+            os.kill(worker, signal.SIGKILL)
+            assert process.wait(1500) == 0, output.read_text()[-3000:]
+        finally:
+            process.terminate()
+    assert not any(is_running(pid) for pid in training)
     return output.read_text()
 
 
