@@ -16,22 +16,26 @@ from tests.ops import test_selective_scan as scanning
 
 FUNCTIONS = """
 import torch
-from damamba.ops.cpu.lanes import exp, load, softplus, store
+from damamba.ops.cpu.lanes import exp, gelu, load, softplus, store
 from damamba.ops.cpu.entry import array, kernel, number, share
 from damamba.ops.cpu.threads import run
 
 @kernel
 def functions(table):
     x, exps, steps, slopes = array(table, 0), array(table, 1), array(table, 2), array(table, 3)
-    first, last = share(number(table, 4) // 8)
+    gelus, gelu_slopes = array(table, 4), array(table, 5)
+    first, last = share(number(table, 6) // 8)
     for i in range(first * 8, last * 8, 8):
         store(exps, i, exp(load(x, i)))
         step, slope = softplus(load(x, i))
         store(steps, i, step)
         store(slopes, i, slope)
+        value, slope = gelu(load(x, i))
+        store(gelus, i, value)
+        store(gelu_slopes, i, slope)
 
 def all_of(x):
-    values = [torch.full_like(x, torch.nan) for _ in range(3)]
+    values = [torch.full_like(x, torch.nan) for _ in range(5)]
     run(functions, 2, x, *values, len(x))
     return values
 """
@@ -39,7 +43,7 @@ def all_of(x):
 
 @pytest.fixture(scope='module')
 def functions(tmp_path_factory):
-    """Call exp, softplus and the latter's derivative of the lanes on a vector."""
+    """Call exp, softplus, the latter's derivative, GELU and its derivative of the lanes on a vector."""
     folder = tmp_path_factory.mktemp('kernels')
     (folder / 'lane_functions.py').write_text(FUNCTIONS)
     sys.path.insert(0, str(folder))
@@ -51,17 +55,31 @@ def test_the_functions_are_right_to_a_few_roundings(functions):
     x = torch.linspace(-120, 88, 80_000)
     exact = x.double()
     truths = exact.exp(), torch.nn.functional.softplus(exact, threshold=1000), exact.sigmoid()
-    for value, truth in zip(functions(x), truths, strict=True):
+    for value, truth in zip(functions(x)[:3], truths, strict=True):
         tiny = torch.finfo(torch.float32).tiny
         assert ((value - truth).abs() <= 4 * torch.finfo(torch.float32).eps * truth + tiny).all()
 
 
+def test_gelu_and_its_derivative_are_the_exact_ones_not_those_by_tanh(functions):
+    x = torch.cat([torch.linspace(-20, 20, 80_000), torch.linspace(-1e-3, 1e-3, 8_000)])
+    exact = x.double().requires_grad_()
+    truth = torch.nn.functional.gelu(exact)
+    slope = torch.autograd.grad(truth.sum(), exact)[0]
+    *_, value, derivative = functions(x)
+    eps = torch.finfo(torch.float32).eps
+    assert ((value - truth).abs() <= 4 * eps * exact.abs()).all()
+    assert ((derivative - slope).abs() <= 8 * eps).all()
+    by_tanh = torch.nn.functional.gelu(exact, approximate='tanh')
+    assert (value - truth).abs().max() < (by_tanh - truth).abs().max() / 100
+
+
 def test_the_functions_far_out_are_finite_and_nan_stays_nan(functions):
     x = torch.tensor([-3e38, -1000, 1000, 3e38, 0, -0.0, math.nan, 5])
-    exps, steps, slopes = functions(x)
+    exps, steps, slopes, gelus, gelu_slopes = functions(x)
     assert exps[0] == exps[1] == 0 and 1e38 < exps[2] == exps[3] < math.inf
     assert steps[:4].tolist() == [0, 0, 1000, x[3]] and slopes[:4].tolist() == [0, 0, 1, 1]
-    assert all(value[6].isnan() and value[7].isfinite() for value in (exps, steps, slopes))
+    assert gelus[:4].tolist() == [0, 0, 1000, x[3]] and gelu_slopes[:4].tolist() == [0, 0, 1, 1]
+    assert all(value[6].isnan() and value[7].isfinite() for value in (exps, steps, slopes, gelus, gelu_slopes))
 
 
 @pytest.fixture

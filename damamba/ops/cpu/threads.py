@@ -12,8 +12,11 @@ import os
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 LIBRARY = 'libgomp.so.1'
+EAGER = Tensor, Parameter
 WIDTH = 8  # numbers of float32 that a kernel computes at once: what AVX2 holds; wider ones hardly gain
 
 
@@ -52,6 +55,16 @@ def why_not(tensor: Tensor) -> str | None:
     if tensor.dtype == torch.float64:
         return 'it computes in float32, and the arguments are float64'
     return missing()
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether nobody but eager torch has a say in these, so that a kernel may be called past its dispatcher.
+
+    They are float32 on the CPU, and nothing compiles, casts, fakes or counts.
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or is_in_torch_dispatch_mode():
+        return False
+    return all(type(t) in EAGER and t.device.type == 'cpu' and t.dtype == torch.float32 for t in tensors)
 
 
 def empty(*shape: int) -> Tensor:
