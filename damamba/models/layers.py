@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from damamba.models.folding import can_fold, conv_gelu, folded, folded_before
 from damamba.models.lean import Conv, lean
 from damamba.models.strips import in_strips
-from damamba.ops.cpu import depthwise
+from damamba.ops.gelu_conv import numba_launch as fused
 
 
 class ArgumentError(ValueError):
@@ -138,7 +138,7 @@ def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:
 
 def gelu_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A depthwise convolution of GELU(x), [B, C, H, W]; of larger maps, x alone is kept for the backward."""
-    if torch.is_grad_enabled() and depthwise.takes(x, weight, bias):
+    if torch.is_grad_enabled() and fused.takes(x, weight, bias):
         return _GeluConv.apply(x, weight, bias)
     return lean(_activated, (x,), Conv(), (weight, bias))
 
@@ -154,7 +154,7 @@ class _GeluConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
-        return depthwise.gelu_backward(grad, *ctx.saved_tensors)
+        return fused.backward(grad, *ctx.saved_tensors)
 
 
 class Stem(nn.Sequential):

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from damamba.ops.cpu import depthwise, threads
+from damamba.ops.cpu import threads
+from damamba.ops.gelu_conv import numba_launch
 
 SHAPES = [(2, 24, 5, 7), (1, 8, 1, 1), (3, 16, 1, 9), (2, 32, 6, 1), (1, 40, 33, 20)]
 
@@ -34,7 +35,7 @@ def truth(x, weight, bias, grad):
 
 
 def ours(x, weight, bias, grad):
-    return depthwise.gelu_backward(grad.float(), x.float(), weight.float())
+    return numba_launch.backward(grad.float(), x.float(), weight.float())
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels-last'])
@@ -59,7 +60,7 @@ def test_it_gives_the_same_bits_every_time(with_threads):
 def test_enormous_activations_give_finite_gradients():
     x = torch.tensor([-3e38, -1e20, -90.0, -13.5, -0.0, 0.0, 13.5, 3e38]).view(1, 8, 1, 1).expand(1, 8, 2, 3)
     weight, grad = torch.full((8, 1, 3, 3), 0.01), torch.ones(1, 8, 2, 3)
-    dx, dweight, dbias = depthwise.gelu_backward(grad, x, weight)
+    dx, dweight, dbias = numba_launch.backward(grad, x, weight)
     assert dx[:, :4].abs().max() < 1e-30
     assert dx.isfinite().all() and dweight[:7].isfinite().all() and dbias.eq(6).all()
     assert dx[0, 7, 0, 0] == pytest.approx(0.04)  # four neighbours, a slope of 1
@@ -67,31 +68,31 @@ def test_enormous_activations_give_finite_gradients():
 
 def test_it_says_what_it_takes():
     x, weight, bias, _ = (t.float() for t in made(1, 16, 4, 4))
-    assert depthwise.takes(x, weight, bias)
-    assert not depthwise.takes(x.double(), weight.double(), bias.double())
-    assert not depthwise.takes(x[:, :12], weight[:12], bias[:12])  # no multiple of 8
-    assert not depthwise.takes(x[:0], weight, bias)
-    assert not depthwise.takes(x, torch.randn(16, 16, 3, 3), bias)
+    assert numba_launch.takes(x, weight, bias)
+    assert not numba_launch.takes(x.double(), weight.double(), bias.double())
+    assert not numba_launch.takes(x[:, :12], weight[:12], bias[:12])  # no multiple of 8
+    assert not numba_launch.takes(x[:0], weight, bias)
+    assert not numba_launch.takes(x, torch.randn(16, 16, 3, 3), bias)
     with torch.autocast('cpu', torch.bfloat16):
-        assert not depthwise.takes(x, weight, bias)
+        assert not numba_launch.takes(x, weight, bias)
 
 
 def test_whoever_counts_or_fakes_sees_torchs_own_operators():
     x, weight, bias, _ = (t.float() for t in made(1, 16, 4, 4))
     with FlopCounterMode(display=False):
-        assert not depthwise.takes(x, weight, bias)
+        assert not numba_launch.takes(x, weight, bias)
     with FakeTensorMode() as mode:
-        assert not depthwise.takes(*(mode.from_tensor(t) for t in (x, weight, bias)))
+        assert not numba_launch.takes(*(mode.from_tensor(t) for t in (x, weight, bias)))
 
 
 def test_without_numba_it_takes_nothing(monkeypatch):
     x, weight, bias, _ = (t.float() for t in made(1, 16, 4, 4))
     monkeypatch.setattr(threads, 'missing', lambda: 'Numba is not installed')
-    assert not depthwise.takes(x, weight, bias)
+    assert not numba_launch.takes(x, weight, bias)
 
 
 def test_who_asks_for_another_backend_gets_none_of_numbas_kernels(monkeypatch):
     x, weight, bias, _ = (t.float() for t in made(1, 16, 4, 4))
     for backend, taken in (('vectorized', False), ('reference', False), ('numba', True), ('', True)):
         monkeypatch.setenv('DAMAMBA_BACKEND', backend)
-        assert depthwise.takes(x, weight, bias) is taken
+        assert numba_launch.takes(x, weight, bias) is taken

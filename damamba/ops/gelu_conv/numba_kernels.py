@@ -76,7 +76,7 @@ def keep(weights, i, channels, sums):
 
 
 @kernel
-def gelu_backward(table):
+def backward(table):
     """Weights and their gradients are turned around: the last one first."""
     dy, x, weights = array(table, 0), array(table, 1), array(table, 2)
     dx, dweights, room = array(table, 3), array(table, 4), array(table, 5)  # dweights (threads, SUMS, C), 0 at first

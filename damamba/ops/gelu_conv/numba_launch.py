@@ -1,4 +1,4 @@
-"""What the kernels of :mod:`damamba.ops.cpu.depthwise_kernels` are given: maps [B, C, H, W], weights [C, 1, 3, 3]."""
+"""What the kernels of :mod:`damamba.ops.gelu_conv.numba_kernels` are given: maps [B, C, H, W], weights [C, 1, 3, 3]."""
 
 import os
 from types import ModuleType
@@ -21,19 +21,19 @@ def takes(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
 
 def _kernels() -> ModuleType:
     """Imported when they are needed: Numba takes a while to load, and longer to compile."""
-    from damamba.ops.cpu import depthwise_kernels
+    from damamba.ops.gelu_conv import numba_kernels
 
-    return depthwise_kernels
+    return numba_kernels
 
 
-def gelu_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, weight and bias from that of the convolution of GELU(x)."""
     maps, taps = _rows(x), _taps(weight.flip(2, 3))
     batch, height, width, channels = maps.shape
     dx, count = empty(*maps.shape), team(batch * height)
     sums = zeros(count, _kernels().SUMS, channels)
     room = zeros(count, _kernels().ROWS, width + 2, channels)
-    run(_kernels().gelu_backward, count, _rows(dy), maps, taps, dx, sums, room, *maps.shape)
+    run(_kernels().backward, count, _rows(dy), maps, taps, dx, sums, room, *maps.shape)
     sums = sums.sum(dim=0)
     dweight = sums[:9].view(3, 3, 1, -1).permute(3, 2, 1, 0).flip(2, 3)
     return dx.permute(0, 3, 1, 2), dweight, sums[9]
