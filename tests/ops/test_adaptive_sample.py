@@ -223,6 +223,17 @@ def test_every_element_of_output_and_gradients_is_written(offset_name, backend, 
     compare(*make('primes', offset_name, device=device), backend, close)
 
 
+def test_plain_torch_compiles_as_one_graph_which_gives_the_same(close):
+    plain = importlib.import_module('damamba.ops.adaptive_sample.vectorized')
+    x, offset, grad = torch.randn(2, 9, 7, 32), 4 * torch.randn(2, 9, 7, 4), torch.randn(2, 9, 7, 32)
+    torch.compiler.reset()
+    found = [torch.compile(f, backend='aot_eager', fullgraph=True) for f in (plain.forward, plain.backward)]
+    close(found[0](x, offset), plain.forward(x, offset))
+    for value, truth in zip(found[1](grad, x, offset), plain.backward(grad, x, offset), strict=True):
+        close(value, truth)
+    torch.compiler.reset()
+
+
 def test_strided_maps_offsets_and_gradients_are_read_by_their_strides(backend, device, close):
     x = torch.randn(2, 32, 5, 14, device=device)[..., ::2].permute(0, 2, 3, 1)  # [2, 5, 7, 32]
     offset = torch.randn(7, 5, 8, 2, device=device)[:, :, ::2].transpose(0, 3)  # [2, 5, 4, 7]

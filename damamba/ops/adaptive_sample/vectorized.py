@@ -85,6 +85,8 @@ def backward(grad: Tensor, x: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
 
 def _without(values: Tensor, outside: Tensor) -> Tensor:
     """Zero the rows of samples that do not count, in place: their weights of 0 don't make up for a NaN."""
+    if torch.compiler.is_compiling():  # a number that only the data tells would break the graph
+        return values.masked_fill_(outside.unsqueeze(1), 0)
     return values.index_fill_(0, outside.nonzero().squeeze(1), 0)
 
 
