@@ -201,10 +201,11 @@ def draw(path: Path, out: Path) -> Path:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('csv', nargs='*', type=Path, help='default: all in benchmarks/results')
+    parser.add_argument('csv', nargs='*', type=Path, help='default: those in benchmarks/results')
     parser.add_argument('--out', type=Path, default=ROOT / 'docs' / 'images', help='folder; default: docs/images')
     args = parser.parse_args(argv)
-    paths = args.csv or sorted((ROOT / 'benchmarks' / 'results').glob('*.csv'))
+    results = ROOT / 'benchmarks' / 'results'
+    paths = args.csv or sorted(path for name in DRAWERS for path in results.glob(f'{name}_*.csv'))
     if not paths:
         sys.exit('there is nothing to draw: run python benchmarks/backbone.py first, or name a CSV')
     for path in paths:

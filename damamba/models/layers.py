@@ -144,7 +144,7 @@ def gelu_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _GeluConv(torch.autograd.Function):
-    """Its derivative in one pass; those of its parts take four, and up to three times as long."""
+    """Its derivative goes over the map once; those of its parts go four times."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -72,6 +72,13 @@ def test_a_csv_becomes_a_picture(name, tmp_path, capsys):
     assert capsys.readouterr().out == f'{picture}\n'
 
 
+def test_by_default_it_draws_every_result_of_the_checkout_that_can_be_drawn(tmp_path, capsys):
+    plot.main(['--out', str(tmp_path)])
+    drawn = {path.name for path in tmp_path.glob('*.png')}
+    assert drawn >= {f'benchmark_{name}_cpu.png' for name in plot.DRAWERS}
+    assert len(capsys.readouterr().out.splitlines()) == len(drawn)
+
+
 def test_a_panel_shows_the_models_that_were_measured():
     figure = plot.draw_comparison(ROWS['backbone'])
     assert [axes.get_title(loc='left') for axes in figure.axes] == list(plot.TITLES['backbone'].values())
