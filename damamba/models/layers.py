@@ -117,10 +117,10 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.fc1(x)
         dtype = hidden.dtype
-        kernel = self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
+        depthwise = self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
         if torch.compiler.is_compiling() or hidden.numel() < HUGE:
-            return self.fc2(gelu_conv(hidden, *kernel))
-        return lean(_widest, (hidden, *kernel), Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
+            return self.fc2(gelu_conv(hidden, *depthwise))
+        return lean(_widest, (hidden, *depthwise), Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
 
     def rows(self, x: Tensor, norm: nn.Module, rows: slice) -> Tensor:
         """These rows of self(norm(x)), without gradients; around them, those that the depthwise convolution reads."""

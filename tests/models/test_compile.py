@@ -68,15 +68,17 @@ BEFORE_BATCH_NORM = re.compile(r'(stem\.[0369]|downsample\.0)\.bias$')
 
 
 def gradients(model, function, x):
-    """Outputs, and the gradient of every parameter that is trained.
+    """Outputs and the gradients of what is trained; apart, those that are 0 but for rounding.
 
-    Left out is what has a gradient of 0 but for rounding: the biases that a batch normalisation takes away again. For
-    the same reason the loss is no sum of squares, which is constant behind a layer normalisation.
+    The latter are of biases that a batch normalisation takes away again. The loss is no sum of squares: behind a layer
+    normalisation that is constant, and all gradients are rounding.
     """
     outs = function(x)
     ramps = [torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out) for out in outs]
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    return *outs, *torch.autograd.grad(outs, [p for name, p in named if not BEFORE_BATCH_NORM.search(name)], ramps)
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    grads = dict(zip(named, torch.autograd.grad(outs, list(named.values()), ramps), strict=True))
+    zeros = [grads.pop(name) for name in named if BEFORE_BATCH_NORM.search(name)]
+    return [*outs, *grads.values()], zeros
 
 
 def test_one_graph_trains_on_every_size(device, close):
@@ -84,7 +86,11 @@ def test_one_graph_trains_on_every_size(device, close):
     fast = compiled(copied, 'aot_eager')
     for size in SIZES:
         x = torch.randn(2, 3, *size, device=device)
-        for value, truth in zip(gradients(copied, fast, x), gradients(model, model, x), strict=True):
+        values, zeros = gradients(copied, fast, x)
+        truths, more_zeros = gradients(model, model, x)
+        for value, truth in zip(values, truths, strict=True):
             close(value, truth)
+        largest = max(truth.abs().max() for truth in truths)
+        assert len(zeros) == 5 and all(zero.abs().max() < 1e-5 * largest for zero in (*zeros, *more_zeros))
     for name, value in statistics(model).items():
         torch.testing.assert_close(statistics(copied)[name], value)

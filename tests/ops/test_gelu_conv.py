@@ -12,14 +12,6 @@ from damamba.ops.gelu_conv import numba_launch
 SHAPES = [(2, 24, 5, 7), (1, 8, 1, 1), (3, 16, 1, 9), (2, 32, 6, 1), (1, 40, 33, 20)]
 
 
-@pytest.fixture
-def with_threads():
-    """Set the number of threads for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def made(batch, channels, height, width):
     """A map, weights, a bias, and the gradient of the result, in float64 but of float32's precision."""
     shapes = (batch, channels, height, width), (channels, 1, 3, 3), (channels,), (batch, channels, height, width)

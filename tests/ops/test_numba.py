@@ -82,14 +82,6 @@ def test_the_functions_far_out_are_finite_and_nan_stays_nan(functions):
     assert all(value[6].isnan() and value[7].isfinite() for value in (exps, steps, slopes, gelus, gelu_slopes))
 
 
-@pytest.fixture
-def with_threads():
-    """Set the number of threads for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 def test_any_number_of_threads_gives_the_same(with_threads, close):
     scan, map_and_offset = scanning.make(2, 150, 27), (torch.randn(2, 9, 7, 15), torch.randn(2, 9, 7, 6))
     dy, dmap = torch.randn(2, 150, 27), torch.randn(2, 9, 7, 15)  # channels that are filled up
