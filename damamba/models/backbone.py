@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from damamba.checkpoint import load_backbone
+from damamba.models import by_hand
 from damamba.models.drop_path import DropPath, take
 from damamba.models.folding import can_fold
 from damamba.models.layers import (
@@ -110,10 +111,31 @@ class Block(nn.Module):
         """[B, C, H, W] -> [B, C, H, W]."""
         if not self.training and can_fold(self.norm2):
             return self._infer(x)
+        return self._widen(self._mix(x))
+
+    def _mix(self, x: Tensor) -> Tensor:
+        """x + dw(x), and the mixer as a residual branch."""
+        kept, norm, embed = self.drop_path.draw(len(x)), self.norm1.norm, self.pos_embed
+        weights = norm.weight, norm.bias, *self.token_mixer.weights()
+        if not by_hand.takes(x, (embed.conv.weight, embed.conv.bias, *weights)):
+            x, projected, features = self._enter(x, kept)
+            branch = self.token_mixer.mix(projected, features)
+        elif kept is not None and not len(kept):
+            return by_hand.Untouched.apply(embed(x), *weights, *_present(self.layer_scale_1))
+        else:
+            x, branch = by_hand.Mixing.apply(kept, x, embed.kernel(x.dtype), embed.conv.bias, *weights)
+        return self.drop_path.add(x, _scaled(branch, self.layer_scale_1), kept)
+
+    def _widen(self, x: Tensor) -> Tensor:
+        """The feed-forward network as a residual branch."""
         kept = self.drop_path.draw(len(x))
-        x, projected, features = self._enter(x, kept)
-        x = self.drop_path.add(x, _scaled(self.token_mixer.mix(projected, features), self.layer_scale_1), kept)
-        kept = self.drop_path.draw(len(x))
+        if kept is not None and not len(kept):
+            parts = *self.norm2.parameters(), *self.mlp.parameters(), *_present(self.layer_scale_2)
+            trained = [parameter for parameter in parts if parameter.requires_grad]
+            if by_hand.takes(x, trained):
+                with torch.no_grad():
+                    self.norm2(x)  # its statistics are those of all samples
+                return by_hand.Untouched.apply(x, *trained)
         return self.drop_path.add(x, _scaled(self.mlp(take(self.norm2(x), kept)), self.layer_scale_2), kept)
 
     def _infer(self, x: Tensor) -> Tensor:
@@ -152,6 +174,10 @@ def _embed(
 ) -> tuple[Tensor, Tensor]:
     x = Conv().forward(x, kernel, bias)
     return x, layer_norm_2d(take(x, kept), weight, shift)
+
+
+def _present(parameter: Tensor | None) -> tuple[Tensor, ...]:
+    return () if parameter is None else (parameter,)
 
 
 def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
@@ -294,6 +320,9 @@ class DAMamba(nn.Module):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+                if module.weight.is_contiguous(memory_format=torch.channels_last):  # the same memory in both formats:
+                    weight = module.weight.detach().to(memory_format=torch.channels_last)
+                    module.weight = nn.Parameter(weight)  # has its gradient's strides, or autograd copies that
 
     def _frozen(self) -> list[nn.Module]:
         """The modules that ``frozen_stages`` names."""

@@ -8,19 +8,18 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from damamba.models import by_hand
 from damamba.models.folding import can_fold, conv_gelu, folded, folded_before
 from damamba.models.lean import Conv, lean
 from damamba.models.strips import in_strips
-from damamba.ops.gelu_conv import numba_launch as fused
 
 
 class ArgumentError(ValueError):
     """An argument of the backbone that makes no sense; the text names it and what it should be."""
 
 
-EPS = 1e-6  # of every layer normalisation
+EPS = by_hand.EPS
 HUGE = 2**23  # numbers in a feed-forward network's wide map, from which on one such map is kept, not two
 NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
@@ -115,6 +114,10 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        fc1, conv, fc2 = (tuple(module.parameters()) for module in (self.fc1, self.conv.conv, self.fc2))
+        if by_hand.takes(x, (*fc1, *conv, *fc2)):
+            keep = x.numel() // x.shape[1] * len(conv[1]) < HUGE
+            return by_hand.Widening.apply(keep, x, *fc1, self.conv.kernel(x.dtype), conv[1], *fc2)
         hidden = self.fc1(x)
         dtype = hidden.dtype
         depthwise = self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
@@ -138,23 +141,7 @@ def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:
 
 def gelu_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A depthwise convolution of GELU(x), [B, C, H, W]; of larger maps, x alone is kept for the backward."""
-    if torch.is_grad_enabled() and fused.takes(x, weight, bias):
-        return _GeluConv.apply(x, weight, bias)
     return lean(_activated, (x,), Conv(), (weight, bias))
-
-
-class _GeluConv(torch.autograd.Function):
-    """Its derivative goes over the map once; those of its parts go four times."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return Conv().forward(F.gelu(x), weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
-        return fused.backward(grad, *ctx.saved_tensors)
 
 
 class Stem(nn.Sequential):

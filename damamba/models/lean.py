@@ -25,6 +25,11 @@ class Dear(Protocol):
         """The gradients of the inputs; None for those that have none."""
 
 
+def is_worth(x: Tensor) -> bool:
+    """Whether maps of this size are computed anew."""
+    return x.numel() >= WORTH
+
+
 def lean(
     cheap: Callable[..., tuple[Tensor, ...]],
     inputs: Sequence[Tensor],
@@ -37,7 +42,7 @@ def lean(
     usual, and when the model is compiled, the compiler decides what to keep.
     """
     with torch.autocast(inputs[0].device.type, enabled=False):
-        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and inputs[0].numel() >= WORTH:
+        if not torch.compiler.is_compiling() and torch.is_grad_enabled() and is_worth(inputs[0]):
             return _Lean.apply(cheap, dear, len(inputs), *inputs, *weights)
         return dear.forward(*cheap(*inputs), *weights)
 

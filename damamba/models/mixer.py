@@ -84,6 +84,29 @@ class Mixer(nn.Module):
         offsets = self.da_scan.dw_conv[0]
         return self.in_proj.weight.to(dtype), offsets.weight.to(dtype), offsets.bias.to(dtype)
 
+    def weights(self) -> tuple[Tensor, ...]:
+        """All of them, in the order of :class:`damamba.models.by_hand.Weights`, from ``enter`` on."""
+        looks, (_, norm), _ = self.da_scan.dw_conv
+        return (
+            self.in_proj.weight,
+            looks.weight,
+            looks.bias,
+            norm.weight,
+            norm.bias,
+            self.da_scan.offset.weight,
+            self.da_scan.offset.bias,
+            self.conv2d.weight,
+            self.conv2d.bias,
+            self.x_proj_weight,
+            self.dt_projs_weight,
+            self.A_logs,
+            self.Ds,
+            self.dt_projs_bias,
+            self.out_norm.norm.weight,
+            self.out_norm.norm.bias,
+            self.out_proj.weight,
+        )
+
     def mix(self, projected: Tensor, features: Tensor) -> Tensor:
         """The outputs of these two, [B, C, H, W] -> [B, C, H, W]."""
         offset = self.da_scan(features)

@@ -11,20 +11,21 @@ import torch
 
 from damamba.ops import adaptive_sample, adaptive_sample_backward, selective_scan, selective_scan_backward
 from damamba.ops.cpu import threads
+from damamba.ops.selective_scan import numba_launch
 from tests.detection import ROOT
 from tests.ops import test_selective_scan as scanning
 
 FUNCTIONS = """
 import torch
-from damamba.ops.cpu.lanes import exp, gelu, load, softplus, store
+from damamba.ops.cpu.lanes import exp, gelu, load, silu, softplus, store
 from damamba.ops.cpu.entry import array, kernel, number, share
 from damamba.ops.cpu.threads import run
 
 @kernel
 def functions(table):
     x, exps, steps, slopes = array(table, 0), array(table, 1), array(table, 2), array(table, 3)
-    gelus, gelu_slopes = array(table, 4), array(table, 5)
-    first, last = share(number(table, 6) // 8)
+    gelus, gelu_slopes, silus, silu_slopes = array(table, 4), array(table, 5), array(table, 6), array(table, 7)
+    first, last = share(number(table, 8) // 8)
     for i in range(first * 8, last * 8, 8):
         store(exps, i, exp(load(x, i)))
         step, slope = softplus(load(x, i))
@@ -33,9 +34,12 @@ def functions(table):
         value, slope = gelu(load(x, i))
         store(gelus, i, value)
         store(gelu_slopes, i, slope)
+        value, slope = silu(load(x, i))
+        store(silus, i, value)
+        store(silu_slopes, i, slope)
 
 def all_of(x):
-    values = [torch.full_like(x, torch.nan) for _ in range(5)]
+    values = [torch.full_like(x, torch.nan) for _ in range(7)]
     run(functions, 2, x, *values, len(x))
     return values
 """
@@ -43,7 +47,7 @@ def all_of(x):
 
 @pytest.fixture(scope='module')
 def functions(tmp_path_factory):
-    """Call exp, softplus, the latter's derivative, GELU and its derivative of the lanes on a vector."""
+    """Call exp of the lanes on a vector; softplus, GELU and SiLU, and the derivative of each."""
     folder = tmp_path_factory.mktemp('kernels')
     (folder / 'lane_functions.py').write_text(FUNCTIONS)
     sys.path.insert(0, str(folder))
@@ -65,7 +69,7 @@ def test_gelu_and_its_derivative_are_the_exact_ones_not_those_by_tanh(functions)
     exact = x.double().requires_grad_()
     truth = torch.nn.functional.gelu(exact)
     slope = torch.autograd.grad(truth.sum(), exact)[0]
-    *_, value, derivative = functions(x)
+    value, derivative = functions(x)[3:5]
     eps = torch.finfo(torch.float32).eps
     assert ((value - truth).abs() <= 4 * eps * exact.abs()).all()
     assert ((derivative - slope).abs() <= 8 * eps).all()
@@ -73,13 +77,26 @@ def test_gelu_and_its_derivative_are_the_exact_ones_not_those_by_tanh(functions)
     assert (value - truth).abs().max() < (by_tanh - truth).abs().max() / 100
 
 
+def test_silu_and_its_derivative_are_right_to_a_few_roundings(functions):
+    x = torch.linspace(-120, 120, 80_000)
+    exact = x.double().requires_grad_()
+    truth = torch.nn.functional.silu(exact)
+    slope = torch.autograd.grad(truth.sum(), exact)[0]
+    value, derivative = functions(x)[5:]
+    eps = torch.finfo(torch.float32).eps
+    assert ((value - truth).abs() <= 4 * eps * truth.abs() + 1e-35).all()
+    assert ((derivative - slope).abs() <= 8 * eps).all()
+
+
 def test_the_functions_far_out_are_finite_and_nan_stays_nan(functions):
     x = torch.tensor([-3e38, -1000, 1000, 3e38, 0, -0.0, math.nan, 5])
-    exps, steps, slopes, gelus, gelu_slopes = functions(x)
+    exps, steps, slopes, gelus, gelu_slopes, silus, silu_slopes = values = functions(x)
     assert exps[0] == exps[1] == 0 and 1e38 < exps[2] == exps[3] < math.inf
     assert steps[:4].tolist() == [0, 0, 1000, x[3]] and slopes[:4].tolist() == [0, 0, 1, 1]
     assert gelus[:4].tolist() == [0, 0, 1000, x[3]] and gelu_slopes[:4].tolist() == [0, 0, 1, 1]
-    assert all(value[6].isnan() and value[7].isfinite() for value in (exps, steps, slopes, gelus, gelu_slopes))
+    assert silus[:2].abs().max() < 1e-35 and silus[2:4].tolist() == [1000, x[3]]
+    assert silu_slopes[:2].abs().max() < 1e-35 and silu_slopes[2:4].tolist() == [1, 1]
+    assert all(value[6].isnan() and value[7].isfinite() for value in values)
 
 
 def test_any_number_of_threads_gives_the_same(with_threads, close):
@@ -97,6 +114,17 @@ def test_any_number_of_threads_gives_the_same(with_threads, close):
             assert value.equal(alone)
         for value, alone in zip(other[6:], results[0][6:], strict=True):
             close(value, alone)
+
+
+def test_the_scans_derivative_takes_the_states_that_the_forward_gives(close):
+    inputs, dy = scanning.make(2, 150, 24), torch.randn(2, 150, 24)
+    y, starts = numba_launch.scan(*inputs)
+    assert y.equal(numba_launch.forward(*inputs)) and starts.shape == (4, 2, 24) and not starts[0].any()
+    given = numba_launch.gradients(dy, *inputs, starts=starts)
+    for value, alone in zip(given, numba_launch.gradients(dy, *inputs), strict=True):
+        assert value.equal(alone)
+    with pytest.raises(AssertionError):  # and takes them indeed
+        close(numba_launch.gradients(dy, *inputs, starts=1 + starts)[1], given[1])
 
 
 def test_a_thread_beside_the_main_one_may_run_them():

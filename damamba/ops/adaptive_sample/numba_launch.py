@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from damamba.ops.cpu import threads
-from damamba.ops.cpu.threads import WIDTH, empty, run, team, zeros
+from damamba.ops.cpu.threads import WIDTH, dense, empty, run, team, zeros
 
 
 def why_not(x: Tensor, offset: Tensor) -> str | None:
@@ -26,7 +26,7 @@ def forward(x: Tensor, offset: Tensor) -> Tensor:
     groups = offset.shape[3] // 2
     wide = _wide(x, groups)
     y = empty(*wide.shape)
-    run(_kernels().forward, team(x.shape[0] * x.shape[1]), wide, _plain(offset), y, *wide.shape, groups)
+    run(_kernels().forward, team(x.shape[0] * x.shape[1]), wide, dense(offset), y, *wide.shape, groups)
     return _narrow(y, x, groups)
 
 
@@ -35,19 +35,15 @@ def backward(dy: Tensor, x: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     groups = offset.shape[3] // 2
     wide = _wide(x, groups)
     dx, doffset = zeros(*wide.shape), zeros(*offset.shape)
-    tensors = _wide(dy, groups), wide, _plain(offset), dx, doffset
+    tensors = _wide(dy, groups), wide, dense(offset), dx, doffset
     run(_kernels().backward, team(x.shape[0] * groups), *tensors, *wide.shape, groups)
     return _narrow(dx, x, groups), doffset.to(offset.dtype)
-
-
-def _plain(value: Tensor) -> Tensor:
-    return value.float().contiguous()
 
 
 def _wide(x: Tensor, groups: int) -> Tensor:
     """In contiguous float32, with channels of zeros in each group up to a multiple of WIDTH."""
     more = -(x.shape[3] // groups) % WIDTH
-    return _plain(F.pad(x.float().unflatten(3, (groups, -1)), (0, more)).flatten(3) if more else x)
+    return dense(F.pad(x.float().unflatten(3, (groups, -1)), (0, more)).flatten(3) if more else x)
 
 
 def _narrow(value: Tensor, x: Tensor, groups: int) -> Tensor:

@@ -207,6 +207,15 @@ def softplus(x):
     return larger(splat(float32(0.0)), x) + series * s, positive(x, splat(float32(1.0)), z) / (z + 1.0)
 
 
+@njit(**OPTIONS)
+def silu(x):
+    """x sigmoid(x), and its derivative."""
+    x = larger(splat(float32(LOWEST)), x)  # e^88 is the largest one; below, both are 0 but for a rounding
+    inverse = exp(0.0 - x)
+    share = 1.0 / (inverse + 1.0)
+    return x * share, share * (x * (inverse * share) + 1.0)
+
+
 # The normal distribution's tail: Phi(-t) = e^(-t^2 / 2) s P(s) for t >= 0, with s = 1 / (1 + STRETCH t). P is fitted
 # by least squares of the relative error to half erfcx(t / sqrt(2)), for t up to 13.3, beyond which e^(-t^2 / 2) is 0 in
 # float32. tests/ops/test_numba.py holds it to a few roundings.

@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from damamba.ops.backend import ENV
+
+NAME = 'numba'
 LIBRARY = 'libgomp.so.1'
 EAGER = Tensor, Parameter
 WIDTH = 8  # numbers of float32 that a kernel computes at once: what AVX2 holds; wider ones hardly gain
@@ -48,6 +51,11 @@ def addresses() -> dict[str, int]:
     }
 
 
+def chosen() -> bool:
+    """Whether Numba's kernels can run and nobody asked for another backend."""
+    return (os.environ.get(ENV) or NAME) == NAME and missing() is None
+
+
 def why_not(tensor: Tensor) -> str | None:
     """Say why kernels can't run on this tensor, or return None."""
     if tensor.device.type != 'cpu':
@@ -75,6 +83,11 @@ def empty(*shape: int) -> Tensor:
 def zeros(*shape: int) -> Tensor:
     """The same, filled with 0."""
     return torch.zeros(shape, dtype=torch.float32, device='cpu')
+
+
+def dense(value: Tensor) -> Tensor:
+    """It in contiguous float32: itself, where it is that."""
+    return value if value.dtype == torch.float32 and value.is_contiguous() else value.float().contiguous()
 
 
 def team(pieces: int) -> int:

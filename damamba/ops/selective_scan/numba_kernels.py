@@ -4,7 +4,7 @@ h_t = a_t h_{t-1} + d_t B_t u_t, y_t = C_t h_t + D u_t, with d_t = softplus(dt_t
 With r_t the gradient of h_t and w_t = a_t r_t:  r_t = C_t dy_t + w_{t+1}.
 
 Sequences (N, L, C). All channels go through SEGMENT steps before any goes on, so that what they share stays in the
-caches. The backward keeps the states at the segments' beginnings, and computes the others anew in each.
+caches. The forward keeps the states at the segments' beginnings; the backward computes the others anew in each.
 """
 
 from numba import float32
@@ -20,21 +20,22 @@ SEGMENT = 64  # steps
 def forward(table):
     u, dt, A, B, C = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
     D, dt_bias, y = array(table, 5), array(table, 6), array(table, 7)
-    states = array(table, 8)  # [N, C]
+    starts = array(table, 8)  # states [segments + 1, N, C]; 0 at first
     batch, length, channels = number(table, 9), number(table, 10), number(table, 11)
     first, last = share(batch * channels // WIDTH)
-    for start in range(0, length, SEGMENT):
+    for segment in range((length + SEGMENT - 1) // SEGMENT):
         for block in range(first, last):
             image, c = divmod(block * WIDTH, channels)
             decay, skip, bias = load(A, c), load(D, c), load(dt_bias, c)
-            h = load(states, image * channels + c)
-            for t in range(image * length + start, image * length + min(start + SEGMENT, length)):
+            h = load(starts, (segment * batch + image) * channels + c)
+            begin = image * length + segment * SEGMENT
+            for t in range(begin, min(begin + SEGMENT, (image + 1) * length)):
                 i = t * channels + c
                 x = load(u, i)
                 d, _ = softplus(load(dt, i) + bias)
                 h = exp(d * decay) * h + d * get(B, t) * x
                 store(y, i, h * get(C, t) + skip * x)
-            store(states, image * channels + c, h)
+            store(starts, ((segment + 1) * batch + image) * channels + c, h)
 
 
 @kernel
@@ -42,29 +43,18 @@ def backward(table):
     dy, u, dt, A, B = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
     C, D, dt_bias = array(table, 5), array(table, 6), array(table, 7)
     du, ddt = array(table, 8), array(table, 9)
-    dA, dD, dbias = array(table, 10), array(table, 11), array(table, 12)  # [N, C], 0 at first
-    dB, dC = array(table, 13), array(table, 14)  # [threads, N, L], 0 at first
-    starts, ends = array(table, 15), array(table, 16)  # states [segments + 1, N, C]; w [N, C]; 0 at first
-    steps = array(table, 17)  # [threads, 4, SEGMENT + 1, WIDTH]
-    batch, length, channels = number(table, 18), number(table, 19), number(table, 20)
+    by_channel = array(table, 10)  # [4, N, C], 0 at first: dA, dD, dbias, w
+    by_step = array(table, 11)  # [threads, 2, N, L], 0 at first: dB, dC
+    starts, steps = array(table, 12), array(table, 13)  # states [segments + 1, N, C]; [threads, 4, SEGMENT + 1, WIDTH]
+    batch, length, channels = number(table, 14), number(table, 15), number(table, 16)
     segments = (length + SEGMENT - 1) // SEGMENT
     first, last = share(batch * channels // WIDTH)
     row = SEGMENT * WIDTH + WIDTH
     size = thread() * 4 * row
     slope, decay, state = size + row, size + 2 * row, size + 3 * row
-    sums = thread() * batch * length
-
-    for segment in range(segments):
-        for block in range(first, last):
-            image, c = divmod(block * WIDTH, channels)
-            rate, bias = load(A, c), load(dt_bias, c)
-            h = load(starts, (segment * batch + image) * channels + c)
-            begin = image * length + segment * SEGMENT
-            for t in range(begin, min(begin + SEGMENT, (image + 1) * length)):
-                i = t * channels + c
-                d, _ = softplus(load(dt, i) + bias)
-                h = exp(d * rate) * h + d * get(B, t) * load(u, i)
-            store(starts, ((segment + 1) * batch + image) * channels + c, h)
+    dB = thread() * 2 * batch * length
+    dC = dB + batch * length
+    stride = batch * channels
 
     for segment in range(segments - 1, -1, -1):
         for block in range(first, last):
@@ -84,7 +74,8 @@ def backward(table):
                 store(steps, slope + k * WIDTH, dd)
                 store(steps, decay + k * WIDTH, a)
                 store(steps, state + (k + 1) * WIDTH, h)
-            w = load(ends, image * channels + c)
+            sums = image * channels + c
+            w = load(by_channel, sums + 3 * stride)
             sum_A, sum_D, sum_bias = splat(float32(0.0)), splat(float32(0.0)), splat(float32(0.0))
             for k in range(count - 1, -1, -1):
                 t = begin + k
@@ -97,13 +88,12 @@ def backward(table):
                 store(du, i, g * skip + r * d * get(B, t))
                 dd = (log_slope * rate + rx * get(B, t)) * load(steps, slope + k * WIDTH)
                 store(ddt, i, dd)
-                put(dB, sums + t, get(dB, sums + t) + total(rx * d))
-                put(dC, sums + t, get(dC, sums + t) + total(g * load(steps, state + (k + 1) * WIDTH)))
+                put(by_step, dB + t, get(by_step, dB + t) + total(rx * d))
+                put(by_step, dC + t, get(by_step, dC + t) + total(g * load(steps, state + (k + 1) * WIDTH)))
                 sum_A += log_slope * d
                 sum_D += g * x
                 sum_bias += dd
-            store(ends, image * channels + c, w)
-            i = image * channels + c
-            store(dA, i, load(dA, i) + sum_A)
-            store(dD, i, load(dD, i) + sum_D)
-            store(dbias, i, load(dbias, i) + sum_bias)
+            store(by_channel, sums, load(by_channel, sums) + sum_A)
+            store(by_channel, sums + stride, load(by_channel, sums + stride) + sum_D)
+            store(by_channel, sums + 2 * stride, load(by_channel, sums + 2 * stride) + sum_bias)
+            store(by_channel, sums + 3 * stride, w)

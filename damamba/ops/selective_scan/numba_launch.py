@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from damamba.ops.cpu import threads
-from damamba.ops.cpu.threads import WIDTH, empty, run, team, zeros
+from damamba.ops.cpu.threads import WIDTH, dense, empty, run, team, zeros
 
 
 def why_not(u: Tensor, *others: Tensor) -> str | None:
@@ -23,39 +23,61 @@ def _kernels() -> ModuleType:
 
 def forward(*inputs: Tensor) -> Tensor:
     """Scan; inputs as of :func:`damamba.ops.selective_scan`, in its order."""
-    u, *_ = plain = _plain(*inputs)
-    batch, _, channels = u.shape
-    y, states = empty(*u.shape), zeros(batch, channels)
-    run(_kernels().forward, team(batch * channels // WIDTH), *plain, y, states, *u.shape)
-    return _like(y, inputs[0])
+    return scan(*inputs)[0]
+
+
+def scan(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, and the states at the segments' beginnings, which :func:`gradients` may be given."""
+    given = _plain(*inputs)
+    y = empty(*given[0].shape)
+    starts = _scan(given, y)
+    return _like(y, inputs[0]), starts
+
+
+def _scan(given: list[Tensor], y: Tensor) -> Tensor:
+    """Fill y; the states at the segments' beginnings."""
+    batch, length, channels = y.shape
+    starts = zeros(-(-length // _kernels().SEGMENT) + 1, batch, channels)
+    run(_kernels().forward, team(batch * channels // WIDTH), *given, y, starts, *y.shape)
+    return starts
 
 
 def backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     """The gradients of the seven inputs, in their order and of their dtypes."""
-    u, *_ = plain = _plain(*inputs)
-    batch, length, channels = u.shape
+    du, ddt, (dA, dD, dbias), (dB, dC) = gradients(dy, *inputs)
+    parts = (part.clone() for part in (dA, dB, dC, dD, dbias))  # none may share memory with another
+    return tuple(_like(*pair) for pair in zip((du, ddt, *parts), inputs, strict=True))
+
+
+def gradients(dy: Tensor, *inputs: Tensor, starts: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Those of u and dt [N, L, C], of A, D and dt_bias [3, C], of B and C [2, N, L]; C may be more than u's.
+
+    Args:
+        starts: what :func:`scan` gave beside its result; computed anew if it is missing.
+    """
+    given = _plain(*inputs)
+    batch, length, channels = shape = given[0].shape
     count, segment = team(batch * channels // WIDTH), _kernels().SEGMENT
-    du, ddt = empty(*u.shape), empty(*u.shape)
-    by_channel = zeros(3, batch, channels)  # dA, dD, dbias
-    by_step = zeros(2, count, batch, length)  # dB, dC
-    starts, ends = zeros(-(-length // segment) + 1, batch, channels), zeros(batch, channels)
+    du, ddt = empty(*shape), empty(*shape)
+    if starts is None:
+        starts = _scan(given, du)  # what it writes there is written over below
+    by_channel = zeros(4, batch, channels)  # the last one is the kernel's own
+    by_step = zeros(count, 2, batch, length)
     steps = empty(count, 4, segment + 1, WIDTH)
-    scratch = du, ddt, *by_channel, *by_step, starts, ends, steps
-    run(_kernels().backward, count, _wide(dy), *plain, *scratch, *u.shape)
-    dA, dD, dbias, dB, dC = (part.sum(dim=0) for part in (*by_channel, *by_step))
-    return tuple(_like(*pair) for pair in zip((du, ddt, dA, dB, dC, dD, dbias), inputs, strict=True))
+    run(_kernels().backward, count, _wide(dy), *given, du, ddt, by_channel, by_step, starts, steps, *shape)
+    return du, ddt, by_channel[:3].sum(dim=1), by_step.sum(dim=0)
 
 
-def _plain(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> list[Tensor]:
+def _plain(*inputs: Tensor) -> list[Tensor]:
     """The inputs as the kernels take them."""
-    B, C = B.float().contiguous(), C.float().contiguous()
-    return [_wide(u), _wide(dt), _wide(A), B, C, _wide(D), _wide(dt_bias)]
+    u, dt, A, B, C, D, dt_bias = inputs
+    return [_wide(u), _wide(dt), _wide(A), dense(B), dense(C), _wide(D), _wide(dt_bias)]
 
 
 def _wide(value: Tensor) -> Tensor:
     """In contiguous float32, with channels of zeros up to a multiple of WIDTH."""
     more = -value.shape[-1] % WIDTH
-    return (F.pad(value.float(), (0, more)) if more else value.float()).contiguous()
+    return dense(F.pad(value, (0, more)) if more else value)
 
 
 def _like(value: Tensor, model: Tensor) -> Tensor:

@@ -1,0 +1,150 @@
+"""A block's derivative by hand, against autograd's in float64."""
+
+import copy
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from damamba.models import by_hand, layers, lean
+from damamba.models.backbone import Block
+from damamba.models.drop_path import DropPath
+from damamba.ops.cpu import threads
+from tests.models.helpers import mini
+
+KEPT = {'all': None, 'one of two': [1], 'none': []}
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Which of the functions by hand were taken, in order."""
+    names = []
+    for name in ('Mixing', 'Widening', 'Untouched'):
+        monkeypatch.setattr(by_hand, name, _counted(name, getattr(by_hand, name), names))
+    return names
+
+
+def _counted(name, function, names):
+    class Counted(function):
+        @staticmethod
+        def forward(ctx, *args):
+            names.append(name)
+            return function.forward(ctx, *args)
+
+    return Counted
+
+
+def drawn(block):
+    """The block with weights that are all of some size."""
+    for parameter in block.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return block.train()
+
+
+def results(block, x, upstream):
+    """The block's output, statistics, and the gradients of x and of every weight."""
+    x = x.clone().requires_grad_()
+    weights = {name: p for name, p in block.named_parameters() if p.requires_grad}
+    out = block(x)
+    grads = torch.autograd.grad(out, (x, *weights.values()), upstream)
+    buffers = {name: value.clone() for name, value in block.named_buffers() if value.is_floating_point()}
+    return {'output': out, 'x': grads[0], **dict(zip(weights, grads[1:], strict=True)), **buffers}
+
+
+@pytest.mark.parametrize('layer_scale', [False, True], ids=['plain', 'layer scale'])
+@pytest.mark.parametrize(('worth', 'huge'), [(0, 0), (10**9, 10**9)], ids=['large maps', 'small maps'])
+@pytest.mark.parametrize('kept', KEPT)
+def test_outputs_and_gradients_are_autograds(kept, worth, huge, layer_scale, called, monkeypatch, poisoned_memory):
+    monkeypatch.setattr(lean, 'WORTH', worth)
+    monkeypatch.setattr(layers, 'HUGE', huge)
+    chosen = None if KEPT[kept] is None else torch.tensor(KEPT[kept], dtype=torch.long)
+    monkeypatch.setattr(DropPath, 'draw', lambda self, batch: chosen)
+    block = drawn(Block(48, 2, 0.25, layer_scale, dict(type='BN')))
+    exact = copy.deepcopy(block).double()
+    x, upstream = torch.randn(2, 48, 9, 7), torch.randn(2, 48, 9, 7)
+    values = results(block, x, upstream)
+    assert called == (['Untouched'] * 2 if kept == 'none' else ['Mixing', 'Widening'])
+    truths = results(exact, x.double(), upstream.double())
+    assert len(called) == 2, 'float64 went by hand'
+    for name, truth in truths.items():
+        assert values[name].dtype == torch.float32 and values[name].shape == truth.shape
+        error = (values[name] - truth).abs().max()
+        assert error <= 2e-5 * truth.abs().max(), f'{name}: {error / truth.abs().max():.1e}'
+
+
+def test_a_branch_that_no_sample_goes_through_has_gradients_of_0(monkeypatch):
+    monkeypatch.setattr(DropPath, 'draw', lambda self, batch: torch.tensor([], dtype=torch.long))
+    block = drawn(Block(16, 2, 0.5, True, dict(type='BN')))
+    block(torch.randn(2, 16, 5, 6)).square().sum().backward()
+    for name, parameter in block.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad.any() == name.startswith('pos_embed'), name
+    assert block.norm2.num_batches_tracked == 1 and block.norm2.running_mean.any()
+
+
+def test_large_maps_keep_little_and_the_gradients_do_not_change(monkeypatch):
+    block, x = drawn(Block(48, 2, 0.0, False, dict(type='BN'))), torch.randn(1, 48, 16, 16, requires_grad=True)
+    sizes, grads = [], []
+    for worth in (0, 10**9):
+        monkeypatch.setattr(lean, 'WORTH', worth)
+        kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # noqa: B023
+            out = block(x)
+        own = {p.untyped_storage()._cdata for p in block.parameters()}
+        storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}
+        sizes.append(sum(size for storage, size in storages.items() if storage not in own))
+        grads.append(torch.autograd.grad(out.sin().sum(), [p for p in block.parameters() if p.requires_grad]))
+    maps = 4 * x.numel()
+    assert sizes[0] <= 14 * maps and sizes[1] - sizes[0] >= 5 * maps
+    for few, many in zip(*grads, strict=True):
+        assert (few - many).abs().max() <= 1e-6 * many.abs().max()
+
+
+def test_frozen_weights_get_none_and_the_rest_their_own(called):
+    block, x = drawn(Block(16, 2, 0.0, False, dict(type='BN'))), torch.randn(1, 16, 5, 6)
+    truths = results(block, x, torch.ones(1, 16, 5, 6))
+    for module in (block.token_mixer.in_proj, block.mlp.fc1, block.norm1):
+        module.requires_grad_(False)
+    block(x).sum().backward()
+    assert called == ['Mixing', 'Widening'] * 2
+    for name, parameter in block.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad
+        if parameter.requires_grad:
+            assert torch.equal(parameter.grad, truths[name]), name
+
+
+def picture():
+    return torch.randn(1, 3, 64, 64)
+
+
+def test_a_training_on_the_cpu_goes_this_way(called):
+    sum(out.sum() for out in mini().train()(picture())).backward()
+    assert called == ['Mixing', 'Widening'] * 5
+
+
+def test_others_go_theirs(called, monkeypatch):
+    model = mini().train()
+    with torch.no_grad():
+        model(picture())
+    with torch.autocast('cpu', torch.bfloat16):
+        model(picture())
+    with FlopCounterMode(display=False):
+        model(picture())
+    with FakeTensorMode():
+        mini().train()(torch.empty(1, 3, 64, 64))
+    mini().double().train()(picture().double())
+    mini().eval()(picture().requires_grad_())  # gradients of a picture, normalised by running statistics
+    assert called == ['Mixing', 'Widening'] * 5
+    called.clear()
+    for backend in ('vectorized', 'reference'):
+        monkeypatch.setenv('DAMAMBA_BACKEND', backend)
+        assert not by_hand.takes(torch.randn(1, 16, 2, 2), [])
+    monkeypatch.setenv('DAMAMBA_BACKEND', 'numba')
+    assert by_hand.takes(torch.randn(1, 16, 2, 2), [torch.randn(16, 16, 1, 1)])
+    assert not by_hand.takes(torch.randn(1, 12, 2, 2), [torch.randn(12, 1, 3, 3)])  # no multiple of 8
+    monkeypatch.delenv('DAMAMBA_BACKEND')
+    monkeypatch.setattr(threads, 'missing', lambda: 'Numba is not installed')
+    model(picture())
+    assert called == []

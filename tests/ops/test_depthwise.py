@@ -1,0 +1,62 @@
+"""The derivative of a depthwise convolution between activations for the CPU, against float64."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from damamba.ops.depthwise import numba_launch
+
+SHAPES = [(2, 24, 5, 7), (1, 8, 1, 1), (3, 16, 1, 9), (2, 32, 6, 1), (1, 40, 33, 20)]
+
+
+def made(batch, channels, height, width):
+    """A map, weights, a bias, and the gradient of the result, in float64 but of float32's precision."""
+    shapes = (batch, channels, height, width), (channels, 1, 3, 3), (channels,), (batch, channels, height, width)
+    x, weight, bias, grad = (torch.randn(shape).double() for shape in shapes)
+    return 3 * x, weight, bias, grad
+
+
+def truth(x, weight, bias, grad, gelu, silu):
+    """The gradients of all three and of a bias that was added to x, and the convolution's result."""
+    x, weight, bias = (t.clone().requires_grad_() for t in (x, weight, bias))
+    before = torch.zeros_like(bias, requires_grad=True)
+    given = x + before.view(-1, 1, 1)
+    z = F.conv2d(F.gelu(given) if gelu else given, weight, bias, padding=1, groups=len(bias))
+    return torch.autograd.grad(F.silu(z) if silu else z, (x, weight, bias, before), grad), z.detach()
+
+
+def ours(x, weight, grad, gelu=False, silu=None):
+    return numba_launch.backward(grad.float(), x.float(), weight.float(), gelu, silu)
+
+
+@pytest.mark.parametrize(('gelu', 'silu'), [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels-last'])
+@pytest.mark.parametrize('count', [1, 2, 3, 16])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_it_agrees_with_float64(shape, count, layout, gelu, silu, with_threads, poisoned_memory, close):
+    x, weight, bias, grad = made(*shape)
+    exact, z = truth(x, weight, bias, grad, gelu, silu)
+    with_threads(count)
+    x, grad, z = (t.contiguous(memory_format=layout) for t in (x, grad, z.float()))
+    for value, gradient in zip(ours(x, weight, grad, gelu, z if silu else None), exact, strict=True):
+        close(value, gradient)
+
+
+def test_it_gives_the_same_bits_every_time(with_threads):
+    x, weight, _, grad = made(*SHAPES[0])
+    with_threads(3)
+    first = ours(x, weight, grad, gelu=True)
+    for _ in range(5):
+        assert all(again.equal(value) for again, value in zip(ours(x, weight, grad, True), first, strict=True))
+
+
+def test_enormous_activations_give_finite_gradients():
+    x = torch.tensor([-3e38, -1e20, -90.0, -13.5, -0.0, 0.0, 13.5, 3e38]).view(1, 8, 1, 1).expand(1, 8, 2, 3)
+    weight, grad = torch.full((8, 1, 3, 3), 0.01), torch.ones(1, 8, 2, 3)
+    dx, dweight, dbias, _ = numba_launch.backward(grad, x, weight, gelu=True)
+    assert dx[:, :4].abs().max() < 1e-30
+    assert dx.isfinite().all() and dweight[:7].isfinite().all() and dbias.eq(6).all()
+    assert dx[0, 7, 0, 0] == pytest.approx(0.04)  # four neighbours, a slope of 1
+    dx, _, dbias, _ = numba_launch.backward(grad, torch.ones_like(x), weight, silu=x)
+    assert dx[:, :2].abs().max() < 1e-30 and dx[0, 7, 0, 0] == pytest.approx(0.04)
+    assert dbias[:2].abs().max() < 1e-30 and dbias[7] == 6 and dbias.isfinite().all()
