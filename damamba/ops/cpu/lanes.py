@@ -121,6 +121,16 @@ def larger(context, a, b):
 
 
 @intrinsic
+def smaller(context, a, b):
+    """The smaller one; b where one is NaN."""
+
+    def emit(_, builder, signature, args):
+        return builder.select(builder.fcmp_ordered('<', *args), *args)
+
+    return lanes(lanes, lanes), emit
+
+
+@intrinsic
 def magnitude(context, x):
     """|x|"""
 
@@ -173,12 +183,17 @@ LOWEST, HIGHEST = -88.0, 88.0  # e^-88 is below the normal numbers, and 0 here: 
 
 @njit(**OPTIONS)
 def exp(x):
-    """e^x, to a rounding or two; beyond -88 and 88 as there.
+    """e^x, to a rounding or two; beyond -88 and 88 as there."""
+    return exp_below(smaller(splat(float32(HIGHEST)), x))
+
+
+@njit(**OPTIONS)
+def exp_below(x):
+    """The same for x up to 88.
 
     e^x = 2^n e^r, |r| <= ln(2) / 2, by the series of e^r.
     """
     x = larger(splat(float32(LOWEST)), x)
-    x = 0.0 - larger(splat(float32(-HIGHEST)), 0.0 - x)
     n = nearest(x * LOG2_E)
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     tail = r * (1 / 5040) + 1 / 720
@@ -195,7 +210,7 @@ def softplus(x):
 
     It is max(x, 0) + log(1 + z), z = e^-|x|, and log(1 + z) = 2 artanh(s), s = z / (2 + z) <= 1/3, by its series.
     """
-    z = exp(0.0 - magnitude(x))
+    z = exp_below(0.0 - magnitude(x))
     s = z / (z + 2.0)
     q = s * s
     series = q * (2 / 13) + 2 / 11
@@ -211,7 +226,7 @@ def softplus(x):
 def silu(x):
     """x sigmoid(x), and its derivative."""
     x = larger(splat(float32(LOWEST)), x)  # e^88 is the largest one; below, both are 0 but for a rounding
-    inverse = exp(0.0 - x)
+    inverse = exp_below(0.0 - x)
     share = 1.0 / (inverse + 1.0)
     return x * share, share * (x * (inverse * share) + 1.0)
 
@@ -228,7 +243,7 @@ BELL = 1 / math.sqrt(2 * math.pi)
 @njit(**OPTIONS)
 def gelu(x):
     """x Phi(x), Phi being the normal distribution's, and its derivative Phi(x) + x Phi'(x)."""
-    bell = exp(x * x * -0.5)
+    bell = exp_below(x * x * -0.5)
     s = 1.0 / (magnitude(x) * STRETCH + 1.0)
     s2 = s * s
     s4 = s2 * s2  # by pairs: a processor does them side by side

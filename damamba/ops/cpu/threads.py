@@ -109,6 +109,6 @@ def _word(value: Tensor | int) -> int:
     """What stands for an argument in the table: an address, or the number."""
     if not isinstance(value, Tensor):
         return value
-    if value.dtype != torch.float32 or value.device.type != 'cpu' or not value.is_contiguous():
+    if value.dtype != torch.float32 or not value.is_cpu or not value.is_contiguous():
         raise TypeError(f'a kernel takes contiguous float32 on the CPU, got {value.dtype} on {value.device}')
     return value.data_ptr()
