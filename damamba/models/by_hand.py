@@ -1,6 +1,6 @@
 """A block's training on the CPU with its derivative written by hand: what autograd does, in fewer and larger steps.
 
-Torch's own way through a block is some forty small steps forward and twice as many back, and what prepares a step keeps
+Torch's own way through a block is dozens of small steps forward and twice as many back, and what prepares a step keeps
 one core busy while the others wait. Maps are [B, C, H, W], channels-last; rows are the same memory as [B, H, W, C].
 C channels, G = C/16 groups, R rank of the step sizes, L = H*W. ``dx`` is the gradient of ``x``.
 """
