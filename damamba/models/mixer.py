@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from damamba.models.layers import LayerNorm2d, Permute, layer_norm
+from damamba.models.layers import EPS, LayerNorm2d, Permute, layer_norm
 from damamba.models.lean import SAMPLE, SCAN, Conv, Linear, lean
 
 GROUP_CHANNELS = 16
@@ -24,7 +24,7 @@ class DynamicAdaptiveScan(nn.Module):
         super().__init__()
         self.dw_conv = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
-            nn.Sequential(Permute(), nn.LayerNorm(channels, eps=1e-6)),
+            nn.Sequential(Permute(), nn.LayerNorm(channels, eps=EPS)),
             nn.GELU(),
         )
         self.offset = nn.Linear(channels, 2 * channels // GROUP_CHANNELS)
