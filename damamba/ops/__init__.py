@@ -9,10 +9,13 @@ from torch import Tensor
 from damamba.ops import adaptive_sample as _sample
 from damamba.ops import selective_scan as _scan
 from damamba.ops.backend import choose
+from damamba.ops.cpu import page
 
 __all__ = ['adaptive_sample', 'adaptive_sample_backward', 'selective_scan', 'selective_scan_backward']
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+page.bring_in()
 
 
 def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) -> Tensor:

@@ -1,0 +1,23 @@
+"""The page that torch's exponential reads through a mask."""
+
+import subprocess
+import sys
+
+from damamba.ops.cpu import page
+
+
+def test_the_exponential_overflows():
+    """Else its infinity is not read."""
+    assert page.bring_in().eq(0).all()
+
+
+def test_importing_the_operators_brings_it_in():
+    code = """
+import damamba.ops.cpu.page as page, importlib, sys
+calls = []
+page.bring_in = lambda: calls.append(1)
+importlib.reload(sys.modules['damamba.ops'])
+print(len(calls))
+"""
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == '1'
