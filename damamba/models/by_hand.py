@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from damamba.models import pointwise
 from damamba.models.lean import Conv, is_worth
 from damamba.ops.adaptive_sample import numba_launch as sampling
 from damamba.ops.cpu import threads
@@ -89,7 +90,7 @@ class Mixing(torch.autograd.Function):
     def forward(ctx, kept: Tensor | None, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         w = Weights(*weights)
         embedded, entered, normed, *stats = _enter(x, w, kept)
-        projected = Conv().forward(maps(normed), w.enter)
+        projected = maps(pointwise.forward(normed, w.enter))
         looked = Conv().forward(maps(normed), w.look, w.look_bias)
         look_normed, *look_stats = _norm(rows(looked), w.look_norm, w.look_norm_bias)
         looks = F.gelu(look_normed)
@@ -106,7 +107,7 @@ class Mixing(torch.autograd.Function):
         more = () if is_worth(entered) else (entered, normed, look_normed, looks, active, inputs[1], left)
         ctx.kept = kept
         ctx.save_for_backward(*weights, x, *few, *more)
-        return embedded, Conv().forward(maps(left), w.leave)
+        return embedded, maps(pointwise.forward(left, w.leave))
 
     @staticmethod
     @once_differentiable
@@ -139,9 +140,10 @@ def _scan_inputs(u: Tensor, raw: Tensor, w: Weights, dt: Tensor | None = None) -
 def _leave_backward(dbranch: Tensor, w: Weights, s: Saved) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The gradients of what was scanned, and of the out projection and its normalisation."""
     left = _norm(s.scanned, w.out_norm, w.out_norm_bias)[0] if s.left is None else s.left
-    dleft, dleave, _ = Conv().backward((dbranch,), maps(left), w.leave)
+    dbranch = rows(dbranch)
+    dleft, dleave = pointwise.input_gradient(dbranch, w.leave), pointwise.weight_gradient(dbranch, left)
     stats = s.out_stats, s.out_scale
-    dscanned, *dnorm = _norm_backward(rows(dleft), s.scanned, stats, w.out_norm, w.out_norm_bias)
+    dscanned, *dnorm = _norm_backward(dleft, s.scanned, stats, w.out_norm, w.out_norm_bias)
     return dscanned, (*dnorm, dleave)
 
 
@@ -183,8 +185,9 @@ def _enter_backward(
     if normed is None:
         _, entered, normed, *_ = _enter(s.x, w, kept)
     dnormed, *dlook, _ = depthwise.backward(dlooked, maps(normed), w.look)
-    dnormed_too, denter, _ = Conv().backward((dprojected,), maps(normed), w.enter)
-    dnormed = rows(dnormed.add_(dnormed_too))
+    dprojected = rows(dprojected)
+    denter = pointwise.weight_gradient(dprojected, normed)
+    dnormed = pointwise.input_gradient(dprojected, w.enter, plus=rows(dnormed))
     dentered, *dnorm = _norm_backward(dnormed, entered, (s.stats, s.stats_scale), w.norm, w.norm_bias)
     if kept is None:
         dembedded = dentered.add_(rows(dembedded))
@@ -200,21 +203,24 @@ class Widening(torch.autograd.Function):
     @staticmethod
     def forward(ctx, keep: bool, x: Tensor, *weights: Tensor) -> Tensor:
         fc1, bias1, kernel, bias, fc2, bias2 = weights
-        hidden = Conv().forward(x, fc1, bias1)
+        hidden = maps(pointwise.forward(rows(x), fc1, bias1))
         wide = Conv().forward(F.gelu(hidden), kernel, bias)
         ctx.save_for_backward(x, hidden, wide if keep else None, *weights)
-        return Conv().forward(wide, fc2, bias2)
+        return maps(pointwise.forward(rows(wide), fc2, bias2))
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, hidden, wide, fc1, _, kernel, bias, fc2, bias2 = ctx.saved_tensors
+        x, hidden, wide, fc1, _, kernel, bias, fc2, _ = ctx.saved_tensors
         if wide is None:
             wide = Conv().forward(F.gelu(hidden), kernel, bias)
-        dwide, *dfc2 = Conv().backward((grad,), wide, fc2, bias2)
+        grad = rows(grad)
+        dfc2, dbias2 = pointwise.weight_gradient(grad, rows(wide)), grad.sum(dim=(0, 1, 2))
+        dwide = maps(pointwise.input_gradient(grad, fc2))
         dhidden, dkernel, dbias, dbias1 = depthwise.backward(dwide, hidden, kernel, gelu=True)
-        dx, dfc1, _ = Conv().backward((dhidden,), x, fc1)
-        return None, dx, dfc1, dbias1, dkernel, dbias, *dfc2
+        dhidden = rows(dhidden)
+        dfc1, dx = pointwise.weight_gradient(dhidden, rows(x)), maps(pointwise.input_gradient(dhidden, fc1))
+        return None, dx, dfc1, dbias1, dkernel, dbias, dfc2, dbias2
 
 
 class Untouched(torch.autograd.Function):
