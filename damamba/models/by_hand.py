@@ -5,7 +5,8 @@ one core busy while the others wait. Maps are [B, C, H, W], channels-last; rows 
 C channels, G = C/16 groups, R rank of the step sizes, L = H*W. ``dx`` is the gradient of ``x``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import NamedTuple
 
 import torch
@@ -83,6 +84,18 @@ class Saved(NamedTuple):
     left: Tensor | None = None
 
 
+def _derivative(backward: Callable) -> Callable:
+    """A function's backward, once, and in float32 also where the caller's autocast is on."""
+
+    @once_differentiable
+    @wraps(backward)
+    def run(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast('cpu', enabled=False):
+            return backward(ctx, *grads)
+
+    return run
+
+
 class Mixing(torch.autograd.Function):
     """(samples kept or None for all, x, :class:`Weights`) -> x + dw(x) of all, the mixer's branch of those kept."""
 
@@ -110,7 +123,7 @@ class Mixing(torch.autograd.Function):
         return embedded, maps(pointwise.forward(left, w.leave))
 
     @staticmethod
-    @once_differentiable
+    @_derivative
     def backward(ctx, dembedded: Tensor, dbranch: Tensor) -> tuple[Tensor | None, ...]:
         tensors, count = ctx.saved_tensors, len(Weights._fields)
         w, s = Weights(*tensors[:count]), Saved(*tensors[count:])
@@ -205,13 +218,13 @@ class Widening(torch.autograd.Function):
         fc1, bias1, kernel, bias, fc2, bias2 = weights
         hidden = maps(pointwise.forward(rows(x), fc1, bias1))
         wide = Conv().forward(F.gelu(hidden), kernel, bias)
-        ctx.save_for_backward(x, hidden, wide if keep else None, *weights)
+        ctx.save_for_backward(x, hidden, wide if keep else None, fc1, kernel, bias, fc2)
         return maps(pointwise.forward(rows(wide), fc2, bias2))
 
     @staticmethod
-    @once_differentiable
+    @_derivative
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, hidden, wide, fc1, _, kernel, bias, fc2, _ = ctx.saved_tensors
+        x, hidden, wide, fc1, kernel, bias, fc2 = ctx.saved_tensors
         if wide is None:
             wide = Conv().forward(F.gelu(hidden), kernel, bias)
         grad = rows(grad)

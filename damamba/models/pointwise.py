@@ -1,14 +1,18 @@
-"""1x1 convolutions and their derivatives as matrix products of rows, for a training on the CPU.
+"""1x1 convolutions and their derivatives as matrix products of rows, for a training in float32 on the CPU.
 
-oneDNN prepares less for an inner product than for a convolution, and takes either matrix transposed. What is faster
-where was measured at the shapes of the four stages. Rows are [..., C], contiguous; weights [O, C, 1, 1].
+oneDNN prepares less for an inner product than for a convolution, and takes a transposed weight as it is; a transposed
+input is copied first. Which product is the fastest where was measured at the shapes of the four stages, on 2 cores with
+AVX-512. Rows are [..., C], those that are not contiguous are copied; weights [O, C, 1, 1].
 """
+
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FEW = 2048  # rows, that are transposed in less time than is won
+OPERATORS = 'mkldnn::_linear_pointwise', 'mkldnn::_linear_pointwise.binary'
+FEW = 2048  # rows, up to which it takes less time to copy them transposed than oneDNN saves
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -39,10 +43,18 @@ def weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
 
 
 def _has_onednn() -> bool:
-    return hasattr(torch.ops.mkldnn, '_linear_pointwise') and torch.backends.mkldnn.enabled
+    return _has_kernels() and torch.backends.mkldnn.enabled
+
+
+@cache
+def _has_kernels() -> bool:
+    try:
+        return all(torch._C._dispatch_has_kernel_for_dispatch_key(name, 'CPU') for name in OPERATORS)
+    except RuntimeError:  # torch has no such operators
+        return False
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if _has_onednn():
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, 'none', [], '')
+        return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)

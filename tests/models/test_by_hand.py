@@ -148,3 +148,20 @@ def test_others_go_theirs(called, monkeypatch):
     monkeypatch.setattr(threads, 'missing', lambda: 'Numba is not installed')
     model(picture())
     assert called == []
+
+
+@pytest.mark.parametrize('onednn', [True, False])
+@pytest.mark.parametrize('size', [0, 10**9], ids=['large maps', 'small maps'])
+def test_a_backward_inside_autocast_computes_as_one_outside(size, onednn, called, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, 'enabled', onednn)
+    monkeypatch.setattr(lean, 'WORTH', size)
+    monkeypatch.setattr(layers, 'HUGE', size)
+    block = drawn(Block(16, 2, 0.0, True, dict(type='BN')))
+    x, grads = torch.randn(1, 16, 5, 7).to(memory_format=torch.channels_last).requires_grad_(), []
+    for inside in (False, True):
+        out = block(x)
+        with torch.autocast('cpu', torch.bfloat16, enabled=inside):
+            grads.append(torch.autograd.grad(out, (x, block.mlp.fc1.weight), torch.ones_like(out)))
+    assert called == ['Mixing', 'Widening'] * 2
+    for value, truth in zip(*grads, strict=True):
+        assert value.dtype == torch.float32 and value.equal(truth)
