@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
+from damamba.models import onednn
+
 
 def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
     """GELU of a 1x1 or 3x3 convolution, without gradients: in one pass where oneDNN takes it, else in place."""
@@ -19,7 +21,7 @@ def _has_onednn(x: Tensor) -> bool:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'):
         return False
     plain = x.device.type == 'cpu' and x.dtype == torch.float32
-    return plain and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return plain and onednn.has('mkldnn::_convolution_pointwise')
 
 
 if hasattr(torch.ops.mkldnn, '_convolution_pointwise'):

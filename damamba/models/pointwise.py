@@ -5,11 +5,11 @@ input is copied first. Which product is the fastest where was measured at the sh
 AVX-512. Rows are [..., C], those that are not contiguous are copied; weights [O, C, 1, 1].
 """
 
-from functools import cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from damamba.models import onednn
 
 OPERATORS = 'mkldnn::_linear_pointwise', 'mkldnn::_linear_pointwise.binary'
 FEW = 2048  # rows, up to which it takes less time to copy them transposed than oneDNN saves
@@ -25,7 +25,7 @@ def input_gradient(dy: Tensor, weight: Tensor, plus: Tensor | None = None) -> Te
     weight = weight.flatten(1).t()
     if plus is None:
         return _linear(dy, weight)
-    if _has_onednn():
+    if onednn.has(*OPERATORS):
         return torch.ops.mkldnn._linear_pointwise.binary(dy, plus, weight, None, 'add')
     return plus + F.linear(dy, weight)
 
@@ -42,19 +42,7 @@ def weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
     return dweight[:, :, None, None]
 
 
-def _has_onednn() -> bool:
-    return _has_kernels() and torch.backends.mkldnn.enabled
-
-
-@cache
-def _has_kernels() -> bool:
-    try:
-        return all(torch._C._dispatch_has_kernel_for_dispatch_key(name, 'CPU') for name in OPERATORS)
-    except RuntimeError:  # torch has no such operators
-        return False
-
-
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if _has_onednn():
+    if onednn.has(*OPERATORS):
         return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, 'none', [], '')
     return F.linear(x, weight, bias)
