@@ -131,7 +131,7 @@ class Mixing(torch.autograd.Function):
         du, scan = _scan_backward(dscanned, w, s)
         dlooked, dprojected, look, conv = _sample_backward(du, w, s)
         dx, enter = _enter_backward(dembedded, dlooked, dprojected, w, s, ctx.kept)
-        return None, dx, *enter, *look, *conv, *scan, *leave
+        return None, dx, *map(_laid_out_as, w, (*enter, *look, *conv, *scan, *leave))
 
 
 def _enter(x: Tensor, w: Weights, kept: Tensor | None) -> tuple[Tensor, ...]:
@@ -233,6 +233,7 @@ class Widening(torch.autograd.Function):
         dhidden, dkernel, dbias, dbias1 = depthwise.backward(dwide, hidden, kernel, gelu=True)
         dhidden = rows(dhidden)
         dfc1, dx = pointwise.weight_gradient(dhidden, rows(x)), maps(pointwise.input_gradient(dhidden, fc1))
+        dfc1, dkernel, dfc2 = map(_laid_out_as, (fc1, kernel, fc2), (dfc1, dkernel, dfc2))
         return None, dx, dfc1, dbias1, dkernel, dbias, dfc2, dbias2
 
 
@@ -258,6 +259,12 @@ def rows(x: Tensor) -> Tensor:
 def maps(x: Tensor) -> Tensor:
     """[B, H, W, C] -> [B, C, H, W]."""
     return x.permute(0, 3, 1, 2)
+
+
+def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with its weight's strides, where that is the same memory: DistributedDataParallel compares them."""
+    same = weight.is_contiguous() and gradient.is_contiguous()  # whatever the strides of dimensions of one element
+    return gradient.as_strided(weight.shape, weight.stride()) if same else gradient
 
 
 def _pixels(x: Tensor) -> Tensor:

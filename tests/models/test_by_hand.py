@@ -115,6 +115,17 @@ def test_frozen_weights_get_none_and_the_rest_their_own(called):
             assert torch.equal(parameter.grad, truths[name]), name
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_gradients_have_the_strides_of_their_weights(layout, called):
+    """Autograd would copy others, and DistributedDataParallel warns of them."""
+    model = mini().to(memory_format=layout).train()
+    sum(out.sum() for out in model(picture())).backward()
+    assert 'Mixing' in called and 'Widening' in called
+    blocks = [block for block in model.modules() if isinstance(block, Block)]
+    weights = [p for block in blocks for p in block.parameters() if p.requires_grad]
+    assert [p.shape for p in weights if p.grad.stride() != p.stride()] == []
+
+
 def picture():
     return torch.randn(1, 3, 64, 64)
 
