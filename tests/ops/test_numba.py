@@ -137,12 +137,27 @@ def test_a_thread_beside_the_main_one_may_run_them():
     assert all(y.equal(alone) for y in beside)
 
 
-def test_without_numba_another_backend_runs(monkeypatch):
-    monkeypatch.setattr(threads.importlib.util, 'find_spec', lambda name: None)
+@pytest.mark.parametrize(
+    ('error', 'reason'),
+    [
+        (ModuleNotFoundError("No module named 'numba'", name='numba'), 'Numba is not installed'),
+        (ImportError('Numba needs NumPy 2.3 or less'), 'Numba does not load: Numba needs NumPy 2.3 or less'),
+        (ModuleNotFoundError("No module named 'llvmlite'", name='llvmlite'), "Numba does not load: No module named 'l"),
+    ],
+)
+def test_without_numba_another_backend_runs(error, reason, monkeypatch):
+    def refuse(name):
+        raise error
+
+    monkeypatch.setattr(threads.importlib, 'import_module', refuse)
+    threads._without_numba.cache_clear()
     inputs = scanning.make(1, 5, 8)
-    assert selective_scan(*inputs).shape == (1, 5, 8)
-    with pytest.raises(RuntimeError, match='Numba is not installed'):
-        selective_scan(*inputs, backend='numba')
+    try:
+        assert selective_scan(*inputs).shape == (1, 5, 8)
+        with pytest.raises(RuntimeError, match=reason):
+            selective_scan(*inputs, backend='numba')
+    finally:
+        threads._without_numba.cache_clear()
 
 
 def test_without_the_threads_of_torch_another_backend_runs(monkeypatch):

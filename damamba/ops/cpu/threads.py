@@ -7,7 +7,7 @@ address of any compiled function.
 
 import ctypes
 import functools
-import importlib.util
+import importlib
 import os
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from damamba.ops import triton_needs
 from damamba.ops.backend import ENV
 
 NAME = 'numba'
@@ -38,9 +39,18 @@ def _openmp() -> ctypes.CDLL | None:
 @torch.compiler.assume_constant_result
 def missing() -> str | None:
     """What Numba's kernels lack here, or None."""
-    if importlib.util.find_spec('numba') is None:
-        return 'Numba is not installed'
-    return None if _openmp() else f'torch does not use {LIBRARY} here'
+    return _without_numba() or (None if _openmp() else f'torch does not use {LIBRARY} here')
+
+
+@functools.cache
+def _without_numba() -> str | None:
+    """Why Numba can't be loaded, or None; it may be there and refuse the NumPy beside it."""
+    try:
+        importlib.import_module('numba')
+    except Exception as error:  # each version has its own
+        absent = isinstance(error, ModuleNotFoundError) and error.name == 'numba'
+        return 'Numba is not installed' if absent else f'Numba does not load: {error}'
+    return None
 
 
 def addresses() -> dict[str, int]:
@@ -52,8 +62,9 @@ def addresses() -> dict[str, int]:
 
 
 def chosen() -> bool:
-    """Whether Numba's kernels can run and nobody asked for another backend."""
-    return (os.environ.get(ENV) or NAME) == NAME and missing() is None
+    """Whether Numba's kernels can run and nobody asked for another backend, or for Triton's interpreter."""
+    asked = os.environ.get(ENV) or (None if triton_needs.interpreted() else NAME)
+    return asked == NAME and missing() is None
 
 
 def why_not(tensor: Tensor) -> str | None:
