@@ -39,6 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f'--shape takes a height and a width, or one number for both, in pixels; got {given}')
     if args.json and not args.json.parent.is_dir():
         parser.error(f'--json can not write {args.json}: there is no folder {args.json.parent}')
+    if args.json and args.json.is_dir():
+        parser.error(f'--json can not write {args.json}: it is a folder')
     return args
 
 

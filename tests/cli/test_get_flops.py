@@ -225,9 +225,11 @@ def test_a_shape_that_is_no_number_is_one_sentence(small_config, capsys):
     assert "argument --shape: invalid int value: 'big'" in refused(capsys, small_config, '--shape', 'big')
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(small_config, capsys):
+def test_a_place_that_cannot_be_written_is_one_sentence(small_config, capsys, tmp_path):
     text = refused(capsys, small_config, '--json', '/nowhere/cost.json')
     assert text.endswith('--json can not write /nowhere/cost.json: there is no folder /nowhere')
+    text = refused(capsys, small_config, '--json', str(tmp_path))
+    assert text.endswith(f'--json can not write {tmp_path}: it is a folder')
 
 
 def test_a_config_that_is_missing_or_describes_no_detector_is_one_sentence(tmp_path, capsys):

@@ -61,6 +61,11 @@ def test_batch_normalisation_without_statistics_is_not_folded():
     truths = model(picture)
     with torch.no_grad():
         compare(model(picture), truths, 1e-5)
+    norms = sum(isinstance(m, _BatchNorm) for m in model.modules())
+    fuse(model)
+    assert norms and sum(isinstance(m, _BatchNorm) for m in model.modules()) == norms
+    assert all(m.merged for m in model.modules() if isinstance(m, ResidualDepthwiseConv))
+    compare(model(picture), truths, 1e-5)
 
 
 def test_nothing_is_left_to_fold_and_fusing_again_changes_nothing():
