@@ -1,4 +1,4 @@
-"""Mixer and backbone in half precision, where numbers end: features and gradients stay finite."""
+"""Mixer and backbone where numbers end, above all those of half precision: features and gradients stay finite."""
 
 import math
 from contextlib import nullcontext
@@ -11,6 +11,7 @@ from tests.models.helpers import mini
 
 LIMIT = 65504.0  # of float16
 MODES = {  # the type of the weights, and that of autocast
+    'float32': (torch.float32, None),
     'bfloat16': (torch.bfloat16, None),
     'float16': (torch.float16, None),
     'bfloat16 autocast': (torch.float32, torch.bfloat16),

@@ -1,5 +1,7 @@
 """What is kept for the backward, and that what is not kept is computed anew, exactly and only once."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -175,10 +177,14 @@ def test_what_stochastic_depth_leaves_out_goes_through_it_too(kept, huge, monkey
 SWIN_T = 2270 * 2**20  # bytes that MMDetection's Swin-T keeps for the backward of a 1x3x800x1344 picture
 
 
-@pytest.mark.parametrize(('with_cp', 'share'), [(False, 1.2), (True, 0.3)])
-def test_a_training_keeps_little_beside_a_swins(with_cp, share, monkeypatch):
+@pytest.mark.parametrize(
+    ('mode', 'with_cp', 'share'),
+    [(FakeTensorMode, False, 1.2), (FakeTensorMode, True, 0.3), (nullcontext, False, 1.2)],
+    ids=['sizes alone', 'with_cp, sizes alone', 'by hand'],
+)
+def test_a_training_keeps_little_beside_a_swins(mode, with_cp, share, monkeypatch):
     monkeypatch.undo()
-    with FakeTensorMode():  # sizes alone
+    with mode():
         model = DAMamba('tiny', drop_path_rate=0.0, with_cp=with_cp).train()
         picture = torch.empty(1, 3, 800, 1344)
         tensors = kept_tensors(lambda: model(picture))

@@ -65,7 +65,7 @@ def test_the_backbone_gives_the_same_maps_in_strips(size, cuts, close):
         close(value, truth)
 
 
-def test_gradients_and_compilers_see_whole_maps(cuts, monkeypatch):
+def test_compilers_see_whole_maps(cuts, monkeypatch):
     cuts(1)
     x = torch.randn(1, 4, 8, 8)
     monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: True)

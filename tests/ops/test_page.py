@@ -6,7 +6,7 @@ import sys
 from damamba.ops.cpu import page
 
 
-def test_it_is_the_sigmoid_of_what_overflows():
+def test_what_it_takes_overflows_and_what_it_gives_is_the_limit():
     """The value shows no page; that it was read shows in /proc/self/pagemap alone."""
     assert page.bring_in().tolist() == [0.0] * 64
 
