@@ -109,7 +109,6 @@ class FeedForward(nn.Module):
         super().__init__()
         hidden = int(channels * ratio)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
-        self.act = nn.GELU()
         self.conv = ResidualDepthwiseConv(hidden)
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
