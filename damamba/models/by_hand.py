@@ -103,7 +103,7 @@ class Mixing(torch.autograd.Function):
     def forward(ctx, kept: Tensor | None, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         w = Weights(*weights)
         embedded, entered, normed, *stats = _enter(x, w, kept)
-        projected = maps(pointwise.forward(normed, w.enter))
+        projected = Conv().forward(maps(normed), w.enter)
         looked = Conv().forward(maps(normed), w.look, w.look_bias)
         look_normed, *look_stats = _norm(rows(looked), w.look_norm, w.look_norm_bias)
         looks = F.gelu(look_normed)
@@ -120,7 +120,7 @@ class Mixing(torch.autograd.Function):
         more = () if is_worth(entered) else (entered, normed, look_normed, looks, active, inputs[1], left)
         ctx.kept = kept
         ctx.save_for_backward(*weights, x, *few, *more)
-        return embedded, maps(pointwise.forward(left, w.leave))
+        return embedded, Conv().forward(maps(left), w.leave)
 
     @staticmethod
     @_derivative
@@ -153,10 +153,9 @@ def _scan_inputs(u: Tensor, raw: Tensor, w: Weights, dt: Tensor | None = None) -
 def _leave_backward(dbranch: Tensor, w: Weights, s: Saved) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The gradients of what was scanned, and of the out projection and its normalisation."""
     left = _norm(s.scanned, w.out_norm, w.out_norm_bias)[0] if s.left is None else s.left
-    dbranch = rows(dbranch)
-    dleft, dleave = pointwise.input_gradient(dbranch, w.leave), pointwise.weight_gradient(dbranch, left)
+    dleft, dleave = pointwise.backward(dbranch, maps(left), w.leave)
     stats = s.out_stats, s.out_scale
-    dscanned, *dnorm = _norm_backward(dleft, s.scanned, stats, w.out_norm, w.out_norm_bias)
+    dscanned, *dnorm = _norm_backward(rows(dleft), s.scanned, stats, w.out_norm, w.out_norm_bias)
     return dscanned, (*dnorm, dleave)
 
 
@@ -198,9 +197,8 @@ def _enter_backward(
     if normed is None:
         _, entered, normed, *_ = _enter(s.x, w, kept)
     dnormed, *dlook, _ = depthwise.backward(dlooked, maps(normed), w.look)
-    dprojected = rows(dprojected)
-    denter = pointwise.weight_gradient(dprojected, normed)
-    dnormed = pointwise.input_gradient(dprojected, w.enter, plus=rows(dnormed))
+    dnormed_too, denter = pointwise.backward(dprojected, maps(normed), w.enter)
+    dnormed = rows(dnormed.add_(dnormed_too))
     dentered, *dnorm = _norm_backward(dnormed, entered, (s.stats, s.stats_scale), w.norm, w.norm_bias)
     if kept is None:
         dembedded = dentered.add_(rows(dembedded))
@@ -216,10 +214,10 @@ class Widening(torch.autograd.Function):
     @staticmethod
     def forward(ctx, keep: bool, x: Tensor, *weights: Tensor) -> Tensor:
         fc1, bias1, kernel, bias, fc2, bias2 = weights
-        hidden = maps(pointwise.forward(rows(x), fc1, bias1))
+        hidden = Conv().forward(x, fc1, bias1)
         wide = Conv().forward(F.gelu(hidden), kernel, bias)
         ctx.save_for_backward(x, hidden, wide if keep else None, fc1, kernel, bias, fc2)
-        return maps(pointwise.forward(rows(wide), fc2, bias2))
+        return Conv().forward(wide, fc2, bias2)
 
     @staticmethod
     @_derivative
@@ -227,14 +225,11 @@ class Widening(torch.autograd.Function):
         x, hidden, wide, fc1, kernel, bias, fc2 = ctx.saved_tensors
         if wide is None:
             wide = Conv().forward(F.gelu(hidden), kernel, bias)
-        grad = rows(grad)
-        dfc2, dbias2 = pointwise.weight_gradient(grad, rows(wide)), grad.sum(dim=(0, 1, 2))
-        dwide = maps(pointwise.input_gradient(grad, fc2))
+        dwide, dfc2 = pointwise.backward(grad, wide, fc2)
         dhidden, dkernel, dbias, dbias1 = depthwise.backward(dwide, hidden, kernel, gelu=True)
-        dhidden = rows(dhidden)
-        dfc1, dx = pointwise.weight_gradient(dhidden, rows(x)), maps(pointwise.input_gradient(dhidden, fc1))
+        dx, dfc1 = pointwise.backward(dhidden, x, fc1)
         dfc1, dkernel, dfc2 = map(_laid_out_as, (fc1, kernel, fc2), (dfc1, dkernel, dfc2))
-        return None, dx, dfc1, dbias1, dkernel, dbias, dfc2, dbias2
+        return None, dx, dfc1, dbias1, dkernel, dbias, dfc2, grad.sum(dim=(0, 2, 3))
 
 
 class Untouched(torch.autograd.Function):

@@ -1,0 +1,62 @@
+"""A signal may come while oneDNN computes: of a data loader's worker that ended, of a scheduler that wants the machine.
+
+oneDNN's own matrix product, up to 3.11, then has its stack pointer in the heap, which the signal's handler overwrites.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from damamba.models import DAMamba
+from tests.models.helpers import mini
+
+SHAPES = [(1, 3, 128, 128), (2, 3, 160, 192)]
+
+
+def use(model, x):
+    """A training step, and an inference."""
+    features = model.train()(x)
+    torch.autograd.backward(features, [torch.ones_like(f) for f in features])
+    with torch.no_grad():
+        model.eval()(x)
+
+
+def run(**environment) -> str:
+    """What this file prints when it is run."""
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), **environment}
+    done = subprocess.run([sys.executable, __file__], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='torch has no oneDNN here')
+@pytest.mark.parametrize('instructions', ['ALL', 'AVX2'])
+def test_onednns_matrix_product_is_not_used(instructions):
+    lines = run(ONEDNN_VERBOSE='1', ONEDNN_MAX_CPU_ISA=instructions).splitlines()
+    names = {line.split(',')[6] for line in lines if line.startswith('onednn_verbose') and ',exec,' in line}
+    assert names and not [name for name in names if 'gemm' in name]
+
+
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='no timers on this system')
+def test_a_training_under_signals_ends_well():
+    assert 'seconds under signals' in run(SIGNALS='1')
+
+
+if __name__ == '__main__':
+    if 'SIGNALS' in os.environ:
+        signal.signal(signal.SIGALRM, lambda *given: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        model, x, start = DAMamba('tiny'), torch.randn(SHAPES[0]), time.perf_counter()
+        while time.perf_counter() - start < 10:
+            use(model, x)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(f'{time.perf_counter() - start:.0f} seconds under signals')
+    else:
+        for shape in SHAPES:
+            use(mini(), torch.randn(shape))
+            use(DAMamba('tiny'), torch.randn(shape))
