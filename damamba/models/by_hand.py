@@ -153,7 +153,8 @@ def _scan_inputs(u: Tensor, raw: Tensor, w: Weights, dt: Tensor | None = None) -
 def _leave_backward(dbranch: Tensor, w: Weights, s: Saved) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The gradients of what was scanned, and of the out projection and its normalisation."""
     left = _norm(s.scanned, w.out_norm, w.out_norm_bias)[0] if s.left is None else s.left
-    dleft, dleave = pointwise.backward(dbranch, maps(left), w.leave)
+    left = maps(left)
+    dleft, dleave = pointwise.input_gradient(dbranch, left, w.leave), pointwise.weight_gradient(dbranch, left)
     stats = s.out_stats, s.out_scale
     dscanned, *dnorm = _norm_backward(rows(dleft), s.scanned, stats, w.out_norm, w.out_norm_bias)
     return dscanned, (*dnorm, dleave)
@@ -196,10 +197,11 @@ def _enter_backward(
     entered, normed = s.entered, s.normed
     if normed is None:
         _, entered, normed, *_ = _enter(s.x, w, kept)
-    dnormed, *dlook, _ = depthwise.backward(dlooked, maps(normed), w.look)
-    dnormed_too, denter = pointwise.backward(dprojected, maps(normed), w.enter)
-    dnormed = rows(dnormed.add_(dnormed_too))
-    dentered, *dnorm = _norm_backward(dnormed, entered, (s.stats, s.stats_scale), w.norm, w.norm_bias)
+    normed = maps(normed)
+    dnormed, *dlook, _ = depthwise.backward(dlooked, normed, w.look)
+    dnormed = pointwise.input_gradient(dprojected, normed, w.enter, plus=dnormed)
+    denter = pointwise.weight_gradient(dprojected, normed)
+    dentered, *dnorm = _norm_backward(rows(dnormed), entered, (s.stats, s.stats_scale), w.norm, w.norm_bias)
     if kept is None:
         dembedded = dentered.add_(rows(dembedded))
     else:
@@ -215,7 +217,7 @@ class Widening(torch.autograd.Function):
     def forward(ctx, keep: bool, x: Tensor, *weights: Tensor) -> Tensor:
         fc1, bias1, kernel, bias, fc2, bias2 = weights
         hidden = Conv().forward(x, fc1, bias1)
-        wide = Conv().forward(F.gelu(hidden), kernel, bias)
+        wide = depthwise.forward(hidden, kernel, bias)
         ctx.save_for_backward(x, hidden, wide if keep else None, fc1, kernel, bias, fc2)
         return Conv().forward(wide, fc2, bias2)
 
@@ -224,10 +226,10 @@ class Widening(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, hidden, wide, fc1, kernel, bias, fc2 = ctx.saved_tensors
         if wide is None:
-            wide = Conv().forward(F.gelu(hidden), kernel, bias)
-        dwide, dfc2 = pointwise.backward(grad, wide, fc2)
+            wide = depthwise.forward(hidden, kernel, bias)
+        dwide, dfc2 = pointwise.input_gradient(grad, wide, fc2), pointwise.weight_gradient(grad, wide)
         dhidden, dkernel, dbias, dbias1 = depthwise.backward(dwide, hidden, kernel, gelu=True)
-        dx, dfc1 = pointwise.backward(dhidden, x, fc1)
+        dx, dfc1 = pointwise.input_gradient(dhidden, x, fc1), pointwise.weight_gradient(dhidden, x)
         dfc1, dkernel, dfc2 = map(_laid_out_as, (fc1, kernel, fc2), (dfc1, dkernel, dfc2))
         return None, dx, dfc1, dbias1, dkernel, dbias, dfc2, grad.sum(dim=(0, 2, 3))
 
@@ -258,8 +260,9 @@ def maps(x: Tensor) -> Tensor:
 
 def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
     """The gradient with its weight's strides, where that is the same memory: DistributedDataParallel compares them."""
-    same = weight.is_contiguous() and gradient.is_contiguous()  # whatever the strides of dimensions of one element
-    return gradient.as_strided(weight.shape, weight.stride()) if same else gradient
+    if gradient.stride() == weight.stride() or not (weight.is_contiguous() and gradient.is_contiguous()):
+        return gradient
+    return gradient.as_strided(weight.shape, weight.stride())  # dimensions of one element have any stride
 
 
 def _pixels(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The derivative of a depthwise convolution between activations for the CPU, against float64."""
+"""A depthwise convolution between activations for the CPU, and its derivative, against float64."""
 
 import pytest
 import torch
@@ -42,6 +42,27 @@ def test_it_agrees_with_float64(shape, count, layout, gelu, silu, with_threads, 
         close(value, gradient)
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels-last'])
+@pytest.mark.parametrize('count', [1, 2, 3, 16])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_the_convolution_of_a_gelu_agrees_with_float64(shape, count, layout, with_threads, poisoned_memory, close):
+    x, weight, bias, _ = made(*shape)
+    with_threads(count)
+    y = numba_launch.forward(x.float().contiguous(memory_format=layout), weight.float(), bias.float())
+    close(y, F.conv2d(F.gelu(x), weight, bias, padding=1, groups=len(bias)))
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 16])
+def test_the_inputs_gradient_takes_the_outputs_memory(count, with_threads):
+    x, weight, _, grad = made(*SHAPES[-1])
+    with_threads(count)
+    x, grad = x.float(), grad.float().contiguous(memory_format=torch.channels_last)
+    pointer, contiguous = grad.data_ptr(), grad.contiguous()
+    dx = numba_launch.backward(grad, x, weight.float())[0]
+    assert dx.data_ptr() == pointer
+    assert dx.equal(numba_launch.backward(contiguous, x, weight.float())[0])
+
+
 def test_it_gives_the_same_bits_every_time(with_threads):
     x, weight, _, grad = made(*SHAPES[0])
     with_threads(3)
@@ -53,10 +74,11 @@ def test_it_gives_the_same_bits_every_time(with_threads):
 def test_enormous_activations_give_finite_gradients():
     x = torch.tensor([-3e38, -1e20, -90.0, -13.5, -0.0, 0.0, 13.5, 3e38]).view(1, 8, 1, 1).expand(1, 8, 2, 3)
     weight, grad = torch.full((8, 1, 3, 3), 0.01), torch.ones(1, 8, 2, 3)
-    dx, dweight, dbias, _ = numba_launch.backward(grad, x, weight, gelu=True)
+    dx, dweight, dbias, _ = numba_launch.backward(grad.clone(), x, weight, gelu=True)
     assert dx[:, :4].abs().max() < 1e-30
     assert dx.isfinite().all() and dweight[:7].isfinite().all() and dbias.eq(6).all()
     assert dx[0, 7, 0, 0] == pytest.approx(0.04)  # four neighbours, a slope of 1
-    dx, _, dbias, _ = numba_launch.backward(grad, torch.ones_like(x), weight, silu=x)
+    dx, _, dbias, _ = numba_launch.backward(grad.clone(), torch.ones_like(x), weight, silu=x)
     assert dx[:, :2].abs().max() < 1e-30 and dx[0, 7, 0, 0] == pytest.approx(0.04)
     assert dbias[:2].abs().max() < 1e-30 and dbias[7] == 6 and dbias.isfinite().all()
+    assert numba_launch.forward(x, weight, torch.zeros(8)).isfinite().all()

@@ -54,10 +54,10 @@ def _without_numba() -> str | None:
 
 
 def addresses() -> dict[str, int]:
-    """The functions by which a kernel learns which of how many threads it runs on."""
+    """The functions by which a kernel learns which of how many threads it runs on, and waits for the others."""
     return {
         name: ctypes.cast(getattr(_openmp(), name), ctypes.c_void_p).value
-        for name in ('omp_get_thread_num', 'omp_get_num_threads')
+        for name in ('omp_get_thread_num', 'omp_get_num_threads', 'GOMP_barrier')
     }
 
 
@@ -83,7 +83,7 @@ def plain(*tensors: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or is_in_torch_dispatch_mode():
         return False
-    return all(type(t) in EAGER and t.device.type == 'cpu' and t.dtype == torch.float32 for t in tensors)
+    return all(type(t) in EAGER and t.is_cpu and t.dtype == torch.float32 for t in tensors)
 
 
 def empty(*shape: int) -> Tensor:

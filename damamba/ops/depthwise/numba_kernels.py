@@ -1,26 +1,43 @@
-"""The derivative of a depthwise 3x3 convolution, and of a GELU before it or a SiLU behind it. Maps (B, H, W, C).
+"""A depthwise 3x3 convolution of a GELU, and its derivative, with a SiLU behind too. Maps (B, H, W, C).
 
-The threads share the rows. Each keeps the three rows around its own in a room of four padded rows, (4, W + 2, C); the
-fourth, and a pixel at each end of all, are 0, and stand for what is outside the map. A column is three pixels of these
-rows, one below the other. Weights come and go as (C, 9), row by row; inside they are turned around, and (9, C), column
-by column.
+The threads share the rows. Each has a room: five padded rows (W + 2, C), its weights (9, C), and its sums (SUMS, C).
+Three of the rows are those around its own. The fourth, and a pixel at each end of all, are 0, and stand for what is
+outside the map. The fifth is the row below its last one: dx is written over dy, and that row is the next thread's
+first. A column is three pixels of these rows, one below the other. Weights come and go as (C, 9), row by row; inside
+they lie column by column, for the derivative from the end.
 """
 
-from numba import float32, int64, njit
+from numba import float32, njit
 
-from damamba.ops.cpu.entry import array, get, kernel, number, put, share, thread
+from damamba.ops.cpu.entry import array, barrier, get, kernel, number, put, share, thread, threads
 from damamba.ops.cpu.lanes import OPTIONS, gelu, load, silu, splat, store
 from damamba.ops.cpu.threads import WIDTH
 
-ROWS, OUTSIDE = 4, 3
+ROWS, OUTSIDE, NEXT = 5, 3, 4
 SUMS = 11  # of a derivative: nine for the weights, one for the bias, one for a bias that was added to x
+COPY, GELU, SLOPE = 0, 1, 2  # what a row's place is filled with: x, GELU(x), x times the derivative of SiLU(z)
 AT_ONCE = 4  # pixels, for which weights and sums are fetched once
 
 
 @njit(**OPTIONS)
-def place(row, length):
-    """Where in its thread's room a row of all pictures' lies: its pixel to the left of the map."""
-    return (int64(thread()) * ROWS + row % OUTSIDE) * length
+def room_size(width, channels):
+    return (ROWS * (width + 2) + 9 + SUMS) * channels
+
+
+@njit(**OPTIONS)
+def place(slot, width, channels):
+    """Where a row of this thread's room begins: its pixel to the left of the map."""
+    return thread() * room_size(width, channels) + slot * (width + 2) * channels
+
+
+@njit(**OPTIONS)
+def own_weights(width, channels):
+    return place(ROWS, width, channels)
+
+
+@njit(**OPTIONS)
+def own_sums(width, channels):
+    return own_weights(width, channels) + 9 * channels
 
 
 @njit(**OPTIONS)
@@ -33,38 +50,49 @@ def clear(room, first, count):
 @njit(**OPTIONS)
 def clear_edges(room, width, channels):
     """What is outside the map, in this thread's room."""
-    length = (width + 2) * channels
-    clear(room, (int64(thread()) * ROWS + OUTSIDE) * length, length)
-    for row in range(OUTSIDE):
-        clear(room, place(row, length), channels)
-        clear(room, place(row, length) + length - channels, channels)
+    for slot in range(ROWS):
+        clear(room, place(slot, width, channels), channels)
+        clear(room, place(slot + 1, width, channels) - channels, channels)
+    clear(room, place(OUTSIDE, width, channels), (width + 2) * channels)
 
 
 @njit(**OPTIONS)
-def fill(room, x, z, row, width, channels, behind):
-    """Fill a row's place; with a SiLU behind the convolution, x is the gradient of SiLU(z)."""
-    source, target = row * width * channels, place(row, (width + 2) * channels) + channels
+def fill(room, slot, x, z, row, width, channels, how):
+    """Fill a place from a row of all pictures'."""
+    source, target = row * width * channels, place(slot, width, channels) + channels
     for i in range(0, width * channels, WIDTH):
         value = load(x, source + i)
-        if behind:
+        if how == SLOPE:
             value = value * silu(load(z, source + i))[1]
+        elif how == GELU:
+            value = gelu(value)[0]
         store(room, target + i, value)
 
 
 @njit(**OPTIONS)
-def around(room, x, z, row, first, height, width, channels, behind):
+def fill_borders(room, x, z, first, last, height, width, channels, how):
+    """The other threads' rows beside this one's, before any thread writes."""
+    if first % height > 0:
+        fill(room, (first - 1) % OUTSIDE, x, z, first - 1, width, channels, how)
+    if last % height > 0:
+        fill(room, NEXT, x, z, last, width, channels, how)
+    barrier()
+
+
+@njit(**OPTIONS)
+def around(room, x, z, row, first, last, height, width, channels, how):
     """Where the rows above, of and below this one begin, left of the map; those not there yet are filled."""
-    h, length = row % height, (width + 2) * channels
+    h = row % height
     if row == first or h == 0:
-        if h > 0:
-            fill(room, x, z, row - 1, width, channels, behind)
-        fill(room, x, z, row, width, channels, behind)
+        fill(room, row % OUTSIDE, x, z, row, width, channels, how)
+    above = (row - 1) % OUTSIDE if h > 0 else OUTSIDE
+    below = OUTSIDE
     if h < height - 1:
-        fill(room, x, z, row + 1, width, channels, behind)
-    outside = (int64(thread()) * ROWS + OUTSIDE) * length
-    above = place(row - 1, length) if h > 0 else outside
-    below = place(row + 1, length) if h < height - 1 else outside
-    return above, place(row, length), below
+        below = (row + 1) % OUTSIDE if row + 1 < last else NEXT
+        if row + 1 < last:
+            fill(room, below, x, z, row + 1, width, channels, how)
+    slots = above, row % OUTSIDE, below
+    return place(slots[0], width, channels), place(slots[1], width, channels), place(slots[2], width, channels)
 
 
 @njit(**OPTIONS)
@@ -97,43 +125,85 @@ def keep(weights, i, channels, sums):
 
 
 @njit(**OPTIONS)
-def turned(k):
-    """Where in a 3x3 kernel, row by row, the weight lies that is number k column by column from its end."""
-    return 8 - (k % 3 * 3 + k // 3)
+def by_column(k, turned):
+    """Where in a 3x3 kernel, row by row, the weight lies that is number k column by column, or is it from the end."""
+    index = k % 3 * 3 + k // 3
+    return 8 - index if turned else index
 
 
 @njit(**OPTIONS)
-def lay_out(weights, kernel, channels):
-    """This thread's own weights (9, C); where they begin."""
-    own = int64(thread()) * 9 * channels
+def lay_out(room, weights, width, channels, turned):
+    """Fill this thread's own weights."""
+    own = own_weights(width, channels)
     for c in range(channels):
         for k in range(9):
-            put(weights, own + k * channels + c, get(kernel, c * 9 + turned(k)))
-    return own
+            put(room, own + k * channels + c, get(weights, c * 9 + by_column(k, turned)))
+
+
+@kernel
+def forward(table):
+    x, weights, bias, y, room = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
+    batch, height, width, channels = number(table, 5), number(table, 6), number(table, 7), number(table, 8)
+    lay_out(room, weights, width, channels, False)
+    clear_edges(room, width, channels)
+    own = own_weights(width, channels)
+    first, last = share(batch * height)
+    fill_borders(room, x, x, first, last, height, width, channels, GELU)
+    for row in range(first, last):
+        rows = around(room, x, x, row, first, last, height, width, channels, GELU)
+        out = row * width * channels
+        for start in range(0, width, AT_ONCE):
+            for c in range(0, channels, WIDTH):
+                a, b = taps(room, own + c, channels), taps(room, own + 3 * channels + c, channels)
+                d, shift = taps(room, own + 6 * channels + c, channels), load(bias, c)
+                i = start * channels + c
+                left, middle = column(room, rows, i), column(room, rows, i + channels)
+                for w in range(start, min(start + AT_ONCE, width)):
+                    i = w * channels + c
+                    right = column(room, rows, i + 2 * channels)
+                    store(y, out + i, (dot(a, left) + shift) + (dot(b, middle) + dot(d, right)))
+                    left, middle = middle, right
+
+
+@njit(**OPTIONS)
+def finish(gradients, room, width, channels):
+    """Add up what the threads summed."""
+    sums = own_sums(width, channels)
+    for i in range(0, SUMS * channels, WIDTH):
+        value = load(room, sums + i)
+        for k in range(1, threads()):
+            value += load(room, k * room_size(width, channels) + sums + i)
+        if i < 9 * channels:
+            store(room, sums + i, value)
+        else:
+            store(gradients, i, value)
+    for c in range(channels):
+        for k in range(9):
+            put(gradients, c * 9 + by_column(k, True), get(room, sums + k * channels + c))
 
 
 @kernel
 def backward(table):
     dy, x, z, weights = array(table, 0), array(table, 1), array(table, 2), array(table, 3)
-    dx, sums = array(table, 4), array(table, 5)  # sums (threads, SUMS, C), 0 at first
-    room, own_weights = array(table, 6), array(table, 7)
-    batch, height, width, channels = number(table, 8), number(table, 9), number(table, 10), number(table, 11)
-    before, behind = number(table, 12), number(table, 13)
-    own = lay_out(own_weights, weights, channels)
+    gradients, room = array(table, 4), array(table, 5)  # the weights' (C, 9), both biases' (C)
+    batch, height, width, channels = number(table, 6), number(table, 7), number(table, 8), number(table, 9)
+    before, how = number(table, 10), number(table, 11)
+    lay_out(room, weights, width, channels, True)
     clear_edges(room, width, channels)
-    own_sums = int64(thread()) * SUMS * channels
+    own, sums = own_weights(width, channels), own_sums(width, channels)
+    clear(room, sums, SUMS * channels)
     first, last = share(batch * height)
+    fill_borders(room, dy, z, first, last, height, width, channels, how)
     for row in range(first, last):
-        rows = around(room, dy, z, row, first, height, width, channels, behind)
+        rows = around(room, dy, z, row, first, last, height, width, channels, how)
         out = row * width * channels
         for start in range(0, width, AT_ONCE):
             for c in range(0, channels, WIDTH):
-                a, b = taps(own_weights, own + c, channels), taps(own_weights, own + 3 * channels + c, channels)
-                d = taps(own_weights, own + 6 * channels + c, channels)
-                at = own_sums + c
-                da, db = taps(sums, at, channels), taps(sums, at + 3 * channels, channels)
-                dd = taps(sums, at + 6 * channels, channels)
-                shift, added_before = load(sums, at + 9 * channels), load(sums, at + 10 * channels)
+                a, b = taps(room, own + c, channels), taps(room, own + 3 * channels + c, channels)
+                d, at = taps(room, own + 6 * channels + c, channels), sums + c
+                da, db = taps(room, at, channels), taps(room, at + 3 * channels, channels)
+                dd = taps(room, at + 6 * channels, channels)
+                shift, added_before = load(room, at + 9 * channels), load(room, at + 10 * channels)
                 i = start * channels + c
                 left, middle = column(room, rows, i), column(room, rows, i + channels)
                 for w in range(start, min(start + AT_ONCE, width)):
@@ -144,31 +214,16 @@ def backward(table):
                     if before:
                         value, slope = gelu(value)
                         change = change * slope
-                    store(dx, out + i, change)
+                    store(dy, out + i, change)
                     da, db, dd = added(da, value, left), added(db, value, middle), added(dd, value, right)
                     shift += middle[1]
                     added_before += change
                     left, middle = middle, right
-                keep(sums, at, channels, da)
-                keep(sums, at + 3 * channels, channels, db)
-                keep(sums, at + 6 * channels, channels, dd)
-                store(sums, at + 9 * channels, shift)
-                store(sums, at + 10 * channels, added_before)
-
-
-@kernel
-def finish(table):
-    """Add up what the threads summed; one thread does it."""
-    sums, gradients = array(table, 0), array(table, 1)  # (threads, SUMS, C); the weights' (C, 9), both biases' (C)
-    count, channels = number(table, 2), number(table, 3)
-    for i in range(0, SUMS * channels, WIDTH):
-        value = load(sums, i)
-        for k in range(1, count):
-            value += load(sums, k * SUMS * channels + i)
-        if i < 9 * channels:
-            store(sums, i, value)
-        else:
-            store(gradients, i, value)
-    for c in range(channels):
-        for k in range(9):
-            put(gradients, c * 9 + turned(k), get(sums, k * channels + c))
+                keep(room, at, channels, da)
+                keep(room, at + 3 * channels, channels, db)
+                keep(room, at + 6 * channels, channels, dd)
+                store(room, at + 9 * channels, shift)
+                store(room, at + 10 * channels, added_before)
+    barrier()
+    if thread() == 0:
+        finish(gradients, room, width, channels)

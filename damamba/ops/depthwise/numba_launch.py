@@ -4,7 +4,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from damamba.ops.cpu.threads import dense, empty, run, team, zeros
+from damamba.ops.cpu.threads import dense, empty, run, team
 
 
 def _kernels() -> ModuleType:
@@ -14,27 +14,37 @@ def _kernels() -> ModuleType:
     return numba_kernels
 
 
+def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The convolution of GELU(x)."""
+    maps = _rows(x)
+    y, (count, rooms) = empty(*maps.shape), _team(maps)
+    run(_kernels().forward, count, maps, dense(weight), dense(bias), y, rooms, *maps.shape)
+    return y.permute(0, 3, 1, 2)
+
+
 def backward(
     dy: Tensor, x: Tensor, weight: Tensor, gelu: bool = False, silu: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, weight and bias, and of a bias that was added to x.
+    """The gradients of x, weight and bias, and of a bias that was added to x; that of x may take dy's memory.
 
     Args:
         gelu: the convolution is one of GELU(x).
         silu: the convolution's result, if dy is the gradient of its SiLU.
     """
-    kernels, maps = _kernels(), _rows(x)
-    rows, channels = maps.shape[0] * maps.shape[1], maps.shape[3]
-    dx, count = empty(*maps.shape), team(rows)
-    sums, gradients = zeros(count, kernels.SUMS, channels), empty(kernels.SUMS * channels)
-    room, own = empty(count, kernels.ROWS, maps.shape[2] + 2, channels), empty(count, 9, channels)
-    upstream = _rows(dy)
-    result = upstream if silu is None else _rows(silu)
-    given = upstream, maps, result, dense(weight), dx, sums, room, own
-    run(kernels.backward, count, *given, *maps.shape, int(gelu), int(silu is not None))
-    run(kernels.finish, 1, sums, gradients, count, channels)
+    kernels, maps, dx = _kernels(), _rows(x), _rows(dy)
+    (count, rooms), channels = _team(maps), maps.shape[3]
+    result, how = (dx, kernels.COPY) if silu is None else (_rows(silu), kernels.SLOPE)
+    gradients = empty(kernels.SUMS * channels)
+    run(kernels.backward, count, dx, maps, result, dense(weight), gradients, rooms, *maps.shape, int(gelu), how)
     dweight, dbias, dbefore = gradients.split((9 * channels, channels, channels))
     return dx.permute(0, 3, 1, 2), dweight.view_as(weight), dbias, dbefore
+
+
+def _team(maps: Tensor) -> tuple[int, Tensor]:
+    """How many threads, and their rooms."""
+    batch, height, width, channels = maps.shape
+    count = team(batch * height)
+    return count, empty(count, _kernels().room_size(width, channels))
 
 
 def _rows(x: Tensor) -> Tensor:
