@@ -100,9 +100,11 @@ def forward_step(model: nn.Module, x: Tensor, dtype: str) -> Case:
 def train_step(model: nn.Module, x: Tensor, dtype: str) -> Case:
     """Forward and backward from dense gradients of every feature map; no optimizer, the same for all."""
     gradients: list[Tensor] = []
+    parameters = list(model.parameters())
 
     def step() -> None:
-        model.zero_grad(set_to_none=True)
+        for parameter in parameters:
+            parameter.grad = None
         with precision(dtype, x.device.type):
             features = list(model(x))
         if not gradients:
