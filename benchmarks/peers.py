@@ -103,7 +103,7 @@ def train_step(model: nn.Module, x: Tensor, dtype: str) -> Case:
     parameters = list(model.parameters())
 
     def step() -> None:
-        for parameter in parameters:
+        for parameter in parameters:  # as optimizers do it; model.zero_grad walks all modules
             parameter.grad = None
         with precision(dtype, x.device.type):
             features = list(model(x))

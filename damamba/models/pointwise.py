@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 aten = torch.ops.aten
-FEW = 512  # rows, up to which a product with the wider side first takes less time than a copy of the transposed one
+FEW = 512  # rows, up to which the product with the narrower side first is faster than the other one and a copy
 
 
 def input_gradient(dy: Tensor, x: Tensor, weight: Tensor, plus: Tensor | None = None) -> Tensor:
@@ -19,10 +19,10 @@ def input_gradient(dy: Tensor, x: Tensor, weight: Tensor, plus: Tensor | None = 
         plus: a map like x, which is added to the gradient, and whose memory that may take.
     """
     if weight.shape[0] != weight.shape[1]:
-        plain = None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
-        dx = aten.convolution_backward(dy, x, weight, *plain, [True, False, False])[0]
+        how = None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, False, False]
+        dx = aten.convolution_backward(dy, x, weight, *how)[0]
         return dx if plus is None else plus.add_(dx)
-    matrix = weight.flatten(1)
+    matrix = weight.flatten(1)  # a small one: oneDNN's preparations take longer than the product gains
     dx = _rows(dy) @ matrix if plus is None else _rows(plus).addmm_(_rows(dy), matrix)
     return dx.view(x.shape[0], *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
 

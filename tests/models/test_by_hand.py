@@ -115,7 +115,12 @@ def test_frozen_weights_get_none_and_the_rest_their_own(called):
             assert torch.equal(parameter.grad, truths[name]), name
 
 
-@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_a_model_is_built_channels_last():
+    weights = {name: p for name, p in mini().named_parameters() if p.ndim == 4 and 'constant' not in name}
+    assert [n for n, p in weights.items() if p.stride() != p.to(memory_format=torch.channels_last).stride()] == []
+
+
+@pytest.mark.parametrize('layout', [torch.preserve_format, torch.contiguous_format, torch.channels_last])
 def test_gradients_have_the_strides_of_their_weights(layout, called):
     """Autograd would copy others, and DistributedDataParallel warns of them."""
     model = mini().to(memory_format=layout).train()
@@ -124,6 +129,20 @@ def test_gradients_have_the_strides_of_their_weights(layout, called):
     blocks = [block for block in model.modules() if isinstance(block, Block)]
     weights = [p for block in blocks for p in block.parameters() if p.requires_grad]
     assert [p.shape for p in weights if p.grad.stride() != p.stride()] == []
+
+
+@pytest.mark.parametrize('worth', [0, 10**9], ids=['large maps', 'small maps'])
+def test_a_second_backward_gives_the_same_and_leaves_the_upstream_alone(worth, called, monkeypatch):
+    monkeypatch.setattr(lean, 'WORTH', worth)
+    block = drawn(Block(16, 2, 0.0, False, dict(type='BN')))
+    x = torch.randn(2, 16, 5, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    upstream = torch.randn(2, 16, 5, 6).contiguous(memory_format=torch.channels_last)
+    kept, given, out = upstream.clone(), (x, *(p for p in block.parameters() if p.requires_grad)), block(x)
+    first, second = (torch.autograd.grad(out, given, upstream, retain_graph=True) for _ in range(2))
+    assert called == ['Mixing', 'Widening'] and upstream.equal(kept)
+    assert all(map(torch.equal, first, second))
+    (expanded,) = torch.autograd.grad(out.sum(), x, retain_graph=True)
+    assert expanded.equal(torch.autograd.grad(out, x, torch.ones_like(out))[0])
 
 
 def picture():

@@ -39,7 +39,7 @@ def assert_near(value, truth):
 @pytest.mark.parametrize('onednn', [True, False])
 @pytest.mark.parametrize('strides', STRIDES)
 @pytest.mark.parametrize('shape', SHAPES)
-def test_it_is_a_convolutions(shape, strides, onednn, monkeypatch):
+def test_it_is_a_convolutions_derivative(shape, strides, onednn, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'enabled', onednn)
     dy, x, weight = draw(*shape)
     dy, x = STRIDES[strides](dy), STRIDES[strides](x)

@@ -52,15 +52,19 @@ def test_the_convolution_of_a_gelu_agrees_with_float64(shape, count, layout, wit
     close(y, F.conv2d(F.gelu(x), weight, bias, padding=1, groups=len(bias)))
 
 
+@pytest.mark.parametrize('silu', [False, True])
 @pytest.mark.parametrize('count', [1, 2, 3, 16])
-def test_the_inputs_gradient_takes_the_outputs_memory(count, with_threads):
-    x, weight, _, grad = made(*SHAPES[-1])
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+def test_the_inputs_gradient_takes_the_outputs_memory_alone(shape, count, silu, with_threads):
     with_threads(count)
-    x, grad = x.float(), grad.float().contiguous(memory_format=torch.channels_last)
-    pointer, contiguous = grad.data_ptr(), grad.contiguous()
-    dx = numba_launch.backward(grad, x, weight.float())[0]
-    assert dx.data_ptr() == pointer
-    assert dx.equal(numba_launch.backward(contiguous, x, weight.float())[0])
+    x, weight, _, grad = (t.float() for t in made(*shape))
+    x, grad = (t.contiguous(memory_format=torch.channels_last) for t in (x, grad))
+    z, copies = x + 1, [t.clone() for t in (x, grad)]
+    dx = numba_launch.backward(grad, x, weight, silu=z if silu else None)[0]
+    assert dx.data_ptr() == grad.data_ptr() and x.equal(copies[0]) and z.equal(x + 1)
+    elsewhere = torch.stack([copies[1], copies[1]], dim=-1)[..., 0]  # not dense, so copied
+    assert dx.equal(numba_launch.backward(elsewhere, x, weight, silu=z if silu else None)[0])
+    assert elsewhere.equal(copies[1])
 
 
 def test_it_gives_the_same_bits_every_time(with_threads):

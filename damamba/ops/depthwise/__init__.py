@@ -1,1 +1,1 @@
-"""The derivative of a depthwise 3x3 convolution between activations, for the CPU. Forward it is torch's own."""
+"""A depthwise 3x3 convolution of a GELU, and the derivative of one between activations, for the CPU."""

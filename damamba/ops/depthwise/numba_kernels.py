@@ -1,4 +1,4 @@
-"""A depthwise 3x3 convolution of a GELU, and its derivative, with a SiLU behind too. Maps (B, H, W, C).
+"""A depthwise 3x3 convolution of GELU(x); the derivative of one, GELU or not, SiLU behind or not. Maps (B, H, W, C).
 
 The threads share the rows. Each has a room: five padded rows (W + 2, C), its weights (9, C), and its sums (SUMS, C).
 Three of the rows are those around its own. The fourth, and a pixel at each end of all, are 0, and stand for what is
@@ -8,6 +8,7 @@ they lie column by column, for the derivative from the end.
 """
 
 from numba import float32, njit
+from numba.extending import register_jitable
 
 from damamba.ops.cpu.entry import array, barrier, get, kernel, number, put, share, thread, threads
 from damamba.ops.cpu.lanes import OPTIONS, gelu, load, silu, splat, store
@@ -19,7 +20,7 @@ COPY, GELU, SLOPE = 0, 1, 2  # what a row's place is filled with: x, GELU(x), x 
 AT_ONCE = 4  # pixels, for which weights and sums are fetched once
 
 
-@njit(**OPTIONS)
+@register_jitable(**OPTIONS)
 def room_size(width, channels):
     return (ROWS * (width + 2) + 9 + SUMS) * channels
 
@@ -71,12 +72,11 @@ def fill(room, slot, x, z, row, width, channels, how):
 
 @njit(**OPTIONS)
 def fill_borders(room, x, z, first, last, height, width, channels, how):
-    """The other threads' rows beside this one's, before any thread writes."""
+    """Fill the places of the other threads' rows that this thread needs."""
     if first % height > 0:
         fill(room, (first - 1) % OUTSIDE, x, z, first - 1, width, channels, how)
     if last % height > 0:
         fill(room, NEXT, x, z, last, width, channels, how)
-    barrier()
 
 
 @njit(**OPTIONS)
@@ -85,14 +85,15 @@ def around(room, x, z, row, first, last, height, width, channels, how):
     h = row % height
     if row == first or h == 0:
         fill(room, row % OUTSIDE, x, z, row, width, channels, how)
-    above = (row - 1) % OUTSIDE if h > 0 else OUTSIDE
-    below = OUTSIDE
-    if h < height - 1:
-        below = (row + 1) % OUTSIDE if row + 1 < last else NEXT
-        if row + 1 < last:
-            fill(room, below, x, z, row + 1, width, channels, how)
-    slots = above, row % OUTSIDE, below
-    return place(slots[0], width, channels), place(slots[1], width, channels), place(slots[2], width, channels)
+    above, below = OUTSIDE, OUTSIDE
+    if h > 0:
+        above = (row - 1) % OUTSIDE
+    if h < height - 1 and row + 1 == last:
+        below = NEXT
+    elif h < height - 1:
+        below = (row + 1) % OUTSIDE
+        fill(room, below, x, z, row + 1, width, channels, how)
+    return place(above, width, channels), place(row % OUTSIDE, width, channels), place(below, width, channels)
 
 
 @njit(**OPTIONS)
@@ -126,7 +127,7 @@ def keep(weights, i, channels, sums):
 
 @njit(**OPTIONS)
 def by_column(k, turned):
-    """Where in a 3x3 kernel, row by row, the weight lies that is number k column by column, or is it from the end."""
+    """Where in a 3x3 kernel, row by row, the weight lies that is number k column by column; turned, from the end."""
     index = k % 3 * 3 + k // 3
     return 8 - index if turned else index
 
@@ -167,7 +168,7 @@ def forward(table):
 
 @njit(**OPTIONS)
 def finish(gradients, room, width, channels):
-    """Add up what the threads summed."""
+    """Add up what the threads summed; the first of them does it."""
     sums = own_sums(width, channels)
     for i in range(0, SUMS * channels, WIDTH):
         value = load(room, sums + i)
@@ -194,6 +195,7 @@ def backward(table):
     clear(room, sums, SUMS * channels)
     first, last = share(batch * height)
     fill_borders(room, dy, z, first, last, height, width, channels, how)
+    barrier()  # from here on dy is written over
     for row in range(first, last):
         rows = around(room, dy, z, row, first, last, height, width, channels, how)
         out = row * width * channels

@@ -25,7 +25,9 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def backward(
     dy: Tensor, x: Tensor, weight: Tensor, gelu: bool = False, silu: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, weight and bias, and of a bias that was added to x; that of x may take dy's memory.
+    """The gradients of x, weight and bias, and of a bias that was added to x; that of x is written over dy.
+
+    dy must be the caller's own, and is not to be read again; of one that is not dense channels-last, a copy is taken.
 
     Args:
         gelu: the convolution is one of GELU(x).
@@ -33,7 +35,7 @@ def backward(
     """
     kernels, maps, dx = _kernels(), _rows(x), _rows(dy)
     (count, rooms), channels = _team(maps), maps.shape[3]
-    result, how = (dx, kernels.COPY) if silu is None else (_rows(silu), kernels.SLOPE)
+    result, how = (maps, kernels.COPY) if silu is None else (_rows(silu), kernels.SLOPE)  # without SiLU it is not read
     gradients = empty(kernels.SUMS * channels)
     run(kernels.backward, count, dx, maps, result, dense(weight), gradients, rooms, *maps.shape, int(gelu), how)
     dweight, dbias, dbefore = gradients.split((9 * channels, channels, channels))
