@@ -1,11 +1,13 @@
 """Convolutions at inference take in the normalisation beside them, then a scale and a shift, and the GELU behind."""
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
-from damamba.models import onednn
+ONEDNN = 'mkldnn::_convolution_pointwise'  # private to torch
 
 
 def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
@@ -21,7 +23,16 @@ def _has_onednn(x: Tensor) -> bool:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu'):
         return False
     plain = x.device.type == 'cpu' and x.dtype == torch.float32
-    return plain and onednn.has('mkldnn::_convolution_pointwise')
+    return plain and torch.backends.mkldnn.enabled and _has_kernel(ONEDNN)
+
+
+@cache
+def _has_kernel(operator: str) -> bool:
+    """Whether this torch has it, and for the CPU."""
+    try:
+        return torch._C._dispatch_has_kernel_for_dispatch_key(operator, 'CPU')
+    except RuntimeError:  # it has no such operator
+        return False
 
 
 if hasattr(torch.ops.mkldnn, '_convolution_pointwise'):

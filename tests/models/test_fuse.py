@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from damamba.models import DAMamba, fuse
+from damamba.models import DAMamba, folding, fuse
 from damamba.models.layers import ResidualDepthwiseConv
 from tests.models.helpers import mini
 
@@ -27,6 +27,16 @@ def trained(**options):
 def compare(values, truths, limit):
     for value, truth in zip(values, truths, strict=True):
         assert (value - truth).abs().max() <= limit * truth.abs().max()
+
+
+@pytest.mark.parametrize('change', [('enabled', False), ('ONEDNN', 'mkldnn::_of_another_version')], ids=['off', 'old'])
+def test_without_onednns_fused_gelu_the_features_are_the_same(change, monkeypatch):
+    model, x = trained(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        truths = model(x)
+        monkeypatch.setattr(torch.backends.mkldnn if change[0] == 'enabled' else folding, *change)
+        assert not folding._has_onednn(x)
+        compare(model(x), truths, 1e-5)
 
 
 @pytest.mark.parametrize('grad', [False, True], ids=['inference', 'with gradients'])
