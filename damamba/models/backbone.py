@@ -320,8 +320,9 @@ class DAMamba(nn.Module):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-                weight = module.weight.detach().to(memory_format=torch.channels_last)
-                module.weight = nn.Parameter(weight)  # has the maps' strides, as its gradient will
+                if module.weight.is_contiguous(memory_format=torch.channels_last):  # the same memory in both formats:
+                    weight = module.weight.detach().to(memory_format=torch.channels_last)
+                    module.weight = nn.Parameter(weight)  # has its gradient's strides, or autograd copies that
 
     def _frozen(self) -> list[nn.Module]:
         """The modules that ``frozen_stages`` names."""
