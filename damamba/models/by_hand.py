@@ -19,9 +19,10 @@ from damamba.models.lean import Conv, is_worth
 from damamba.ops.adaptive_sample import numba_launch as sampling
 from damamba.ops.cpu import threads
 from damamba.ops.depthwise import numba_launch as depthwise
+from damamba.ops.projections import EPS
+from damamba.ops.projections import numba_launch as projections
 from damamba.ops.selective_scan import numba_launch as scanning
 
-EPS = 1e-6  # of every layer normalisation
 aten = torch.ops.aten
 
 
@@ -63,22 +64,20 @@ class Saved(NamedTuple):
     x: Tensor
     stats: Tensor  # mean and inverse deviation of each of the three layer normalisations
     stats_scale: Tensor
-    look_stats: Tensor
-    look_scale: Tensor
     out_stats: Tensor
     out_scale: Tensor
+    look_stats: Tensor  # both of them
     projected: Tensor
     looked: Tensor
     offset: Tensor  # [B, H, W, 2G]
     z: Tensor
     u: Tensor  # rows
-    raw: Tensor  # [B * L, R + 2]
+    raw: Tensor  # [B * L, R + 2, padded]
+    by_step: Tensor  # B and C [2, B, L]
     starts: Tensor  # states of the scan
     scanned: Tensor  # rows
     entered: Tensor | None = None  # rows, and so are all that follow, but for dt [B, L, C]
     normed: Tensor | None = None
-    look_normed: Tensor | None = None
-    looks: Tensor | None = None
     active: Tensor | None = None
     dt: Tensor | None = None
     left: Tensor | None = None
@@ -105,19 +104,17 @@ class Mixing(torch.autograd.Function):
         embedded, entered, normed, *stats = _enter(x, w, kept)
         projected = Conv().forward(maps(normed), w.enter)
         looked = Conv().forward(maps(normed), w.look, w.look_bias)
-        look_normed, *look_stats = _norm(rows(looked), w.look_norm, w.look_norm_bias)
-        looks = F.gelu(look_normed)
-        offset = F.linear(looks, w.offset, w.offset_bias)
-        z = Conv().forward(projected, w.conv, w.conv_bias)
-        active = rows(F.silu(z))
+        looks = w.look_norm, w.look_norm_bias, w.offset, w.offset_bias
+        offset, look_stats = projections.look(rows(looked), *looks)
+        z, active = depthwise.with_silu(projected, w.conv, w.conv_bias)
+        active = rows(active)
         u = sampling.forward(active, offset)
-        raw = _pixels(u) @ w.project.t()
-        inputs = _scan_inputs(u, raw, w)
-        y, starts = scanning.scan(*inputs)
+        raw, dt, by_step = projections.steps(u, w.project, w.expand)
+        y, starts = scanning.scan(*_scan_inputs(u, dt, by_step, w))
         scanned = y.view_as(u)
         left, *out_stats = _norm(scanned, w.out_norm, w.out_norm_bias)
-        few = *stats, *look_stats, *out_stats, projected, looked, offset, z, u, raw, starts, scanned
-        more = () if is_worth(entered) else (entered, normed, look_normed, looks, active, inputs[1], left)
+        few = *stats, *out_stats, look_stats, projected, looked, offset, z, u, raw, by_step, starts, scanned
+        more = () if is_worth(entered) else (entered, normed, active, dt, left)
         ctx.kept = kept
         ctx.save_for_backward(*weights, x, *few, *more)
         return embedded, Conv().forward(maps(left), w.leave)
@@ -141,13 +138,9 @@ def _enter(x: Tensor, w: Weights, kept: Tensor | None) -> tuple[Tensor, ...]:
     return embedded, entered, *_norm(entered, w.norm, w.norm_bias)
 
 
-def _scan_inputs(u: Tensor, raw: Tensor, w: Weights, dt: Tensor | None = None) -> tuple[Tensor, ...]:
+def _scan_inputs(u: Tensor, dt: Tensor, by_step: Tensor, w: Weights) -> tuple[Tensor, ...]:
     """What :func:`damamba.ops.selective_scan` takes."""
-    rank, sequence = w.expand.shape[1], u.flatten(1, 2)
-    if dt is None:
-        dt = (raw[:, :rank] @ w.expand.t().contiguous()).view_as(sequence)
-    B, C = raw[:, rank:].t().contiguous().view(2, *sequence.shape[:2])
-    return sequence, dt, -w.A_log.exp().view(-1), B, C, w.D, w.dt_bias
+    return u.flatten(1, 2), dt, -w.A_log.exp().view(-1), *by_step, w.D, w.dt_bias
 
 
 def _leave_backward(dbranch: Tensor, w: Weights, s: Saved) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -161,15 +154,12 @@ def _leave_backward(dbranch: Tensor, w: Weights, s: Saved) -> tuple[Tensor, tupl
 
 
 def _scan_backward(dscanned: Tensor, w: Weights, s: Saved) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The gradients of u [B * L, C], and of the scan's weights."""
-    inputs, rank = _scan_inputs(s.u, s.raw, w, s.dt), w.expand.shape[1]
-    du, ddt, by_channel, by_step = scanning.gradients(dscanned.flatten(1, 2), *inputs, starts=s.starts)
-    du, ddt, draw = du.flatten(0, 1), ddt.flatten(0, 1), torch.empty_like(s.raw)
-    torch.mm(ddt, w.expand, out=draw[:, :rank])
-    draw[:, rank:] = by_step.view(2, -1).t()
-    dproject, dexpand = draw.t() @ _pixels(s.u), (s.raw[:, :rank].t() @ ddt).t()
-    dA, dD, dbias = by_channel.unbind()
-    return du.addmm_(draw, w.project), (dproject, dexpand, (dA * inputs[2]).view_as(w.A_log), dD, dbias)
+    """The gradients of u [B, L, C], and of the scan's weights."""
+    dt = projections.steps(s.u, w.project, w.expand)[1] if s.dt is None else s.dt
+    inputs = _scan_inputs(s.u, dt, s.by_step, w)
+    du, ddt, (dA, dD, dbias), by_step = scanning.gradients(dscanned.flatten(1, 2), *inputs, starts=s.starts)
+    weights = projections.steps_backward(ddt, by_step, s.u, s.raw, w.project, w.expand, du)
+    return du, (*weights, (dA * inputs[2]).view_as(w.A_log), dD, dbias)
 
 
 def _sample_backward(du: Tensor, w: Weights, s: Saved) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -177,17 +167,9 @@ def _sample_backward(du: Tensor, w: Weights, s: Saved) -> tuple[Tensor, Tensor, 
     active = rows(F.silu(s.z)) if s.active is None else s.active
     dactive, doffset = sampling.backward(du.view_as(s.u), active, s.offset)
     dprojected, *dconv, _ = depthwise.backward(maps(dactive), s.projected, w.conv, silu=s.z)
-
-    look_normed, looks = s.look_normed, s.looks
-    if look_normed is None:
-        look_normed = _norm(rows(s.looked), w.look_norm, w.look_norm_bias)[0]
-        looks = F.gelu(look_normed)
-    doffset = _pixels(doffset)
-    dweights = doffset.t() @ _pixels(looks), doffset.sum(dim=0)
-    dlooks = (doffset @ w.offset).view_as(looks)
-    stats, dlook_normed = (s.look_stats, s.look_scale), aten.gelu_backward(dlooks, look_normed)
-    dlooked, *dnorm = _norm_backward(dlook_normed, rows(s.looked), stats, w.look_norm, w.look_norm_bias)
-    return maps(dlooked), dprojected, (*dnorm, *dweights), tuple(dconv)
+    looks = rows(s.looked), s.look_stats, w.look_norm, w.look_norm_bias, w.offset
+    dlooked, *dlook = projections.look_backward(doffset, *looks)
+    return maps(dlooked), dprojected, tuple(dlook), tuple(dconv)
 
 
 def _enter_backward(
@@ -217,7 +199,7 @@ class Widening(torch.autograd.Function):
     def forward(ctx, keep: bool, x: Tensor, *weights: Tensor) -> Tensor:
         fc1, bias1, kernel, bias, fc2, bias2 = weights
         hidden = Conv().forward(x, fc1, bias1)
-        wide = depthwise.forward(hidden, kernel, bias)
+        wide = depthwise.of_gelu(hidden, kernel, bias)
         ctx.save_for_backward(x, hidden, wide if keep else None, fc1, kernel, bias, fc2)
         return Conv().forward(wide, fc2, bias2)
 
@@ -226,7 +208,7 @@ class Widening(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, hidden, wide, fc1, kernel, bias, fc2 = ctx.saved_tensors
         if wide is None:
-            wide = depthwise.forward(hidden, kernel, bias)
+            wide = depthwise.of_gelu(hidden, kernel, bias)
         dwide, dfc2 = pointwise.input_gradient(grad, wide, fc2), pointwise.weight_gradient(grad, wide)
         dhidden, dkernel, dbias, dbias1 = depthwise.backward(dwide, hidden, kernel, gelu=True)
         dx, dfc1 = pointwise.input_gradient(dhidden, x, fc1), pointwise.weight_gradient(dhidden, x)
@@ -263,11 +245,6 @@ def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
     if gradient.stride() == weight.stride() or not (weight.is_contiguous() and gradient.is_contiguous()):
         return gradient
     return gradient.as_strided(weight.shape, weight.stride())  # dimensions of one element have any stride
-
-
-def _pixels(x: Tensor) -> Tensor:
-    """[B, H, W, C] -> [B * L, C]."""
-    return x.flatten(0, 2)
 
 
 def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:

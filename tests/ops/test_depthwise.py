@@ -45,11 +45,17 @@ def test_it_agrees_with_float64(shape, count, layout, gelu, silu, with_threads, 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels-last'])
 @pytest.mark.parametrize('count', [1, 2, 3, 16])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
-def test_the_convolution_of_a_gelu_agrees_with_float64(shape, count, layout, with_threads, poisoned_memory, close):
+def test_the_convolution_between_activations_agrees_with_float64(
+    shape, count, layout, with_threads, poisoned_memory, close
+):
     x, weight, bias, _ = made(*shape)
     with_threads(count)
-    y = numba_launch.forward(x.float().contiguous(memory_format=layout), weight.float(), bias.float())
-    close(y, F.conv2d(F.gelu(x), weight, bias, padding=1, groups=len(bias)))
+    given = x.float().contiguous(memory_format=layout), weight.float(), bias.float()
+    close(numba_launch.of_gelu(*given), F.conv2d(F.gelu(x), weight, bias, padding=1, groups=len(bias)))
+    z, active = numba_launch.with_silu(*given)
+    exact = F.conv2d(x, weight, bias, padding=1, groups=len(bias))
+    close(z, exact)
+    close(active, F.silu(exact))
 
 
 @pytest.mark.parametrize('silu', [False, True])
@@ -85,4 +91,5 @@ def test_enormous_activations_give_finite_gradients():
     dx, _, dbias, _ = numba_launch.backward(grad.clone(), torch.ones_like(x), weight, silu=x)
     assert dx[:, :2].abs().max() < 1e-30 and dx[0, 7, 0, 0] == pytest.approx(0.04)
     assert dbias[:2].abs().max() < 1e-30 and dbias[7] == 6 and dbias.isfinite().all()
-    assert numba_launch.forward(x, weight, torch.zeros(8)).isfinite().all()
+    assert numba_launch.of_gelu(x, weight, torch.zeros(8)).isfinite().all()
+    assert all(value.isfinite().all() for value in numba_launch.with_silu(x, weight, torch.zeros(8)))

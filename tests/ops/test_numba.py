@@ -3,6 +3,7 @@
 import importlib
 import math
 import os
+import shutil
 import subprocess
 import sys
 
@@ -258,10 +259,14 @@ def test_a_kernel_refuses_what_it_would_misread(value):
 def test_a_change_of_the_sources_is_a_new_name_in_the_cache(tmp_path, monkeypatch):
     from damamba.ops.cpu import entry
 
-    before = entry._digest()
-    for path in (ROOT / 'damamba/ops/cpu').glob('*.py'):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(entry, '__file__', str(tmp_path / 'entry.py'))
-    assert entry._digest.__wrapped__() == before
-    (tmp_path / 'lanes.py').write_text('changed')
-    assert entry._digest.__wrapped__() != before
+    shared, own = tmp_path / 'cpu', tmp_path / 'depthwise'
+    before = entry._digest(ROOT / 'damamba/ops/depthwise')
+    for folder in (shared, own):
+        shutil.copytree(ROOT / 'damamba/ops' / folder.name, folder, ignore=shutil.ignore_patterns('__pycache__'))
+    monkeypatch.setattr(entry, '__file__', str(shared / 'entry.py'))
+    assert entry._digest.__wrapped__(own) == before
+    for changed in (shared / 'lanes.py', own / 'numba_kernels.py'):
+        text = changed.read_text()
+        changed.write_text('changed')
+        assert entry._digest.__wrapped__(own) != before
+        changed.write_text(text)

@@ -1,5 +1,6 @@
 """What the kernels of :mod:`damamba.ops.adaptive_sample.numba_kernels` are given. Letters as there."""
 
+from functools import cache
 from types import ModuleType
 
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ def why_not(x: Tensor, offset: Tensor) -> str | None:
     return threads.why_not(x)
 
 
+@cache
 def _kernels() -> ModuleType:
     """Imported when they are needed: Numba takes a while to load, and longer to compile."""
     from damamba.ops.adaptive_sample import numba_kernels

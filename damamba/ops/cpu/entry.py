@@ -21,15 +21,16 @@ _barrier = types.ExternalFunction('damamba_GOMP_barrier', types.void())
 
 
 @cache
-def _digest() -> str:
-    """Changes with the sources in this folder."""
-    sources = sorted(Path(__file__).parent.glob('*.py'))
+def _digest(folder: Path) -> str:
+    """Changes with the sources in this folder, and in a kernel's."""
+    sources = [path for place in (Path(__file__).parent, folder) for path in sorted(place.glob('*.py'))]
     return hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 def kernel(function):
     """Compile a function of a table (see :func:`damamba.ops.cpu.threads.run`), or take it from Numba's cache."""
-    function.__qualname__ += _digest()  # Numba's cache goes by the name, and by this function's own file
+    folder = Path(function.__code__.co_filename).parent
+    function.__qualname__ += _digest(folder)  # Numba's cache goes by the name, and by this function's own file
     try:
         return cfunc(types.void(TABLE), cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no folder to write a cache to

@@ -8,7 +8,9 @@ address of any compiled function.
 import ctypes
 import functools
 import importlib
+import math
 import os
+import threading
 
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from damamba.ops.backend import ENV
 NAME = 'numba'
 LIBRARY = 'libgomp.so.1'
 EAGER = Tensor, Parameter
+MOST = 2**22  # numbers that a thread keeps for its kernels
 WIDTH = 8  # numbers of float32 that a kernel computes at once: what AVX2 holds; wider ones hardly gain
 
 
@@ -94,6 +97,29 @@ def empty(*shape: int) -> Tensor:
 def zeros(*shape: int) -> Tensor:
     """The same, filled with 0."""
     return torch.zeros(shape, dtype=torch.float32, device='cpu')
+
+
+class _Own(threading.local):
+    """What each thread that calls kernels has for itself."""
+
+    def __init__(self):
+        self.room = empty(0)
+
+
+_own = _Own()
+
+
+def room(*shape: int) -> Tensor:
+    """The same for what a kernel notes meanwhile, and nobody reads afterwards: a thread's last one, where it is enough.
+
+    It is warm in the caches, as new memory is not.
+    """
+    count = math.prod(shape)
+    if count > MOST:
+        return empty(*shape)
+    if count > _own.room.numel():
+        _own.room = empty(count)
+    return _own.room[:count].view(shape)
 
 
 def dense(value: Tensor) -> Tensor:

@@ -108,6 +108,12 @@ def taps(weights, i, channels):
 
 
 @njit(**OPTIONS)
+def kernel_of(room, i, channels):
+    """Nine weights, or their sums, in three columns."""
+    return taps(room, i, channels), taps(room, i + 3 * channels, channels), taps(room, i + 6 * channels, channels)
+
+
+@njit(**OPTIONS)
 def dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
@@ -143,26 +149,31 @@ def lay_out(room, weights, width, channels, turned):
 
 @kernel
 def forward(table):
-    x, weights, bias, y, room = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
-    batch, height, width, channels = number(table, 5), number(table, 6), number(table, 7), number(table, 8)
+    x, weights, bias = array(table, 0), array(table, 1), array(table, 2)
+    y, active, room = array(table, 3), array(table, 4), array(table, 5)  # the result; its SiLU, where asked for
+    batch, height, width, channels = number(table, 6), number(table, 7), number(table, 8), number(table, 9)
+    how, behind = number(table, 10), number(table, 11)
     lay_out(room, weights, width, channels, False)
     clear_edges(room, width, channels)
     own = own_weights(width, channels)
     first, last = share(batch * height)
-    fill_borders(room, x, x, first, last, height, width, channels, GELU)
+    fill_borders(room, x, x, first, last, height, width, channels, how)
     for row in range(first, last):
-        rows = around(room, x, x, row, first, last, height, width, channels, GELU)
+        rows = around(room, x, x, row, first, last, height, width, channels, how)
         out = row * width * channels
         for start in range(0, width, AT_ONCE):
             for c in range(0, channels, WIDTH):
-                a, b = taps(room, own + c, channels), taps(room, own + 3 * channels + c, channels)
-                d, shift = taps(room, own + 6 * channels + c, channels), load(bias, c)
+                a, b, d = kernel_of(room, own + c, channels)
+                shift = load(bias, c)
                 i = start * channels + c
                 left, middle = column(room, rows, i), column(room, rows, i + channels)
                 for w in range(start, min(start + AT_ONCE, width)):
                     i = w * channels + c
                     right = column(room, rows, i + 2 * channels)
-                    store(y, out + i, (dot(a, left) + shift) + (dot(b, middle) + dot(d, right)))
+                    value = (dot(a, left) + shift) + (dot(b, middle) + dot(d, right))
+                    store(y, out + i, value)
+                    if behind:
+                        store(active, out + i, silu(value)[0])
                     left, middle = middle, right
 
 
@@ -201,10 +212,9 @@ def backward(table):
         out = row * width * channels
         for start in range(0, width, AT_ONCE):
             for c in range(0, channels, WIDTH):
-                a, b = taps(room, own + c, channels), taps(room, own + 3 * channels + c, channels)
-                d, at = taps(room, own + 6 * channels + c, channels), sums + c
-                da, db = taps(room, at, channels), taps(room, at + 3 * channels, channels)
-                dd = taps(room, at + 6 * channels, channels)
+                at = sums + c
+                a, b, d = kernel_of(room, own + c, channels)
+                da, db, dd = kernel_of(room, at, channels)
                 shift, added_before = load(room, at + 9 * channels), load(room, at + 10 * channels)
                 i = start * channels + c
                 left, middle = column(room, rows, i), column(room, rows, i + channels)

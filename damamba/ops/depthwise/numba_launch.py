@@ -1,12 +1,14 @@
 """What the kernels of :mod:`damamba.ops.depthwise.numba_kernels` are given: maps [B, C, H, W], weights [C, 1, 3, 3]."""
 
+from functools import cache
 from types import ModuleType
 
 from torch import Tensor
 
-from damamba.ops.cpu.threads import dense, empty, run, team
+from damamba.ops.cpu.threads import dense, empty, room, run, team
 
 
+@cache
 def _kernels() -> ModuleType:
     """Imported when they are needed: Numba takes a while to load, and longer to compile."""
     from damamba.ops.depthwise import numba_kernels
@@ -14,12 +16,24 @@ def _kernels() -> ModuleType:
     return numba_kernels
 
 
-def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def of_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The convolution of GELU(x)."""
+    (y,) = _forward(x, weight, bias, _kernels().GELU, 1)
+    return y
+
+
+def with_silu(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The convolution of x, and its SiLU."""
+    y, active = _forward(x, weight, bias, _kernels().COPY, 2)
+    return y, active
+
+
+def _forward(x: Tensor, weight: Tensor, bias: Tensor, how: int, results: int) -> list[Tensor]:
     maps = _rows(x)
-    y, (count, rooms) = empty(*maps.shape), _team(maps)
-    run(_kernels().forward, count, maps, dense(weight), dense(bias), y, rooms, *maps.shape)
-    return y.permute(0, 3, 1, 2)
+    ys, (count, rooms) = [empty(*maps.shape) for _ in range(results)], _team(maps)
+    given = maps, dense(weight), dense(bias), ys[0], ys[-1], rooms
+    run(_kernels().forward, count, *given, *maps.shape, how, int(results > 1))
+    return [y.permute(0, 3, 1, 2) for y in ys]
 
 
 def backward(
@@ -46,7 +60,7 @@ def _team(maps: Tensor) -> tuple[int, Tensor]:
     """How many threads, and their rooms."""
     batch, height, width, channels = maps.shape
     count = team(batch * height)
-    return count, empty(count, _kernels().room_size(width, channels))
+    return count, room(count, _kernels().room_size(width, channels))
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """What the kernels of :mod:`damamba.ops.selective_scan.numba_kernels` are given. N batch, L length, C channels."""
 
+from functools import cache
 from types import ModuleType
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from damamba.ops.cpu import threads
-from damamba.ops.cpu.threads import WIDTH, dense, empty, run, team, zeros
+from damamba.ops.cpu.threads import WIDTH, dense, empty, room, run, team, zeros
 
 
 def why_not(u: Tensor, *others: Tensor) -> str | None:
@@ -14,6 +15,7 @@ def why_not(u: Tensor, *others: Tensor) -> str | None:
     return threads.why_not(u)
 
 
+@cache
 def _kernels() -> ModuleType:
     """Imported when they are needed: Numba takes a while to load, and longer to compile."""
     from damamba.ops.selective_scan import numba_kernels
@@ -63,7 +65,7 @@ def gradients(dy: Tensor, *inputs: Tensor, starts: Tensor | None = None) -> tupl
         starts = _scan(given, du)  # what it writes there is written over below
     by_channel = zeros(4, batch, channels)  # the last one is the kernel's own
     by_step = zeros(count, 2, batch, length)
-    steps = empty(count, 4, segment + 1, WIDTH)
+    steps = room(count, 4, segment + 1, WIDTH)
     run(_kernels().backward, count, _wide(dy), *given, du, ddt, by_channel, by_step, starts, steps, *shape)
     return du, ddt, by_channel[:3].sum(dim=1), by_step.sum(dim=0)
 
