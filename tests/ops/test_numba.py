@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -270,3 +271,14 @@ def test_a_change_of_the_sources_is_a_new_name_in_the_cache(tmp_path, monkeypatc
         changed.write_text('changed')
         assert entry._digest.__wrapped__(own) != before
         changed.write_text(text)
+
+
+def test_a_thread_keeps_its_room_and_shares_it_with_none(monkeypatch):
+    first = threads.room(3, 5)
+    assert first.shape == (3, 5) and first.is_contiguous() and first.dtype == torch.float32
+    assert threads.room(2, 4).data_ptr() == first.data_ptr()
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(threads.room, 3, 5).result().data_ptr() != threads.room(3, 5).data_ptr()
+    monkeypatch.setattr(threads, 'MOST', 10)
+    large = threads.room(11)
+    assert large.data_ptr() != threads.room(10).data_ptr() == first.data_ptr()
