@@ -114,3 +114,10 @@ def test_enormous_rows_give_finite_values():
     torch.testing.assert_close(offset, F.linear(F.gelu(x.sign()), weight, bias))
     dx, *weights = numba_launch.look_backward(torch.ones(1, 1, 1, 4), x, stats, norm, shift, weight)
     assert all(t.isfinite().all() for t in (dx, *weights))
+
+
+def test_a_width_that_the_kernels_would_overrun_is_refused():
+    with pytest.raises(ValueError, match='multiple of 16, got 24'):
+        numba_launch.look(torch.zeros(1, 1, 1, 24), torch.ones(24), torch.zeros(24), torch.ones(3, 24), torch.zeros(3))
+    with pytest.raises(ValueError, match='multiple of 16, got 40'):
+        numba_launch.steps(torch.zeros(1, 1, 1, 40), torch.zeros(5, 40), torch.zeros(40, 3))

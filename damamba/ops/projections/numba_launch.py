@@ -67,7 +67,10 @@ def steps_backward(
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
     """Pixels, channels, and the weight's rows."""
-    return x.numel() // x.shape[-1], x.shape[-1], weight.shape[0]
+    channels = x.shape[-1]
+    if channels % _kernels().WIDE:
+        raise ValueError(f'channels must be a multiple of {_kernels().WIDE}, got {channels}')
+    return x.numel() // channels, channels, weight.shape[0]
 
 
 def _team(pixels: int, size: int) -> tuple[int, Tensor]:
