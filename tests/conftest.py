@@ -11,7 +11,10 @@ with pytest.MonkeyPatch.context() as patch:
     if not torch.cuda.is_available():
         patch.setenv('TRITON_INTERPRET', '1')
     from damamba.ops.adaptive_sample import launch as sampling
+    from damamba.ops.depthwise import numba_launch as convolving
+    from damamba.ops.projections import numba_launch as projecting
     from damamba.ops.selective_scan import launch as scanning
+    from damamba.ops.selective_scan import numba_launch as walking
 
 # The interpreter is a thousand times slower: nobody takes it by default. Tests in tests/ops do.
 sampling.INTERPRETED = scanning.INTERPRETED = False
@@ -61,6 +64,8 @@ def poisoned_memory(monkeypatch):
     for module, name in ((torch, 'empty'), (torch, 'empty_like'), (torch.Tensor, 'new_empty')):
         monkeypatch.setattr(module, name, _poisoned(getattr(module, name)))
     assert torch.empty(3).isnan().all()
+    for module in (convolving, projecting, walking):
+        monkeypatch.setattr(module, 'room', _poisoned(module.room))  # it may give memory that it kept
 
 
 def _poisoned(allocate):

@@ -117,7 +117,7 @@ class Block(nn.Module):
         """x + dw(x), and the mixer as a residual branch."""
         kept, norm, embed = self.drop_path.draw(len(x)), self.norm1.norm, self.pos_embed
         weights = norm.weight, norm.bias, *self.token_mixer.weights()
-        if not by_hand.takes(x, (embed.conv.weight, embed.conv.bias, *weights)):
+        if not by_hand.takes(x, (embed.conv.weight, embed.conv.bias, *weights), by_hand.WIDE):
             x, projected, features = self._enter(x, kept)
             branch = self.token_mixer.mix(projected, features)
         elif kept is not None and not len(kept):

@@ -23,12 +23,17 @@ from damamba.ops.projections import EPS
 from damamba.ops.projections import numba_launch as projections
 from damamba.ops.selective_scan import numba_launch as scanning
 
+WIDE = threads.WIDE  # a mixer's channels are a multiple of it
 aten = torch.ops.aten
 
 
-def takes(x: Tensor, weights: Sequence[Tensor]) -> bool:
-    """Whether a step may go this way: a training in float32 on the CPU, in which nobody but eager torch has a say."""
-    fits = x.numel() > 0 and all(len(w) % threads.WIDTH == 0 for w in weights if w.ndim == 4)
+def takes(x: Tensor, weights: Sequence[Tensor], width: int = threads.WIDTH) -> bool:
+    """Whether a step may go this way: a training in float32 on the CPU, in which nobody but eager torch has a say.
+
+    Args:
+        width: of what the numbers of channels are multiples.
+    """
+    fits = x.numel() > 0 and all(len(w) % width == 0 for w in weights if w.ndim == 4)
     return torch.is_grad_enabled() and fits and threads.plain(x, *weights) and threads.chosen()
 
 
@@ -62,17 +67,17 @@ class Saved(NamedTuple):
     """What a mixer keeps for its backward; the second half of it only for small maps, else it is computed anew."""
 
     x: Tensor
-    stats: Tensor  # mean and inverse deviation of each of the three layer normalisations
+    stats: Tensor  # mean, and inverse deviation, of the first layer normalisation
     stats_scale: Tensor
-    out_stats: Tensor
+    out_stats: Tensor  # of the last one
     out_scale: Tensor
-    look_stats: Tensor  # both of them
+    look_stats: Tensor  # both of the one between them [2, B * L]
     projected: Tensor
     looked: Tensor
     offset: Tensor  # [B, H, W, 2G]
     z: Tensor
     u: Tensor  # rows
-    raw: Tensor  # [B * L, R + 2, padded]
+    raw: Tensor  # [B * L, R + 2 padded to a multiple of 16]
     by_step: Tensor  # B and C [2, B, L]
     starts: Tensor  # states of the scan
     scanned: Tensor  # rows

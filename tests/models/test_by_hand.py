@@ -179,6 +179,7 @@ def test_others_go_theirs(called, monkeypatch):
     monkeypatch.setenv('DAMAMBA_BACKEND', 'numba')
     assert by_hand.takes(torch.randn(1, 16, 2, 2), [torch.randn(16, 16, 1, 1)])
     assert not by_hand.takes(torch.randn(1, 12, 2, 2), [torch.randn(12, 1, 3, 3)])  # no multiple of 8
+    assert not by_hand.takes(torch.randn(1, 24, 2, 2), [torch.randn(24, 1, 3, 3)], by_hand.WIDE)
     monkeypatch.delenv('DAMAMBA_BACKEND')
     monkeypatch.setattr(threads, 'missing', lambda: 'Numba is not installed')
     model(picture())

@@ -1,7 +1,8 @@
 """Products of narrow matrices within Numba's kernels for the CPU, while their rows lie in the caches.
 
-C channels, a multiple of WIDE. The threads share the blocks of BLOCK rows. Narrow rows are padded to ``wide(N)``
-numbers; weights lie in the order of their use in memory of the thread's own, its room.
+C channels, a multiple of WIDE. Kernels share blocks of BLOCK rows among their threads. Narrow rows are padded to
+``wide(N)`` numbers; a weight whose rows are narrow, or that is read by columns, is first copied to the thread's own
+memory, its room.
 """
 
 from numba import float32, njit
@@ -9,9 +10,9 @@ from numba.extending import register_jitable
 
 from damamba.ops.cpu.entry import get, put, share, threads
 from damamba.ops.cpu.lanes import OPTIONS, load, splat, store
-from damamba.ops.cpu.threads import WIDTH
+from damamba.ops.cpu.threads import WIDE, WIDTH
 
-ROWS, WIDE = 4, 2 * WIDTH  # what a product computes at once
+ROWS = 4  # what a product computes at once, of WIDE columns
 BLOCK = 32  # rows
 
 
@@ -62,7 +63,7 @@ def write(y, at, by_row, rows, tile):
 
 @njit(**OPTIONS)
 def add(y, at, by_row, rows, tile):
-    """The same, to what is there."""
+    """Add what :func:`product` gave to what is there; all of its rows, or the first."""
     first = load(y, at) + tile[0][0], load(y, at + WIDTH) + tile[0][1]
     if rows == ROWS:
         i, j, k = at + by_row, at + 2 * by_row, at + 3 * by_row
@@ -88,9 +89,9 @@ def apart(rows, stride):
 
 @njit(**OPTIONS)
 def clear(room, first, count):
-    """Fill with 0."""
-    for i in range(first, first + count):
-        put(room, i, float32(0.0))
+    """Fill with 0; the count is a multiple of WIDTH."""
+    for i in range(first, first + count, WIDTH):
+        store(room, i, splat(float32(0.0)))
 
 
 @njit(**OPTIONS)

@@ -23,8 +23,9 @@ from damamba.ops.backend import ENV
 NAME = 'numba'
 LIBRARY = 'libgomp.so.1'
 EAGER = Tensor, Parameter
-MOST = 2**22  # numbers that a thread keeps for its kernels
+MOST = 2**22  # numbers, 16 MB, that a caller's thread keeps for its kernels' rooms
 WIDTH = 8  # numbers of float32 that a kernel computes at once: what AVX2 holds; wider ones hardly gain
+WIDE = 2 * WIDTH  # of a product's rows
 
 
 @functools.cache
@@ -100,7 +101,7 @@ def zeros(*shape: int) -> Tensor:
 
 
 class _Own(threading.local):
-    """What each thread that calls kernels has for itself."""
+    """What each of Python's threads has for the kernels that it calls."""
 
     def __init__(self):
         self.room = empty(0)
@@ -110,9 +111,9 @@ _own = _Own()
 
 
 def room(*shape: int) -> Tensor:
-    """The same for what a kernel notes meanwhile, and nobody reads afterwards: a thread's last one, where it is enough.
+    """Memory for what a kernel notes while it runs: the calling thread's last such memory, where it is large enough.
 
-    It is warm in the caches, as new memory is not.
+    It is warm in the caches, as new memory is not, and holds anything. The next call in this thread gives the same one.
     """
     count = math.prod(shape)
     if count > MOST:
@@ -147,5 +148,6 @@ def _word(value: Tensor | int) -> int:
     if not isinstance(value, Tensor):
         return value
     if value.dtype != torch.float32 or not value.is_cpu or not value.is_contiguous():
-        raise TypeError(f'a kernel takes contiguous float32 on the CPU, got {value.dtype} on {value.device}')
+        how = f'{value.dtype} on {value.device}, strides {value.stride()} of {tuple(value.shape)}'
+        raise TypeError(f'a kernel takes contiguous float32 on the CPU, got {how}')
     return value.data_ptr()

@@ -1,4 +1,4 @@
-"""A depthwise 3x3 convolution of GELU(x); the derivative of one, GELU or not, SiLU behind or not. Maps (B, H, W, C).
+"""A depthwise 3x3 convolution, GELU before it or not, SiLU behind it or not, and its derivative. Maps (B, H, W, C).
 
 The threads share the rows. Each has a room: five padded rows (W + 2, C), its weights (9, C), and its sums (SUMS, C).
 Three of the rows are those around its own. The fourth, and a pixel at each end of all, are 0, and stand for what is
@@ -7,11 +7,12 @@ first. A column is three pixels of these rows, one below the other. Weights come
 they lie column by column, for the derivative from the end.
 """
 
-from numba import float32, njit
+from numba import njit
 from numba.extending import register_jitable
 
-from damamba.ops.cpu.entry import array, barrier, get, kernel, number, put, share, thread, threads
-from damamba.ops.cpu.lanes import OPTIONS, gelu, load, silu, splat, store
+from damamba.ops.cpu.entry import array, barrier, get, kernel, number, put, share, thread
+from damamba.ops.cpu.lanes import OPTIONS, gelu, load, silu, store
+from damamba.ops.cpu.products import clear, summed
 from damamba.ops.cpu.threads import WIDTH
 
 ROWS, OUTSIDE, NEXT = 5, 3, 4
@@ -39,13 +40,6 @@ def own_weights(width, channels):
 @njit(**OPTIONS)
 def own_sums(width, channels):
     return own_weights(width, channels) + 9 * channels
-
-
-@njit(**OPTIONS)
-def clear(room, first, count):
-    """Fill with 0."""
-    for i in range(first, first + count, WIDTH):
-        store(room, i, splat(float32(0.0)))
 
 
 @njit(**OPTIONS)
@@ -182,9 +176,7 @@ def finish(gradients, room, width, channels):
     """Add up what the threads summed; the first of them does it."""
     sums = own_sums(width, channels)
     for i in range(0, SUMS * channels, WIDTH):
-        value = load(room, sums + i)
-        for k in range(1, threads()):
-            value += load(room, k * room_size(width, channels) + sums + i)
+        value = summed(room, room_size(width, channels), sums + i)
         if i < 9 * channels:
             store(room, sums + i, value)
         else:

@@ -14,7 +14,6 @@ from damamba.ops.cpu.lanes import OPTIONS, gelu, load, splat, store, total
 from damamba.ops.cpu.products import (
     BLOCK,
     ROWS,
-    WIDE,
     add,
     apart,
     at_once,
@@ -28,7 +27,7 @@ from damamba.ops.cpu.products import (
     wide,
     write,
 )
-from damamba.ops.cpu.threads import WIDTH
+from damamba.ops.cpu.threads import WIDE, WIDTH
 from damamba.ops.projections import EPS
 
 # Step sizes, B and C: raw = u project^T, and dt = raw expand^T of the first R of its columns.
@@ -47,7 +46,7 @@ def steps(table):
     narrow = wide(rank + 2)
     down = thread() * steps_room(channels, rank)
     up = down + channels * narrow
-    clear(room, down, channels * narrow)
+    clear(room, down, channels * narrow)  # what pads it might be slow to compute with
     turn(room, down, narrow, project, rank + 2, channels)
     turn(room, up, channels, expand, channels, rank)
     first, last = blocks(pixels)
@@ -131,6 +130,10 @@ def moments(x, at, channels):
     mean = total(value) / float32(channels)
     value = splat(float32(0.0))
     for c in range(at, at + channels, WIDTH):
+        value += load(x, c) - mean
+    mean += total(value) / float32(channels)  # its rounding would be all that is left of a constant row
+    value = splat(float32(0.0))
+    for c in range(at, at + channels, WIDTH):
         centred = load(x, c) - mean
         value += centred * centred
     return mean, float32(1.0) / float32(math.sqrt(total(value) / float32(channels) + float32(EPS)))
@@ -138,7 +141,7 @@ def moments(x, at, channels):
 
 @register_jitable(**OPTIONS)
 def look_room(channels, count):
-    return (channels + ROWS + 1) * wide(count) + ROWS * channels
+    return (channels + ROWS) * wide(count) + ROWS * channels
 
 
 @kernel
@@ -151,7 +154,7 @@ def look(table):
     down = thread() * look_room(channels, count)
     looks = down + channels * narrow
     result = looks + ROWS * channels
-    clear(room, down, channels * narrow)
+    clear(room, down, channels * narrow)  # what pads it might be slow to compute with
     turn(room, down, narrow, weight, count, channels)
     first, last = blocks(pixels)
     row, last = first * BLOCK, min(last * BLOCK, pixels)
@@ -203,11 +206,12 @@ def look_backward_room(channels, count):
 @njit(**OPTIONS)
 def take_rows(room, narrowed, bias, doffset, begin, end, count):
     """A block's rows of doffset, padded, and their sums."""
-    for row in range(begin, end):
-        for n in range(count):
-            value = get(doffset, row * count + n)
-            put(room, narrowed + (row - begin) * wide(count) + n, value)
-            put(room, bias + n, get(room, bias + n) + value)
+    for n in range(count):
+        value = float32(0.0)
+        for row in range(begin, end):
+            put(room, narrowed + (row - begin) * wide(count) + n, get(doffset, row * count + n))
+            value += get(doffset, row * count + n)
+        put(room, bias + n, get(room, bias + n) + value)
 
 
 @kernel

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from damamba.ops.cpu.threads import dense, empty, room, run, team
+from damamba.ops.cpu.threads import WIDE, dense, empty, room, run, team
 
 
 @cache
@@ -21,7 +21,7 @@ def look(x: Tensor, norm: Tensor, shift: Tensor, weight: Tensor, bias: Tensor) -
     kernels, (pixels, channels, count) = _kernels(), _sizes(x, weight)
     offset, stats = empty(*x.shape[:3], count), empty(2, pixels)
     threads, rooms = _team(pixels, kernels.look_room(channels, count))
-    given = dense(x), norm, shift, dense(weight), bias
+    given = map(dense, (x, norm, shift, weight, bias))
     run(kernels.look, threads, *given, offset, *stats, rooms, pixels, channels, count)
     return offset, stats
 
@@ -33,7 +33,7 @@ def look_backward(
     kernels, (pixels, channels, count) = _kernels(), _sizes(x, weight)
     dx, gradients = empty(*x.shape), empty((2 + count) * channels + count)
     threads, rooms = _team(pixels, kernels.look_backward_room(channels, count))
-    given = dense(doffset), dense(x), *stats, norm, shift, dense(weight)
+    given = map(dense, (doffset, x, *stats, norm, shift, weight))
     run(kernels.look_backward, threads, *given, dx, gradients, rooms, pixels, channels, count)
     dnorm, dshift, dweight, dbias = gradients.split((channels, channels, count * channels, count))
     return dx, dnorm, dshift, dweight.view_as(weight), dbias
@@ -68,8 +68,8 @@ def steps_backward(
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, int]:
     """Pixels, channels, and the weight's rows."""
     channels = x.shape[-1]
-    if channels % _kernels().WIDE:
-        raise ValueError(f'channels must be a multiple of {_kernels().WIDE}, got {channels}')
+    if channels % WIDE:
+        raise ValueError(f'channels must be a multiple of {WIDE}, got {channels}')
     return x.numel() // channels, channels, weight.shape[0]
 
 
