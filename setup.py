@@ -1,17 +1,27 @@
 """The package: ranges of versions and extras. The versions that are tested together are in requirements.txt."""
 
+import base64
+import hashlib
 import re
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.editable_wheel import editable_wheel
 
 HERE = Path(__file__).resolve().parent
 README = HERE / 'README.md'
+
+# Python runs this line whenever it starts: MMDetection's own tools import mmcv.ops before they read a config.
+START_UP = 'damamba-mmcv-ops.pth'
+LINE = b"import sys; exec('try:\\n from damamba.mmcv_ops import install\\n install()\\nexcept ImportError: pass')\n"
 
 DETECTION = [
     'onedl-mmengine>=0.10.12,<0.11',
     'onedl-mmcv>=2.3.6,<2.4',
     'onedl-mmdetection>=3.5.1,<3.6',
+    'torchvision>=0.25',
     'pycocotools>=2.0.10',
     'faster-coco-eval>=1.7',
     'opencv-python-headless>=4.10,<4.13',
@@ -22,12 +32,40 @@ DETECTION = [
     'jinja2>=3.1',
 ]
 TUNING = ['optuna>=5,<6', 'psycopg2-binary>=2.9']  # the latter for studies in PostgreSQL
-DEV = ['pytest>=8', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
+DEV = ['pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
 
 
 def read_version() -> str:
     text = (HERE / 'damamba' / '__init__.py').read_text(encoding='utf-8')
     return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE).group(1)
+
+
+def add_start_up(wheel: Path) -> None:
+    """Put the line into a wheel, where it lands beside the package, and into its record, so that it goes with it."""
+    with ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    (record,) = [name for name in files if name.endswith('.dist-info/RECORD')]
+    digest = base64.urlsafe_b64encode(hashlib.sha256(LINE).digest()).rstrip(b'=')
+    files[record] = b'%s,sha256=%s,%d\n' % (START_UP.encode(), digest, len(LINE)) + files[record]
+    with ZipFile(wheel, 'w', ZIP_DEFLATED) as archive:
+        for name, content in {START_UP: LINE, **files}.items():
+            archive.writestr(name, content)
+
+
+class WithStartUp:
+    """A command that builds a wheel, the last in its folder."""
+
+    def run(self) -> None:
+        super().run()
+        add_start_up(max(Path(self.dist_dir).glob('*.whl'), key=lambda path: path.stat().st_mtime_ns))
+
+
+class Wheel(WithStartUp, bdist_wheel):
+    pass
+
+
+class EditableWheel(WithStartUp, editable_wheel):
+    pass
 
 
 setup(
@@ -39,17 +77,16 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['damamba*']),
     package_data={'damamba.reporting': ['templates/*.j2']},
-    python_requires='>=3.10,<3.13',
+    python_requires='>=3.10',
     install_requires=['torch>=2.10', 'numpy', 'numba>=0.60', 'safetensors'],
     extras_require={'detection': DETECTION, 'tuning': TUNING, 'dev': DEV, 'all': DETECTION + TUNING + DEV},
     entry_points={'console_scripts': ['damamba = damamba.__main__:main']},
+    cmdclass={'bdist_wheel': Wheel, 'editable_wheel': EditableWheel},
     classifiers=[
         'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
-        'Programming Language :: Python :: 3.10',
-        'Programming Language :: Python :: 3.11',
-        'Programming Language :: Python :: 3.12',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 15)),
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )

@@ -1,11 +1,20 @@
 """Importing this registers DAMamba with MMDetection: ``custom_imports = dict(imports=['damamba.register'])``.
 
-It also makes every checkpoint that MMEngine reads go through :mod:`damamba.checkpoint`.
+It also has torchvision stand in for mmcv's operators where none are compiled, and makes every checkpoint that MMEngine
+reads go through :mod:`damamba.checkpoint`.
 """
 
-from damamba.mmcv_ops import require_mmcv_ops
+import sys
 
-require_mmcv_ops()
+from damamba import mmcv_ops
+
+mmcv_ops.install()  # before mmdet, which imports mmcv.ops
+try:
+    import mmdet.datasets
+    import mmdet.models  # noqa: F401
+except ImportError as error:
+    check = f'{sys.executable} -m damamba check'
+    raise ImportError(f'MMDetection does not load ({error}): `{check}` names the command that mends it') from error
 
 from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
 from mmengine.registry import OPTIM_WRAPPERS, RUNNERS  # noqa: E402

@@ -1,13 +1,14 @@
-"""What stands around the package: the guard in requirements.txt, the ranges in setup.py, the Makefile."""
+"""What stands around the package: its wheels, the ranges in setup.py, the pins of requirements.txt, the Makefile."""
 
-import importlib.machinery
+import base64
+import hashlib
 import os
 import runpy
 import shutil
 import subprocess
 import sys
-import venv
 from importlib import metadata
+from zipfile import ZipFile
 
 import pytest
 import setuptools
@@ -15,67 +16,48 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import damamba
-from damamba.cli.environment import ROOT, read_pins
+from tests.detection import ROOT
 
-SENTENCE = 'DAMamba: onedl-mmcv compiles against the torch that is already installed'
-SETUPTOOLS = """
-import ctypes
-def load(name):
-    if {missing!r} == name:
-        raise OSError(name)
-ctypes.CDLL = load
-def setup(**settings):
-    print('goes on')
-"""
+START_UP = 'damamba-mmcv-ops.pth'
+PYTHONS = ['3.10', '3.11', '3.12', '3.13', '3.14']
 
 
-@pytest.fixture
-def target(tmp_path):
-    """An environment as pip's build isolation shows it, with torch and a compiled mmcv; a call runs the guard in it."""
-    venv.create(tmp_path / 'venv', with_pip=False, symlinks=True)
-    site = next((tmp_path / 'venv' / 'lib').glob('*/site-packages'))
-    pins = read_pins((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
-    (site / f'{pins["torch"].replace("==", "-")}+cpu.dist-info').mkdir()
-    (site / f'{pins["onedl-mmcv"].replace("==", "-").replace("onedl-", "onedl_")}.dist-info').mkdir()
-    (site / 'mmcv').mkdir()
-    (site / 'mmcv' / f'_ext{importlib.machinery.EXTENSION_SUFFIXES[0]}').touch()
-
-    def guard(missing_library=''):
-        (tmp_path / 'setuptools.py').write_text(SETUPTOOLS.format(missing=missing_library))
-        command = [str(tmp_path / 'venv' / 'bin' / 'python'), '-B', str(ROOT / 'tools/require_mmcv/setup.py')]
-        env = {**os.environ, 'PYTHONPATH': str(tmp_path), 'PYTHONUSERBASE': str(tmp_path / 'nobody')}
-        return subprocess.run(command, env=env, capture_output=True, text=True)
-
-    guard.site = site
-    return guard
+@pytest.fixture(scope='module')
+def wheels(tmp_path_factory):
+    """A wheel and an editable one, built in a copy of what the package is made of."""
+    copy, out = tmp_path_factory.mktemp('checkout'), tmp_path_factory.mktemp('dist')
+    for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / 'damamba', copy / 'damamba', ignore=shutil.ignore_patterns('__pycache__'))
+    built = {}
+    for kind in ('wheel', 'editable'):
+        code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out / kind)!r}))'
+        (out / kind).mkdir()
+        command = [sys.executable, '-c', code]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        built[kind] = out / kind / done.stdout.splitlines()[-1]
+    return built
 
 
-def assert_stops_in_one_sentence(answer):
-    assert answer.returncode == 1
-    assert len(answer.stderr.splitlines()) == 1
-    assert SENTENCE in answer.stderr
-    assert 'run `make install` instead' in answer.stderr
+@pytest.mark.parametrize('kind', ['wheel', 'editable'])
+def test_a_wheel_brings_the_line_that_python_runs_when_it_starts(wheels, kind):
+    with ZipFile(wheels[kind]) as wheel:
+        line = wheel.read(START_UP)
+        (record,) = [name for name in wheel.namelist() if name.endswith('/RECORD')]
+        rows = [row.split(',') for row in wheel.read(record).decode().splitlines()]
+        assert sorted(name for name, *_ in rows) == sorted(wheel.namelist())
+    digest = base64.urlsafe_b64encode(hashlib.sha256(line).digest()).rstrip(b'=').decode()
+    assert [START_UP, f'sha256={digest}', str(len(line))] in rows
+    assert line.startswith(b'import ') and line.count(b'\n') == 1  # else Python would not run it
+    compile(line, START_UP, 'exec')
 
 
-def test_requirements_go_on_where_mmcv_is_compiled_beside_the_tested_torch(target):
-    answer = target()
-    assert (answer.stdout, answer.returncode) == ('goes on\n', 0), answer.stderr
-
-
-@pytest.mark.parametrize('pattern', ['mmcv/_ext.*', 'torch-*.dist-info', 'onedl_mmcv-*.dist-info'])
-def test_requirements_stop_in_one_sentence_where_something_is_missing(target, pattern):
-    path = next(target.site.glob(pattern))
-    path.rename(path.with_name('gone'))
-    assert_stops_in_one_sentence(target())
-
-
-def test_requirements_stop_where_mmcv_is_compiled_beside_another_torch(target):
-    next(target.site.glob('torch-*.dist-info')).rename(target.site / 'torch-2.10.0.dist-info')
-    assert_stops_in_one_sentence(target())
-
-
-def test_requirements_stop_where_the_second_opencv_would_not_load(target):
-    assert_stops_in_one_sentence(target(missing_library='libGL.so.1'))
+def test_a_wheel_has_every_file_of_the_package(wheels):
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'damamba').rglob('*') if path.is_file()}
+    with ZipFile(wheels['wheel']) as wheel:
+        found = set(wheel.namelist())
+    assert {name for name in files if '__pycache__' not in name} == {name for name in found if name[:8] == 'damamba/'}
 
 
 @pytest.fixture
@@ -87,13 +69,47 @@ def settings(monkeypatch):
     return told
 
 
-def test_the_tested_versions_lie_in_the_ranges_of_the_package(settings):
-    pins = read_pins((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
-    extras = settings['extras_require']
+def read_requirements() -> list[Requirement]:
+    lines = (line.split('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text().splitlines())
+    return [Requirement(line) for line in lines if '==' in line]
+
+
+def pins_for(python: str) -> dict[str, str]:
+    """{'torch': '2.11.0', ...} for a Python."""
+    chosen = [it for it in read_requirements() if not it.marker or it.marker.evaluate({'python_version': python})]
+    pins = {it.name: str(it.specifier).removeprefix('==') for it in chosen}
+    assert len(pins) == len(chosen), 'a package is pinned twice'
+    return pins
+
+
+@pytest.mark.parametrize('python', PYTHONS)
+def test_the_tested_versions_lie_in_the_ranges_of_the_package(settings, python):
+    pins, extras = pins_for(python), settings['extras_require']
     parts = extras['detection'] + extras['tuning'] + extras['dev']
     ranges = [Requirement(text) for text in settings['install_requires'] + parts]
-    assert [it for it in ranges if pins[it.name].split('==')[1] not in it.specifier] == []
+    assert [it for it in ranges if pins[it.name] not in it.specifier] == []
     assert extras['all'] == parts
+    assert f'{python}.0' in SpecifierSet(settings['python_requires'])
+    assert f'Programming Language :: Python :: {python}' in settings['classifiers']
+
+
+def test_every_pinned_package_takes_every_python_that_has_its_version():
+    here = '{}.{}'.format(*sys.version_info)
+    for name, version in pins_for(here).items():
+        wanted = SpecifierSet(metadata.metadata(name).get('Requires-Python') or '>=3')
+        pythons = [python for python in PYTHONS if pins_for(python).get(name) == version]
+        assert [python for python in pythons if f'{python}.0' not in wanted] == [], name
+
+
+def test_one_opencv_is_asked_for_and_an_empty_package_stands_for_the_other(monkeypatch):
+    lines = (ROOT / 'requirements.txt').read_text().splitlines()
+    assert {it.name for it in read_requirements() if 'opencv' in it.name} == {'opencv-python-headless'}
+    (folder,) = [line.split('#')[0].strip() for line in lines if line.startswith('./')]
+    told = {}
+    monkeypatch.setattr(setuptools, 'setup', lambda **given: told.update(given))
+    runpy.run_path(str(ROOT / folder / 'setup.py'))
+    assert (told['name'], told['py_modules']) == ('opencv-python', [])
+    assert told['version'].endswith('+headless') and 'opencv-python-headless' in told['install_requires'][0]
 
 
 def test_the_package_has_the_version_of_its_module_and_a_command(settings):
@@ -101,39 +117,38 @@ def test_the_package_has_the_version_of_its_module_and_a_command(settings):
     assert settings['entry_points'] == {'console_scripts': ['damamba = damamba.__main__:main']}
 
 
-def make(*arguments, **env):
-    path = f'{env.pop("first", "")}:/usr/bin:/bin'
-    command = [shutil.which('make'), '-n', *arguments]
-    return subprocess.run(command, cwd=ROOT, env={'PATH': path, **env}, capture_output=True, text=True).stdout
+# The Makefile --------------------------------------------------------------------------------------------------------
+
+pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='no make')
 
 
-@pytest.mark.skipif(not shutil.which('make'), reason='no make')
+def make(*arguments, first='', **env):
+    """The commands that make would run in a checkout without an environment."""
+    command = [shutil.which('make'), '-n', 'VENV=/nowhere/venv', *arguments]
+    path = f'{first}:/usr/bin:/bin'
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, 'PATH': path, **env}, capture_output=True, text=True
+    ).stdout
+
+
 def test_make_passes_over_a_python_that_does_not_run(tmp_path):
     for name, text in {'python3': 'exit 127', 'python3.12': f'exec {sys.executable} "$@"'}.items():
         (tmp_path / name).write_text(f'#!/bin/sh\n{text}\n')
         (tmp_path / name).chmod(0o755)
-    assert make('install', first=str(tmp_path)).startswith("python3.12 -m damamba.cli.install --venv '.venv'")
+    assert make('install', first=str(tmp_path)).splitlines()[0].endswith('|| python3.12 -m venv /nowhere/venv')
 
 
-@pytest.mark.skipif(not shutil.which('make'), reason='no make')
-def test_make_test_and_lint_install_first():
-    for target, command in {
-        'test': 'pytest',
-        'e2e': "pytest -m 'e2e and not long'",
-        'lint': 'ruff format --check .',
-    }.items():
-        lines = make(target, 'PYTHON=python3').splitlines()
-        assert lines[0].startswith('python3 -m damamba.cli.install')
-        assert lines[-1].strip() == f'.venv/bin/python -m {command}'
+@pytest.mark.parametrize(('target', 'command'), [('test', 'pytest'), ('lint', 'ruff format --check .')])
+def test_make_installs_before_it_runs_anything_else(target, command):
+    lines = make(target, 'PYTHON=python3').splitlines()
+    assert lines[0].endswith('|| python3 -m venv /nowhere/venv')
+    assert lines[-1].strip().startswith(f'/nowhere/venv/bin/python -m {command}')
 
 
-@pytest.mark.skipif(not shutil.which('make'), reason='no make')
-def test_make_passes_the_index_of_torch_on():
-    assert "--torch-index 'https://an.index/cpu'" in make('install', TORCH_INDEX='https://an.index/cpu')
-
-
-@pytest.mark.parametrize('python', ['3.10.0', '3.11.0', '3.12.0'])
-def test_every_pinned_package_takes_every_python_that_the_readme_names(python):
-    names = read_pins((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
-    wanted = {name: metadata.metadata(name).get('Requires-Python') or '>=3' for name in names}
-    assert [name for name, spec in wanted.items() if not SpecifierSet(spec).contains(python)] == []
+def test_make_takes_torch_from_another_index_and_the_rest_from_the_usual_one():
+    pip = '/nowhere/venv/bin/python -m pip install'
+    lines = [line.strip() for line in make('install', TORCH_INDEX='https://an.index/cpu').splitlines()]
+    pins = pins_for('3.12')
+    torch = f'torch=={pins["torch"]} torchvision=={pins["torchvision"]}'
+    assert f'{pip} --force-reinstall --index-url https://an.index/cpu {torch}' in lines
+    assert lines.index(f'{pip} -r requirements.txt') > 0

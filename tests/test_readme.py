@@ -11,7 +11,7 @@ import torch
 
 import damamba
 from benchmarks import backbone, detector, masks, ops, scaling
-from damamba.cli.environment import ROOT
+from tests.detection import ROOT
 
 FILES = [*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')]
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8') for path in FILES}
@@ -82,7 +82,6 @@ def parsers(monkeypatch):
         demo,
         eval_results,
         get_flops,
-        install,
         make_demo_data,
         prove_evaluation,
         publish_model,
@@ -105,7 +104,6 @@ def parsers(monkeypatch):
         'tune': tune.parse,
         'demo': demo.parse,
         'publish_model': publish_model.main,
-        'install': install.parse_arguments,
     }
     return {name: captured(monkeypatch, function) for name, function in parse.items()}
 

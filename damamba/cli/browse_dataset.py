@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from damamba.cli.common import add_pairs, run
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.engine.config import check_files, read_config, refuse_version_2
 from damamba.engine.samples import Sample, draw_samples
 from damamba.engine.settings import spread

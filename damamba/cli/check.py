@@ -1,42 +1,52 @@
-"""Say what is installed and whether it works: python -m damamba.cli.check
+"""Say what is installed and whether it works: python -m damamba check
 
 Each check returns its problems, one sentence with the command that mends it; the exit status is 1 if there is any.
 """
-
-from __future__ import annotations
 
 import argparse
 import importlib
 import sys
 from importlib import metadata
 
-from damamba.cli.environment import say
-from damamba.mmcv_ops import compiled_for, mend, require_mmcv_ops
+from damamba import mmcv_ops
+from damamba.cli.console import say
 
 PACKAGES = ['torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'numba', 'cv2']
-OPENCVS = ['opencv-python', 'opencv-python-headless', 'opencv-contrib-python', 'opencv-contrib-python-headless']
+ALSO = {'mmdet': ['mmdet.datasets', 'mmdet.models']}  # which import all that a detector needs
+OPENCVS = ['opencv-python', 'opencv-contrib-python', 'opencv-contrib-python-headless', 'opencv-python-headless']
+EMPTY = '+headless'  # the version of tools/opencv_python, which has no files, ends like this
+PIP = f'{sys.executable} -m pip'
 
 
 def opencv_command() -> str:
-    pip = f'{sys.executable} -m pip'
-    others = ' '.join(name for name in OPENCVS if name != 'opencv-python-headless')
-    headless = "--no-deps --force-reinstall 'opencv-python-headless<4.13'"
-    return f'{pip} uninstall -y {others} && {pip} install {headless}'
+    """Leaves one OpenCV; the last step writes the files anew that removing the others took along."""
+    return (
+        f'{PIP} uninstall -y {" ".join(OPENCVS[:-1])} && '
+        f"{PIP} install --no-deps --force-reinstall 'opencv-python-headless<4.13'"
+    )
+
+
+def mmcv_command() -> str:
+    """Takes compiled operators out, by building mmcv where no torch is seen."""
+    return f'{PIP} install --no-deps --force-reinstall --no-cache-dir onedl-mmcv'
 
 
 def import_problem(name: str, error: Exception) -> str:
     """Of the first line of the error: compiled packages can add pages to it."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    command = opencv_command() if name == 'cv2' else 'make install'
+    command = opencv_command() if name == 'cv2' else f'{PIP} install -r requirements.txt'
     return f'{name} does not import ({reason}): run `{command}`.'
 
 
 def check_versions() -> tuple[dict[str, str], list[str]]:
     """The version of each package, or '-' and a problem. mmdet asserts on an mmcv or mmengine that it does not fit."""
+    mmcv_ops.install()
     versions, problems = {}, []
     for name in PACKAGES:
         try:
             versions[name] = importlib.import_module(name).__version__
+            for module in ALSO.get(name, []):
+                importlib.import_module(module)
         except (ImportError, OSError, AssertionError, RuntimeError) as error:
             versions[name] = '-'
             problems.append(import_problem(name, error))
@@ -45,7 +55,8 @@ def check_versions() -> tuple[dict[str, str], list[str]]:
 
 def check_opencv() -> list[str]:
     """All four write the same `cv2` folder: with two of them, which one answers is chance."""
-    found = [name for name in OPENCVS if any(metadata.distributions(name=name))]
+    versions = {name: [it.version for it in metadata.distributions(name=name)] for name in OPENCVS}
+    found = [name for name in OPENCVS if any(not version.endswith(EMPTY) for version in versions[name])]
     if len(found) == 1:
         return []
     what = f'{len(found)} OpenCVs are installed ({", ".join(found)})' if found else 'no OpenCV is installed'
@@ -73,26 +84,20 @@ def roi_align_answer(device: str) -> list[float]:
 
 
 def check_operators(device: str) -> list[str]:
-    """Two of mmcv's operators against an answer known by hand."""
+    """Two of mmcv's operators, ours or compiled ones, against an answer known by hand."""
     try:
         answers = {'nms': (nms_answer(device), [0, 2]), 'roi_align': (roi_align_answer(device), [2.5, 4.5, 10.5, 12.5])}
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        return [mend(f"mmcv's operators do not run on {device} tensors ({reason})")]
+        return [f"mmcv's operators do not run on {device} tensors ({reason}): run `{mmcv_command()}`."]
     wrong = [name for name, (found, truth) in answers.items() if found != truth]
-    return [mend(f'{name} of mmcv gives a wrong answer on {device} tensors') for name in wrong]
+    return [f'{name} of mmcv gives a wrong answer on {device} tensors: run `{mmcv_command()}`.' for name in wrong]
 
 
-def check_mmcv() -> list[str]:
-    """Whether mmcv's operators are there, load and run, on the GPU too where torch sees one."""
+def devices() -> list[str]:
     import torch
 
-    try:
-        require_mmcv_ops()
-    except ImportError as error:
-        return [str(error)]
-    devices = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
-    return [problem for device in devices for problem in check_operators(device)]
+    return ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
 
 
 def chosen_backends() -> str:
@@ -101,8 +106,7 @@ def chosen_backends() -> str:
 
     from damamba.ops.adaptive_sample import BACKENDS
 
-    devices = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
-    inputs = {it: (torch.zeros(1, 1, 1, 8, device=it), torch.zeros(1, 1, 1, 2, device=it)) for it in devices}
+    inputs = {it: (torch.zeros(1, 1, 1, 8, device=it), torch.zeros(1, 1, 1, 2, device=it)) for it in devices()}
     names = {it: next(b.name for b in BACKENDS if b.why_not(*tensors) is None) for it, tensors in inputs.items()}
     return ', '.join(f'{name} on {it}' for it, name in names.items())
 
@@ -116,14 +120,14 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table and the problems; returns the exit status."""
     argparse.ArgumentParser(prog='check', description=__doc__).parse_args(argv)
     versions, problems = check_versions()
-    works = versions['torch'] != '-'
+    detects = '-' not in (versions['torch'], versions['torchvision'], versions['mmcv'])
     operators = {
-        'mmcv operators': (works and compiled_for()) or '-',
-        'own operators': chosen_backends() if works else '-',
+        'mmcv operators': mmcv_ops.describe() if detects else '-',
+        'own operators': chosen_backends() if versions['torch'] != '-' else '-',
     }
     say(table({'python': sys.version.split()[0], **versions, **operators}))
     problems += check_opencv()
-    problems += check_mmcv() if works and versions['mmcv'] != '-' else []
+    problems += [it for device in devices() for it in check_operators(device)] if detects else []
     say('\n'.join(problems) or 'All of it works.')
     return 1 if problems else 0
 

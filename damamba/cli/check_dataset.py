@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.datasets.inspection import Inspection, InspectionError, inspect
 from damamba.datasets.inspection.tables import render
 

@@ -13,11 +13,12 @@ from faster_coco_eval import COCO
 from mmengine.runner import find_latest_checkpoint
 
 from damamba.cli import make_demo_data
-from damamba.cli.environment import ROOT, say
+from damamba.cli.console import say
 from damamba.reporting.curves import draw_curves
 from damamba.reporting.logs import read_log
 from damamba.reporting.pictures import draw_detections
 
+ROOT = Path(__file__).resolve().parents[2]
 BATCH = 4  # pictures at a time, in all
 CONFIG = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
 

@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 from damamba.cli.common import add_pairs, run
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.engine.config import ConfigError, read_config
 from damamba.engine.settings import spread
 from damamba.evaluation.details import analyse

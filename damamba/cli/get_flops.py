@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from damamba.cli.common import add_pairs, run
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.engine.config import ConfigError, read_config, refuse_version_2
 from damamba.engine.flops import Cost, Part, measure
 

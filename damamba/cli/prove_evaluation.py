@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from damamba.cli.common import add_pairs, run
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.engine.config import check_files, read_config, refuse_version_2
 from damamba.engine.settings import spread
 from damamba.evaluation.proof import Proof, prove

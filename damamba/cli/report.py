@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.reporting.report import Report, make_report
 from damamba.reporting.runs import ReportError
 

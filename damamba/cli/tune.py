@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: tuning needs Optuna ({error}): pip install '.[tuning]' in the checkout, or optuna alone")
 
 from damamba.cli.common import add_pairs, run
-from damamba.cli.environment import say
+from damamba.cli.console import say
 from damamba.engine.config import ConfigError, check_files
 from damamba.tuning import TuningError, plots, results
 from damamba.tuning.ledger import ended

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from damamba.cli import eval_results, prove_evaluation
-from damamba.cli.environment import ROOT
 from damamba.cli.test import configure, parse
 from damamba.engine.launch import rank_of
 from damamba.evaluation.coco import CocoInstanceMetric
@@ -14,6 +13,7 @@ from damamba.evaluation.proof import ProofError
 from tests import armbench
 from tests.cli.helpers import logs, train
 from tests.cli.helpers import test as run_test
+from tests.detection import ROOT
 
 CONFIG = str(ROOT / 'configs' / 'armbench' / 'mask_rcnn_DAMamba_nano_fpn_armbench_demo.py')
 SAME = 'same-object-transfer-set'
