@@ -38,7 +38,7 @@ test: install
 	$(IN_VENV) pytest $(ARGS)
 
 gpu:
-	@python tools/check_gpu.py $(ARGS)
+	@python benchmarks/gpu.py $(ARGS)
 
 lint: install
 	$(IN_VENV) ruff check .

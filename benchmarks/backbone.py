@@ -14,7 +14,7 @@ shapes, times the stage's depth, from flushed caches, of a forward + backward wi
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: nothing needs to be installed
@@ -110,14 +110,14 @@ def choose_models(measure: str, names: Sequence[str], device: str) -> list[str]:
     return [name for name in names if name not in left_out]
 
 
-def measure_all(args: argparse.Namespace) -> list[dict]:
+def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
+    """The rows of each measure and type."""
     present, missing = split_available(args.models)
-    rows = []
     for dtype in args.dtypes:
         train: dict[str, Timing] = {}
         for measure in (name for name in MEASURES if name in args.measures):  # the operators' share is of a training
             if measure == 'operators':
-                rows.append(operators_row(train, dtype, args))
+                yield [operators_row(train, dtype, args)]
                 continue
             names = choose_models(measure, present, args.device)
             shape = args.train if measure == 'train' else args.forward
@@ -126,9 +126,8 @@ def measure_all(args: argparse.Namespace) -> list[dict]:
             else:
                 timings = measure_times(measure, names, shape, dtype, args)
             train = timings if measure == 'train' else train
-            rows += make_rows(measure, shape, dtype, timings, missing)
+            yield make_rows(measure, shape, dtype, timings, missing)
             runner.free(args.device)
-    return rows
 
 
 def print_rows(rows: Sequence[dict], args: argparse.Namespace) -> None:
@@ -156,9 +155,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    rows = measure_all(args)
+    rows = runner.collect(measure_all(args), args)
     print_rows(rows, args)
-    runner.write_csv(args.out, rows, args)
+    runner.print_origin(rows, args)
 
 
 if __name__ == '__main__':

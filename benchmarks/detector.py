@@ -131,6 +131,8 @@ def measure(kind: str, dtype: str, args: argparse.Namespace) -> list[dict]:
     ]
     title = f'{MEASURES[kind]}, Mask R-CNN, milliseconds: {dtype}, {shape}, medians of {args.repeat}, {args.device}'
     runner.print_comparison(title, rows)
+    steps.clear()
+    runner.free(args.device)
     return rows
 
 
@@ -160,12 +162,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     prepare_mmdet()
-    rows = []
-    for dtype in args.dtypes:
-        for kind in args.measures:
-            rows += measure(kind, dtype, args)
-            runner.free(args.device)
-    runner.write_csv(args.out, rows, args)
+    rows = runner.collect((measure(kind, dtype, args) for dtype in args.dtypes for kind in args.measures), args)
+    runner.print_origin(rows, args)
 
 
 if __name__ == '__main__':

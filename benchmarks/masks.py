@@ -150,9 +150,9 @@ def main(argv: list[str] | None = None) -> None:
     detector.prepare_mmdet()
     cases = [(name, False) for name in args.models]
     cases += [('mask2former', True)] if args.plain and 'mask2former' in args.models else []
-    rows = [measure_apart(name, plain, args) for name, plain in cases]
+    rows = runner.collect(([measure_apart(name, plain, args)] for name, plain in cases), args)
     print_rows(rows, args)
-    runner.write_csv(args.out, rows, args)
+    runner.print_origin(rows, args)
 
 
 if __name__ == '__main__':

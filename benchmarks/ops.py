@@ -265,17 +265,17 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(0)
     clock = Clock(args.device, flush=True)
     args.copy = runner.copy_bandwidth(clock)
-    rows = [
-        row
+    groups = (
+        measure(name, size, dtype, kind, args, clock)
         for name in args.operators
         for shape in args.shapes
         for size in stage_maps(shape)
         for dtype in args.dtypes
         for kind in PASSES
-        for row in measure(name, size, dtype, kind, args, clock)
-    ]
+    )
+    rows = runner.collect(groups, args)
     print_rows(rows, args)
-    runner.write_csv(args.out, rows, args)
+    runner.print_origin(rows, args)
 
 
 if __name__ == '__main__':

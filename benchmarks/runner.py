@@ -231,7 +231,7 @@ def origin(args: argparse.Namespace) -> dict[str, object]:
         threads=args.threads,
         **{name: _version(distributions) for name, distributions in DISTRIBUTIONS.items()},
         damamba=__version__,
-        commit=args.commit or _commit(),
+        commit=args.commit or find_commit(),
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
     )
 
@@ -252,7 +252,7 @@ def _version(distributions: Iterable[str]) -> str:
     return ''
 
 
-def _commit() -> str:
+def find_commit() -> str:
     """The checkout's commit; what benchmarks write does not make it dirty."""
     outputs = [':!benchmarks/results', ':!docs/images']
     try:
@@ -266,6 +266,16 @@ def _git(*args: str) -> str:
     return subprocess.run(['git', '-C', ROOT, *args], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def collect(groups: Iterable[Sequence[Mapping[str, object]]], args: argparse.Namespace) -> list[Mapping[str, object]]:
+    """All rows, written after each group of them, so that a benchmark that is stopped leaves what it had."""
+    rows: list[Mapping[str, object]] = []
+    for group in groups:
+        rows += group
+        if rows:
+            write_csv(args.out, rows, args)
+    return rows
+
+
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], args: argparse.Namespace) -> None:
     """Replace the file by the rows, each with its origin; floats get six digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -276,7 +286,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]], args: argparse.N
         for row in rows:
             filled = {**row, **stamp}
             writer.writerow({key: f'{v:.6g}' if isinstance(v, float) else v for key, v in filled.items()})
-    print(f'\n{path}: {len(rows)} rows, {stamp["machine"]}, torch {stamp["torch"]}, commit {stamp["commit"]}')
+
+
+def print_origin(rows: Sequence[Mapping[str, object]], args: argparse.Namespace) -> None:
+    """Say where the CSV lies, and what it was measured on."""
+    stamp = origin(args)
+    print(f'\n{args.out}: {len(rows)} rows, {stamp["machine"]}, torch {stamp["torch"]}, commit {stamp["commit"]}')
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

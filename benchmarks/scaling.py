@@ -108,13 +108,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     present, missing = split_available(args.models)
-    rows = [row for axis in AXES if getattr(args, axis) for row in measure(axis, present, args)]
+    rows = runner.collect((measure(axis, present, args) for axis in AXES if getattr(args, axis)), args)
     if not rows:
         sys.exit('nothing to measure: ' + ('; '.join(missing.values()) or '--pixels and --batch are both empty'))
     print_rows(rows, args)
     for name, reason in missing.items():
         print(f'{PEERS[name].label}: {reason}')
-    runner.write_csv(args.out, rows, args)
+    runner.print_origin(rows, args)
 
 
 if __name__ == '__main__':

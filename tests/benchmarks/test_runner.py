@@ -89,6 +89,19 @@ def test_rows_are_written_with_their_origin_and_replace_the_last_ones(tmp_path):
     assert rows[0]['commit'] == 'abc1234' and rows[0]['threads'] == '1'
 
 
+def test_a_benchmark_that_is_stopped_leaves_the_rows_that_it_had(tmp_path):
+    args = parse('--out', str(tmp_path / 'out.csv'), '--commit', 'abc1234')
+
+    def groups():
+        yield [dict(name='x'), dict(name='y')]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.collect(groups(), args)
+    assert [row['name'] for row in read_csv(args.out)] == ['x', 'y']
+    assert runner.collect(([dict(name=name)] for name in 'ab'), args) == [dict(name='a'), dict(name='b')]
+
+
 def test_numbers_are_flush_right(capsys):
     runner.print_table('title', ('name', 'ms'), [('a', '1.5'), ('long', '12')])
     assert capsys.readouterr().out == '\ntitle\n\nname   ms\na     1.5\nlong   12\n'
