@@ -6,7 +6,7 @@ VENV ?= .venv
 IN_VENV = $(VENV)/bin/python -m
 TORCH = $(shell grep -E '^torch(vision)?==' requirements.txt)
 
-.PHONY: help install demo test gpu lint format clean $(if $(TORCH_INDEX),$(VENV)/installed)
+.PHONY: help install demo test e2e gpu lint format clean $(if $(TORCH_INDEX),$(VENV)/installed)
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo      the same, then draw a data set, train a small detector on it and show what it sees: minutes'
 	@echo '               (ARGS=--resume goes on where an earlier demo stopped)'
 	@echo 'make test      the same, then the tests (ARGS="-k name" goes to pytest)'
+	@echo 'make e2e       the same, then the end-to-end runs through the shell scripts (ARGS="-m long": the longest)'
 	@echo 'make gpu       on a machine with a GPU, with the active Python: tests, trainings, benchmarks, in ten minutes'
 	@echo 'make lint      the same as make install, then ruff: check and format'
 	@echo 'make format    the same, then let ruff mend what it can'
@@ -35,7 +36,10 @@ demo: install
 	@$(IN_VENV) damamba demo $(ARGS)
 
 test: install
-	$(IN_VENV) pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+e2e: install
+	$(IN_VENV) pytest -m 'e2e and not long' $(ARGS)
 
 gpu:
 	@python benchmarks/gpu.py $(ARGS)

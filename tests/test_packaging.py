@@ -138,11 +138,14 @@ def test_make_passes_over_a_python_that_does_not_run(tmp_path):
     assert make('install', first=str(tmp_path)).splitlines()[0].endswith('|| python3.12 -m venv /nowhere/venv')
 
 
-@pytest.mark.parametrize(('target', 'command'), [('test', 'pytest'), ('lint', 'ruff format --check .')])
+@pytest.mark.parametrize(
+    ('target', 'command'),
+    [('test', 'pytest -n auto '), ('e2e', "pytest -m 'e2e and not long'"), ('lint', 'ruff format --check .')],
+)
 def test_make_installs_before_it_runs_anything_else(target, command):
     lines = make(target, 'PYTHON=python3').splitlines()
     assert lines[0].endswith('|| python3 -m venv /nowhere/venv')
-    assert lines[-1].strip().startswith(f'/nowhere/venv/bin/python -m {command}')
+    assert f'/nowhere/venv/bin/python -m {command}' in lines[-1]
 
 
 def test_make_takes_torch_from_another_index_and_the_rest_from_the_usual_one():

@@ -19,6 +19,7 @@ README, COMMANDS = TEXTS['README.md'], TEXTS['docs/commands.md']
 MANUAL = '\n'.join(text for name, text in TEXTS.items() if name == 'README.md' or name.startswith('docs/'))
 OURS = re.compile(r'(\./)?((configs|damamba|tools|tests|benchmarks)/[\w./-]*|[\w-]+\.(py|sh|md|txt|toml))')
 OF_OTHERS = {'--ntasks', '--ntasks-per-node', '--gres', '--cpus-per-task', '--shm-size'}  # srun's and docker's
+OF_OTHERS |= {'--force-reinstall', '--no-build-isolation', '--no-cache-dir', '--no-deps'}  # pip's
 OF_READERS = {'configs/mine.py', 'best.py', 'trial_0003.py'}  # what a reader writes, or has tools/tune.py write
 HUB = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/'
 

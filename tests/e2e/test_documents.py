@@ -33,9 +33,11 @@ DOCUMENTS = (
 TINY = 'mask_rcnn_DAMamba_tiny_fpn_1x_coco'
 CHANGES = (
     (r'^(make install)$', rf'\1 --directory {ROOT}'),  # the environment of these tests, which is there
+    (r'^python3 -m venv .venv$', 'true'),
+    (r'^pip install -r requirements.txt$', 'true'),
     (r'^(make demo)( ARGS="(.*)")?$', r'\1 --assume-old=install ARGS="\3 DEMO"'),
     (r'DEMO', '--images 8 --val-images 4 --epochs 1'),  # test_demo.py runs it in full
-    (r'^(pip install) \.$', r'\1 --no-deps --no-build-isolation --target alone .'),
+    (r"^(pip install) ('?\.[^-]*)$", r'\1 --no-deps --no-build-isolation --upgrade --target alone \2'),
     (r'^(python tools/make_demo_data.py armbench .*)$', r'\1 --images 8 --long-side 160'),
     (r'--trials 8\b', '--trials 2'),  # test_tune.py takes 8
     (r'(\.py) 8\b', r'\1 1'),  # processes

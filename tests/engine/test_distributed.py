@@ -4,6 +4,7 @@ import os
 import warnings
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -15,15 +16,22 @@ from damamba.models import DAMamba
 WORLD = 2
 
 
-def run_ranks(work, tmp_path, *args) -> None:
-    mp.spawn(_rank, (work, str(tmp_path / 'rendezvous'), *args), nprocs=WORLD)
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    """The folder in which two processes, started once, left what each of the cases below gave them."""
+    folder = tmp_path_factory.mktemp('ranks')
+    mp.spawn(_rank, (str(folder),), nprocs=WORLD)
+    return folder
 
 
-def _rank(rank: int, work, rendezvous: str, *args) -> None:
+def _rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{rendezvous}', rank=rank, world_size=WORLD)
+    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=WORLD)
     try:
-        work(rank, *args)
+        for work in (one_picture_per_rank, train_by_hand, statistics_after_two_steps, train_and_leave):
+            out = Path(folder, work.__name__)
+            out.mkdir(exist_ok=True)
+            work(rank, str(out))
     finally:
         leave()
 
@@ -64,14 +72,13 @@ def one_picture_per_rank(rank: int, out: str) -> None:
     torch.save(gradients(model), f'{out}/{rank}.pth')
 
 
-def test_two_processes_with_one_picture_give_the_gradients_of_one_with_two(tmp_path):
-    run_ranks(one_picture_per_rank, tmp_path, str(tmp_path))
+def test_two_processes_with_one_picture_give_the_gradients_of_one_with_two(ranks):
     model = backbone()
     eval_norms(model)
     loss(model(pictures())).backward()
     truth = gradients(model)
     for rank in range(WORLD):
-        theirs = torch.load(tmp_path / f'{rank}.pth', weights_only=True)
+        theirs = torch.load(ranks / 'one_picture_per_rank' / f'{rank}.pth', weights_only=True)
         assert theirs.keys() == truth.keys() and len(truth) == 780 - 48  # all but the fixed kernels
         errors = {name: (theirs[name] - g).abs().max() / g.abs().max() for name, g in truth.items()}
         worst = max(errors, key=errors.get)
@@ -92,10 +99,9 @@ def train_by_hand(rank: int, out: str) -> None:
     torch.save((gradients(model), [str(warning.message) for warning in caught]), f'{out}/{rank}.pth')
 
 
-def test_processes_that_drop_different_branches_have_the_same_gradients(tmp_path):
-    run_ranks(train_by_hand, tmp_path, str(tmp_path))
+def test_processes_that_drop_different_branches_have_the_same_gradients(ranks):
     (ours, ours_said), (theirs, theirs_said) = (
-        torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(WORLD)
+        torch.load(ranks / 'train_by_hand' / f'{rank}.pth', weights_only=True) for rank in range(WORLD)
     )
     assert ours.keys() == theirs.keys() and len(ours) == 780 - 48
     for name, gradient in ours.items():
@@ -120,10 +126,10 @@ def statistics_after_two_steps(rank: int, out: str) -> None:
         torch.save((before, model[1].running_var), f'{out}/{rank}-{step}.pth')
 
 
-def test_running_statistics_are_averaged_over_the_processes_at_every_step(tmp_path):
-    run_ranks(statistics_after_two_steps, tmp_path, str(tmp_path))
+def test_running_statistics_are_averaged_over_the_processes_at_every_step(ranks):
+    folder = ranks / 'statistics_after_two_steps'
     for step in range(2):
-        (own0, after0), (own1, after1) = (torch.load(tmp_path / f'{rank}-{step}.pth') for rank in range(WORLD))
+        (own0, after0), (own1, after1) = (torch.load(folder / f'{rank}-{step}.pth') for rank in range(WORLD))
         assert not torch.allclose(own0, own1)
         torch.testing.assert_close(after0, (own0 + own1) / 2)
         assert torch.equal(after0, after1)
@@ -144,10 +150,9 @@ def train_and_leave(rank: int, out: str) -> None:
     Path(out, str(rank)).write_text(f'{during} {gloo_threads()}')
 
 
-def test_no_thread_of_the_group_outlives_it(tmp_path):
-    run_ranks(train_and_leave, tmp_path, str(tmp_path))
+def test_no_thread_of_the_group_outlives_it(ranks):
     for rank in range(WORLD):
-        during, after = map(int, (tmp_path / str(rank)).read_text().split())
+        during, after = map(int, (ranks / 'train_and_leave' / str(rank)).read_text().split())
         assert during > 0 and after == 0
 
 
