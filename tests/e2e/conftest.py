@@ -5,11 +5,20 @@ import pytest
 from tests.e2e.shell import run
 
 
+EPOCHS = 3  # of the demo's 6, on all of its scenes
+
+
 @pytest.fixture(scope='session')
-def full_demo(tmp_path_factory):
-    """The folder of a whole `make demo`, with shapes/ and demo/ in it, and what it printed."""
-    folder = tmp_path_factory.mktemp('full')
-    return folder, run(['make', 'demo', f'ARGS=--data-root {folder}/shapes --work-dir {folder}/demo'])
+def demo_run(tmp_path_factory):
+    """The folder of half a `make demo`, with shapes/ and demo/ in it, and what it printed."""
+    folder = tmp_path_factory.mktemp('half')
+    flags = f'--epochs {EPOCHS} --data-root {folder}/shapes --work-dir {folder}/demo'
+    return folder, run(['make', '--assume-old=install', 'demo', f'ARGS={flags}'])
+
+
+@pytest.fixture(scope='session')
+def demo_weights(demo_run):
+    return demo_run[0] / f'demo/epoch_{EPOCHS}.pth'
 
 
 @pytest.fixture(scope='session')

@@ -16,11 +16,9 @@ def free_port() -> str:
 
 
 def environment() -> dict[str, str]:
-    """This interpreter and a free port, and as many threads as a user would have."""
+    """This interpreter and a free port."""
     path = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
-    env = {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable, 'PATH': path}
-    env.pop('OMP_NUM_THREADS', None)
-    return env
+    return {**os.environ, 'PORT': free_port(), 'PYTHON': sys.executable, 'PATH': path}
 
 
 def run(command: list, cwd: Path = ROOT, **settings: str) -> str:

@@ -6,19 +6,19 @@ import pytest
 
 from tests.e2e.shell import bash, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.xdist_group('demo')]
 
 CONFIG = 'configs/armbench/mask_rcnn_DAMamba_nano_fpn_armbench_demo.py'
 SUBSETS = ('mix-object-tote', 'zoomed-out-tote-transfer-set', 'same-object-transfer-set')
 
 
 @pytest.fixture(scope='module')
-def results(full_demo, armbench_data, tmp_path_factory):
+def results(demo_weights, armbench_data, tmp_path_factory):
     """metrics.json of the test on each subset, by a detector fine-tuned from the demo's."""
     folder = tmp_path_factory.mktemp('armbench')
     data = armbench_data
     run(['python', 'tools/check_dataset.py', str(data)])
-    options = [f'data_root={data}', f'load_from={full_demo[0]}/demo/epoch_6.pth']
+    options = [f'data_root={data}', f'load_from={demo_weights}']
     bash('dist_train.sh', CONFIG, 2, '--work-dir', folder / 'run', '--cfg-options', *options)
     found = {}
     for subset in SUBSETS:

@@ -18,7 +18,7 @@ from tests.browser import open_page
 from tests.detection import ROOT
 from tests.e2e.shell import free_port, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group('documents')]
 
 DOCUMENTS = (
     'README.md',

@@ -11,7 +11,7 @@ import pytest
 from tests.detection import ROOT, TINY_1X, write_config
 from tests.e2e.shell import bash, free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group('shell')]
 
 COMMON = ['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1', 'test_dataloader.num_workers=1']
 SMALLER = [
@@ -90,15 +90,15 @@ def test_a_mistake_stands_at_the_end_of_what_torchrun_shows(coco, tmp_path):
     assert 'nowhere.pth does not exist' in '\n'.join(done.stderr.splitlines()[-4:])
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-def test_the_tiny_recipe_trains_and_tests_on_real_pictures(processes, shared, tmp_path):
+def test_the_tiny_recipe_trains_and_tests_on_real_pictures(shared, tmp_path):
     options = ['--work-dir', tmp_path, '--cfg-options', f'data_root={shared}/data/coco_tiny', *SMALLER]
-    bash('dist_train.sh', TINY_1X, processes, *options)
+    bash('dist_train.sh', TINY_1X, 2, *options)
     output = bash('dist_test.sh', TINY_1X, tmp_path / 'epoch_1.pth', 2, '--eval', 'bbox', 'segm', *options)
     assert values(output).keys() == {'bbox_mAP', 'segm_mAP'}
     assert 'Epoch(test) [7/7]' in output  # 14 pictures, each on one of two processes
 
 
+@pytest.mark.long
 def test_a_small_model_memorises_real_pictures(shared, tmp_path):
     command = ['benchmarks/memorise.py', str(shared / 'data/coco_tiny'), '--work-dir', str(tmp_path)]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)

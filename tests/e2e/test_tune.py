@@ -15,7 +15,7 @@ from damamba.engine.config import read_config
 from tests.detection import ROOT
 from tests.e2e.shell import environment, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group('demo')]
 
 CONFIG = ROOT / 'configs/armbench/mask_rcnn_DAMamba_nano_fpn_armbench_demo.py'
 SPACE = """
@@ -92,10 +92,10 @@ def tune_and_kill(folder: Path, command: list[str]) -> str:
 
 
 @pytest.fixture(scope='module')
-def tuned(full_demo, armbench_data, tmp_path_factory):
+def tuned(demo_weights, armbench_data, tmp_path_factory):
     """The folder, the command and the output of a whole study."""
     folder = tmp_path_factory.mktemp('tuned')
-    command = tuning(folder, armbench_data, full_demo[0] / 'demo/epoch_6.pth')
+    command = tuning(folder, armbench_data, demo_weights)
     return folder, command, tune_and_kill(folder, command)
 
 
