@@ -4,7 +4,6 @@ import pytest
 
 from tests.e2e.shell import run
 
-
 EPOCHS = 3  # of the demo's 6, on all of its scenes
 
 
