@@ -69,4 +69,5 @@ def describe() -> str:
     extension = import_module(EXTENSION)
     if extension.get_compiler_version() == 'torchvision':
         return 'torchvision'
-    return f'compiled, CUDA {extension.get_compiling_cuda_version()}'
+    cuda = extension.get_compiling_cuda_version()
+    return 'compiled for the CPU' if cuda == 'not available' else f'compiled for CUDA {cuda}'
