@@ -31,7 +31,7 @@ def ours(x, weight, grad, gelu=False, silu=None):
 
 @pytest.mark.parametrize(('gelu', 'silu'), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels-last'])
-@pytest.mark.parametrize('count', [1, 2, 3, 16])
+@pytest.mark.parametrize('count', [1, 3])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_it_agrees_with_float64(shape, count, layout, gelu, silu, with_threads, poisoned_memory, close):
     x, weight, bias, grad = made(*shape)
@@ -43,7 +43,7 @@ def test_it_agrees_with_float64(shape, count, layout, gelu, silu, with_threads, 
 
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['contiguous', 'channels-last'])
-@pytest.mark.parametrize('count', [1, 2, 3, 16])
+@pytest.mark.parametrize('count', [1, 3])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_the_convolution_between_activations_agrees_with_float64(
     shape, count, layout, with_threads, poisoned_memory, close
@@ -59,7 +59,7 @@ def test_the_convolution_between_activations_agrees_with_float64(
 
 
 @pytest.mark.parametrize('silu', [False, True])
-@pytest.mark.parametrize('count', [1, 2, 3, 16])
+@pytest.mark.parametrize('count', [1, 3])
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 def test_the_inputs_gradient_takes_the_outputs_memory_alone(shape, count, silu, with_threads):
     with_threads(count)

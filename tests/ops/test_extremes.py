@@ -11,21 +11,21 @@ import torch
 from tests.conftest import TOLERANCES
 from tests.ops import test_adaptive_sample as sampling
 from tests.ops import test_selective_scan as scanning
+from tests.ops.helpers import pairwise
 
-DTYPES = pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=str)
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 HALVES = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 LIMIT = 65504.0  # of float16
 TINY = 2.0**-24  # its smallest number above 0
 
 
-@pytest.fixture(params=scanning.BACKENDS)
-def scan_backend(request):
-    return request.param
-
-
-@pytest.fixture(params=sampling.BACKENDS)
-def sample_backend(request):
-    return request.param
+def meetings(backends, **factors):
+    """Parameters (backend, dtype, case ...): each case meets each backend and each type, not all of them together."""
+    names = ('backend', 'dtype', *factors)
+    chosen = pairwise({'backend': backends, 'dtype': DTYPES, **factors})
+    return pytest.mark.parametrize(
+        names, [pytest.param(*it.values(), id='-'.join(map(str, it.values()))) for it in chosen]
+    )
 
 
 def hold(results, args, backend):
@@ -89,14 +89,14 @@ def extreme_scan(case, dtype, device):
     return [t.to(device, torch.float32 if name in weights else dtype) for name, t in changed.items()]
 
 
-@DTYPES
-@pytest.mark.parametrize('case', SCANS)
-def test_scans_of_extreme_inputs_are_finite_and_the_truth(case, dtype, scan_backend, device):
-    hold(scanning.results, extreme_scan(case, dtype, device), scan_backend)
+@meetings(scanning.OTHERS, case=list(SCANS))
+def test_scans_of_extreme_inputs_are_finite_and_the_truth(case, dtype, backend, device):
+    hold(scanning.results, extreme_scan(case, dtype, device), backend)
 
 
 @HALVES
-def test_steps_are_float32_after_bias_and_softplus(dtype, scan_backend, device):
+@pytest.mark.parametrize('backend', scanning.BACKENDS)
+def test_steps_are_float32_after_bias_and_softplus(dtype, backend, device):
     """Steps that differ by less than half precision tells: 128 of them decay an input to what is measured."""
     u, dt, B = torch.zeros(1, 128, 64), torch.zeros(1, 128, 64), torch.ones(1, 128)
     u[:, 0] = 1000
@@ -104,7 +104,7 @@ def test_steps_are_float32_after_bias_and_softplus(dtype, scan_backend, device):
     D, bias = torch.zeros(64), steps.expm1().log()
     args = [t.to(device, dtype) for t in (u, dt)] + [-torch.ones(64, device=device)]
     args += [B.to(device, dtype), B.to(device, dtype), D.to(device), bias.to(device)]
-    y = scanning.run(args, scan_backend)
+    y = scanning.run(args, backend)
     slope = y[0, -1].double().cpu().log()
     truth = (1000 * steps.double()).log() - 127 * steps.double()
     assert (slope - truth).abs().max() < torch.finfo(dtype).eps
@@ -140,19 +140,18 @@ def sampling_results(args, backend, upstream):
     return sampling.results(*args, backend, upstream)
 
 
-@DTYPES
-@pytest.mark.parametrize(('map_name', 'offset_name'), SAMPLES)
-def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(
-    map_name, offset_name, dtype, sample_backend, device
-):
+@meetings(sampling.OTHERS, case=SAMPLES)
+def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(case, dtype, backend, device):
+    map_name, offset_name = case
     x, offset = MAPS[map_name](*SIZE).to(device, dtype), FAR[offset_name](*SIZE[:3], 4).float().to(device)
-    hold(sampling_results, (x, offset), sample_backend)
+    hold(sampling_results, (x, offset), backend)
 
 
 @HALVES
-def test_offsets_in_half_precision_may_be_extreme_too(dtype, sample_backend, device):
+@pytest.mark.parametrize('backend', sampling.BACKENDS)
+def test_offsets_in_half_precision_may_be_extreme_too(dtype, backend, device):
     x = torch.randn(SIZE).to(device, dtype)
     for value in (300.0, -300.0, torch.finfo(dtype).max, -torch.finfo(dtype).max, math.inf, -math.inf, math.nan):
         offset = torch.full((*SIZE[:3], 4), value).to(device, dtype)
-        values = sampling.results(x, offset, sample_backend, torch.ones_like(x))
+        values = sampling.results(x, offset, backend, torch.ones_like(x))
         assert not any(value.any() for value in values)

@@ -15,12 +15,18 @@ from damamba.ops import selective_scan
 from tests.ops.helpers import doubles, in_full_precision, widest
 
 BACKENDS = {backend.name: backend for backend in importlib.import_module('damamba.ops.selective_scan').BACKENDS}
+OTHERS = [name for name in BACKENDS if name != 'reference']  # the loop itself is held to what is known by hand
 NAMES = ('u', 'dt', 'A', 'B', 'C', 'D', 'dt_bias')
-LENGTHS = [1, 2, 3, 4, 5, 13, 16, 61, 64, 127, 257]
+LENGTHS = [1, 2, 3, 5, 16, 61, 64, 257]
 
 
 @pytest.fixture(params=BACKENDS)
 def backend(request):
+    return request.param
+
+
+@pytest.fixture(params=OTHERS)
+def other(request):
     return request.param
 
 
@@ -63,24 +69,24 @@ def compare(args, backend, close, upstream=None):
         close(value, truth, name)
 
 
-@pytest.mark.parametrize(('backend', 'dtype'), in_full_precision(BACKENDS))
+@pytest.mark.parametrize(('other', 'dtype'), in_full_precision(OTHERS))
 @pytest.mark.parametrize('length', LENGTHS)
-def test_values_and_gradients_are_those_of_the_loop_in_float64(length, dtype, backend, device, close):
-    compare(make(2, length, 5, dtype, device), backend, close)
+def test_values_and_gradients_are_those_of_the_loop_in_float64(length, dtype, other, device, close):
+    compare(make(2, length, 5, dtype, device), other, close)
 
 
 @pytest.mark.parametrize('size', [(1, 7, 1), (3, 11, 16), (1, 9, 83)], ids=str)
-def test_any_number_of_batches_and_channels_will_do(size, backend, device, close):
-    compare(make(*size, device=device), backend, close)
+def test_any_number_of_batches_and_channels_will_do(size, other, device, close):
+    compare(make(*size, device=device), other, close)
 
 
 @pytest.mark.parametrize('weights', ['as the sequence', 'float32'])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
-def test_half_precision_sequences_are_scanned_within_tolerance(dtype, weights, backend, device, close):
+def test_half_precision_sequences_are_scanned_within_tolerance(dtype, weights, other, device, close):
     args = make(2, 24, 5, dtype, device)
     if weights == 'float32':
         args = [t.float() if name in ('A', 'D', 'dt_bias') else t for name, t in zip(NAMES, args, strict=True)]
-    compare(args, backend, close)
+    compare(args, other, close)
 
 
 @pytest.mark.parametrize('backend', doubles(BACKENDS))
@@ -143,10 +149,10 @@ def test_later_steps_change_nothing_before_them(backend, device):
 
 
 @pytest.mark.parametrize('level', [-100.0, -20.0, 30.0, 1000.0])
-def test_very_small_and_very_large_steps_stay_exact_and_finite(level, backend, device, close):
+def test_very_small_and_very_large_steps_stay_exact_and_finite(level, other, device, close):
     u, dt, A, B, C, D, dt_bias = make(2, 24, 3, device=device)
     dt[:, ::2] += level
-    compare([u, dt, A, B, C, D, dt_bias], backend, close)
+    compare([u, dt, A, B, C, D, dt_bias], other, close)
 
 
 def test_a_half_precision_sequence_keeps_its_state_in_float32(backend, device, close):
@@ -163,17 +169,17 @@ def test_a_half_precision_sequence_keeps_its_state_in_float32(backend, device, c
     assert (state > torch.finfo(torch.float16).max).all()  # the state itself has no place in float16
 
 
-def test_every_element_of_output_and_gradients_is_written(backend, device, close, poisoned_memory):
-    compare(make(2, 77, 5, device=device), backend, close)
+def test_every_element_of_output_and_gradients_is_written(other, device, close, poisoned_memory):
+    compare(make(2, 77, 5, device=device), other, close)
 
 
-def test_strided_arguments_are_read_by_their_strides(backend, device, close):
+def test_strided_arguments_are_read_by_their_strides(other, device, close):
     u = torch.randn(2, 5, 77, device=device).transpose(1, 2)
     projected = torch.randn(2, 77, 9, device=device)  # as the mixer makes them: one matrix product, then a split
     dt, B, C = projected[..., 2:7], projected[..., 7], projected[..., 8]
     A, D, dt_bias = -torch.rand(5, 3, device=device)[:, 1], torch.randn(10, device=device)[::2], torch.randn(5)
     upstream = torch.randn(1, 77, 1, device=device).expand(2, 77, 5)
-    compare([u, dt, A, B, C, D, dt_bias.to(device)], backend, close, upstream)
+    compare([u, dt, A, B, C, D, dt_bias.to(device)], other, close, upstream)
 
 
 @pytest.mark.parametrize('size', [(0, 7, 5), (2, 0, 5)], ids=['batch', 'sequence'])
