@@ -42,7 +42,7 @@ e2e: install
 	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadgroup -m 'e2e and not long' $(ARGS)
 
 gpu:
-	@python benchmarks/gpu.py $(ARGS)
+	@$$(command -v python || command -v python3) benchmarks/gpu.py $(ARGS)
 
 lint: install
 	$(IN_VENV) ruff check .

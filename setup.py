@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from setuptools import find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -43,13 +43,13 @@ def read_version() -> str:
 def add_start_up(wheel: Path) -> None:
     """Put the line into a wheel, where it lands beside the package, and into its record, so that it goes with it."""
     with ZipFile(wheel) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    (record,) = [name for name in files if name.endswith('.dist-info/RECORD')]
+        files = {info: archive.read(info) for info in archive.infolist()}
+    (record,) = [info for info in files if info.filename.endswith('.dist-info/RECORD')]
     digest = base64.urlsafe_b64encode(hashlib.sha256(LINE).digest()).rstrip(b'=')
     files[record] = b'%s,sha256=%s,%d\n' % (START_UP.encode(), digest, len(LINE)) + files[record]
     with ZipFile(wheel, 'w', ZIP_DEFLATED) as archive:
-        for name, content in {START_UP: LINE, **files}.items():
-            archive.writestr(name, content)
+        for info, content in {ZipInfo(START_UP, record.date_time): LINE, **files}.items():
+            archive.writestr(info, content)
 
 
 class WithStartUp:

@@ -7,6 +7,8 @@ table, what each row printed, and the CSVs.
 """
 
 import argparse
+import contextlib
+import csv
 import json
 import os
 import shutil
@@ -41,6 +43,7 @@ PRECISIONS = {
     'fp16': ['--amp', '--cfg-options', 'optim_wrapper.dtype=float16'],
 }
 FALL = 0.8  # of the first losses, at the end
+FIGURES = ('median', 'median_ms', 'step_seconds')  # a column of each benchmark's CSV
 
 
 class Row(NamedTuple):
@@ -58,7 +61,7 @@ class RowError(Exception):
 
 def make_rows(args: argparse.Namespace) -> list[Row]:
     """Everything, in an order in which what a stopped lease would cut off is what is needed least."""
-    scenes = args.out / 'scenes'
+    scenes = args.out / 'runs' / 'scenes'
     draw = ['tools/make_demo_data.py', 'shapes', scenes, '--images', args.images, '--val-images', args.images // 10]
     rows = [
         Row('tests', 100, ['-m', 'pytest', '-q', '-m', 'gpu', '--continue-on-collection-errors', *TESTS], last_line),
@@ -68,13 +71,13 @@ def make_rows(args: argparse.Namespace) -> list[Row]:
         rows += train_and_test(name, flags, scenes, args)
     for name, (limit, flags) in BENCHMARKS.items():
         command = [f'benchmarks/{name}.py', *flags, '--device', args.device, '--commit', args.commit]
-        rows.append(Row(name, limit, command, last_line))
+        rows.append(Row(name, limit, command, lambda _, name=name: read_figures(name, args)))
     return [row for row in rows if not args.rows or row.name.split()[0] in args.rows]
 
 
 def train_and_test(name: str, flags: list[str], scenes: Path, args: argparse.Namespace) -> list[Row]:
     """Two epochs of batches of 8, and a test of what came out."""
-    folder = args.out / name
+    folder = args.out / 'runs' / name
     options = [
         f'data_root={scenes}',
         'max_epochs=2',
@@ -102,13 +105,27 @@ def read_losses(folder: Path) -> str:
     return text
 
 
+def read_figures(name: str, args: argparse.Namespace) -> str:
+    """How many rows of a benchmark's CSV have a figure; a RowError if none has."""
+    path = RESULTS / f'{name}_{args.device}.csv'
+    with path.open(newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    measured = sum(any(row.get(key) for key in FIGURES) for row in rows)
+    text = f'{measured} of {len(rows)} rows measured, {path.relative_to(ROOT)}'
+    if not measured:
+        raise RowError(text)
+    shutil.copy(path, args.out)
+    return text
+
+
 def read_metrics(folder: Path) -> str:
     metrics = json.loads((folder / 'metrics.json').read_text())['metrics']
     return f'box mAP {metrics["coco/bbox_mAP"]:.3f}, mask mAP {metrics["coco/segm_mAP"]:.3f}'
 
 
 def last_line(output: str) -> str:
-    return output.strip().splitlines()[-1].strip('= ')[:100]
+    lines = output.strip().splitlines() or ['it printed nothing']
+    return lines[-1].strip('= ')[:100]
 
 
 def run_row(row: Row, log: Path) -> tuple[bool, str, float]:
@@ -116,28 +133,29 @@ def run_row(row: Row, log: Path) -> tuple[bool, str, float]:
     start = time.monotonic()
     command = [sys.executable, *map(str, row.command)]
     env = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        output, _ = process.communicate(timeout=row.limit)
-        held, text = process.returncode == 0, ''
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        held, text = False, f'stopped after {row.limit} s'
-    seconds = time.monotonic() - start
     with log.open('a', encoding='utf-8') as file:
-        file.write(f'\n##### {row.name}: {" ".join(command)}\n{output}')
-    if not text:
-        held, text = judge(row, held, output)
-    return held, text, seconds
+        file.write(f'\n##### {row.name}: {" ".join(command)}\n')
+    begin = log.stat().st_size
+    with log.open('ab') as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        process.wait(row.limit)
+    except subprocess.TimeoutExpired:
+        return False, f'stopped after {row.limit} s', time.monotonic() - start
+    finally:  # also where it is interrupted: nothing goes on holding the GPU
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    held, text = judge(row, process.returncode == 0, log.read_bytes()[begin:].decode(errors='replace'))
+    return held, text, time.monotonic() - start
 
 
 def judge(row: Row, succeeded: bool, output: str) -> tuple[bool, str]:
     """Whether a command that has ended did what it is for, and what there is to say."""
     if not succeeded:
-        return False, last_line(output or 'it printed nothing')
+        return False, last_line(output)
     try:
         return True, row.read(output)
     except (RowError, OSError, ValueError, KeyError, IndexError) as error:
@@ -148,7 +166,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'gpu', help='default: %(default)s')
     parser.add_argument('--commit', default=runner.find_commit(), help='to write down where there is no git to ask')
-    parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these: tests, scenes, train, test, ops, ...')
+    names = ['tests', 'scenes', 'train', 'test', *BENCHMARKS]
+    parser.add_argument('--rows', nargs='+', choices=names, metavar='ROW', help=f'only these: {", ".join(names)}')
     parser.add_argument('--images', type=int, default=400, help='scenes to train on; default: %(default)s')
     parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda', help='cpu: to try the rows out, slowly')
     return parser.parse_args(argv)
@@ -161,6 +180,7 @@ def main(argv: list[str] | None = None) -> int:
         print('make gpu: torch sees no CUDA device here, and nothing was run', file=sys.stderr)
         return 1
     args.out = args.out.resolve()
+    shutil.rmtree(args.out / 'runs', ignore_errors=True)  # an earlier call's, which would be taken for this one's
     args.out.mkdir(parents=True, exist_ok=True)
     log = args.out / 'log.txt'
     log.write_text('')
@@ -171,8 +191,6 @@ def main(argv: list[str] | None = None) -> int:
         lines.append(f'{"held" if held else "FAILED":<7} {row.name:<11} {seconds:5.0f} s  {text}')
         print(lines[-1], flush=True)
         (args.out / 'table.txt').write_text('\n'.join(lines) + '\n')
-    for path in RESULTS.glob(f'*_{args.device}.csv'):
-        shutil.copy(path, args.out)
     print(f'{"All of it held" if all_held else "Not all of it held"}: {log} has what each row printed')
     return 0 if all_held else 1
 

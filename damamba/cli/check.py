@@ -28,7 +28,7 @@ def opencv_command() -> str:
 
 def mmcv_command() -> str:
     """Takes compiled operators out, by building mmcv where no torch is seen."""
-    return f'{PIP} install --no-deps --force-reinstall --no-cache-dir onedl-mmcv'
+    return f'{PIP} install --no-deps --force-reinstall --no-cache-dir onedl-mmcv=={metadata.version("onedl-mmcv")}'
 
 
 def import_problem(name: str, error: Exception) -> str:

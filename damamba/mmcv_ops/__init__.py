@@ -1,9 +1,10 @@
 """Makes `mmcv.ops` work where onedl-mmcv was installed without compiling: torchvision's operators stand in.
 
-`import mmcv.ops` needs the module `mmcv._ext`, which onedl-mmcv compiles against the torch that it finds, and leaves
-out without a word where it finds none. `install` adds a finder that gives :mod:`damamba.mmcv_ops.stand_in` under that
-name where there is no compiled one, or none that loads. `damamba.register` calls it, and so does a `.pth` beside the
-installed package whenever Python starts: hence nothing but `sys` is imported here before it is needed.
+`import mmcv.ops` needs the module `mmcv._ext`, which onedl-mmcv compiles where its build sees torch, and leaves out
+without a word where not, as in pip's isolated builds. `install` adds a finder that gives the module
+`damamba/mmcv_ops/stand_in.py` under that name where there is no compiled one, or none that loads. `damamba.register`
+calls it, and so does a `.pth` beside the installed package whenever Python starts: hence nothing but `sys` is imported
+here before it is needed.
 """
 
 import sys
@@ -28,15 +29,15 @@ class ExtensionFinder:
 
 
 def _loads(compiled) -> bool:
-    """Whether a shared library loads with this torch; warns if not: it was compiled for another one, most often."""
+    """Whether an extension loads with this torch; warns if not: it was compiled for another one, most often."""
     import ctypes
     import warnings
 
     import torch  # noqa: F401  whose libraries it is linked to
 
     try:
-        ctypes.CDLL(compiled.origin)
-    except OSError as error:
+        ctypes.CDLL(compiled.origin or 'nothing but a folder').PyInit__ext  # noqa: B018
+    except (OSError, AttributeError) as error:
         warnings.warn(f"mmcv's compiled operators do not load, torchvision's stand in ({error})", stacklevel=2)
         return False
     return True

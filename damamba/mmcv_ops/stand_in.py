@@ -2,7 +2,8 @@
 
 This file is loaded under the name `mmcv._ext` (see the package). Names, arguments and the tensors that results are
 written into are those that the wrappers in `mmcv.ops` use. Every operator computes in float32 at least, whatever it is
-given, and takes maps in any memory layout. Those that are missing here raise when they are called.
+given, and takes maps in any memory layout. Those that are missing here raise when they are called. torch.compile leaves
+all of them alone: it would lose what they write into tensors of the wrappers.
 
 Shapes: N boxes [N, 4], x1 y1 x2 y2 in pixels; R RoIs [R, 5], the picture's number before the box; maps [B, C, H, W];
 K x K kernels in G groups, with offsets [B, 2GKK, H, W] (y before x) and, modulated, factors [B, GKK, H, W].
@@ -17,6 +18,7 @@ import torch
 import torchvision  # noqa: F401  registers torch.ops.torchvision
 from mmcv.utils import ext_loader
 from torch import Tensor
+from torch.compiler import disable
 from torch.nn import functional
 
 from damamba.mmcv_ops import compile_command
@@ -47,16 +49,18 @@ def __getattr__(name: str) -> Callable:
 
 
 def _widened(*tensors: Tensor) -> list[Tensor]:
-    """The tensors in one floating type that holds them all, float32 or float64."""
+    """The tensors in one floating type that holds them all, float32 or float64; others are refused."""
     dtype = torch.float32
     for tensor in tensors:
+        if not tensor.is_floating_point():
+            raise TypeError(f"mmcv's operators take floating-point tensors, got one of {tensor.dtype}")
         dtype = torch.promote_types(dtype, tensor.dtype)
     return [tensor.to(dtype) for tensor in tensors]
 
 
 def _derivative(operator: Callable, *args) -> tuple[Tensor, ...]:
-    """A derivative of torchvision's, which on a GPU adds up in any order: where torch is to be deterministic and would
-    raise, it is computed on the CPU."""
+    """A derivative that a GPU adds up in any order: where torch is to be deterministic, and would raise, it is computed
+    on the CPU."""
     device = args[0].device
     strict = torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
     if strict and device.type != 'cpu':
@@ -68,19 +72,21 @@ def _derivative(operator: Callable, *args) -> tuple[Tensor, ...]:
 # Suppression -------------------------------------------------------------------------------------------------------
 
 
+@disable
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     """The indices [K] of the boxes that stay, by falling score, the first of equal ones first.
 
     Args:
         offset: 1 where x2 and y2 are the last pixels within a box, so that it is x2 - x1 + 1 wide.
     """
-    boxes, scores = _widened(boxes, scores)
+    boxes, scores = _widened(boxes if boxes.is_floating_point() else boxes.float(), scores)
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, 1, 1])
     threshold = torch.tensor(iou_threshold, dtype=boxes.dtype).item()  # so that an IoU of just this is not above it
     return torch.ops.torchvision.nms(boxes, scores, threshold)
 
 
+@disable
 def softnms(
     boxes: Tensor,
     scores: Tensor,
@@ -104,14 +110,14 @@ def softnms(
     left = np.arange(len(boxes))
     corners, score = (it.cpu().numpy() for it in _widened(boxes, scores))
     while len(left):
-        best = score.argmax()
+        best = np.where(np.isnan(score), -np.inf, score).argmax()
         kept.append(left[best])
         final.append(score[best])
         others = np.arange(len(left)) != best
         overlap = _overlaps(corners[best], corners[others], offset)
         left, corners = left[others], corners[others]
         score = score[others] * _factors(overlap, iou_threshold, sigma, method)
-        stays = score >= min_score
+        stays = ~(score < min_score)
         left, corners, score = left[stays], corners[stays], score[stays]
     kept = torch.from_numpy(np.array(kept, dtype=np.int64))
     dets[: len(kept), :4] = boxes[kept]
@@ -138,6 +144,7 @@ def _factors(overlap: np.ndarray, threshold: float, sigma: float, method: int) -
 # RoIAlign ----------------------------------------------------------------------------------------------------------
 
 
+@disable
 def roi_align_forward(
     input: Tensor,
     rois: Tensor,
@@ -155,10 +162,13 @@ def roi_align_forward(
     if pool_mode == 0:
         _missing("roi_align with pool_mode='max'")
     maps, rois = _widened(input, rois)
+    if rois.device.type == 'cpu' and not rois.isfinite().all():  # torchvision would read beyond the map
+        raise ValueError('roi_align takes finite RoIs, and one has a coordinate that is infinite or not a number')
     size = aligned_height, aligned_width
     output.copy_(torch.ops.torchvision.roi_align(maps, rois, spatial_scale, *size, sampling_ratio, aligned))
 
 
+@disable
 def roi_align_backward(
     grad_output: Tensor,
     rois: Tensor,
@@ -183,6 +193,7 @@ def roi_align_backward(
 # Deformable convolution: arXiv 1703.06211, section 2.1; modulated: arXiv 1811.11168, section 3.2 --------------------
 
 
+@disable
 def deform_conv_forward(
     input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor, **layout: int
 ) -> None:
@@ -191,6 +202,7 @@ def deform_conv_forward(
     output.copy_(torch.ops.torchvision.deform_conv2d(*_plain(maps, weight, offset), *_named(layout), False))
 
 
+@disable
 def deform_conv_backward_input(
     input: Tensor,
     offset: Tensor,
@@ -208,6 +220,7 @@ def deform_conv_backward_input(
     grad_offset.copy_(found[2])
 
 
+@disable
 def deform_conv_backward_parameters(
     input: Tensor,
     offset: Tensor,
@@ -224,6 +237,7 @@ def deform_conv_backward_parameters(
     grad_weight.copy_(found[1] * scale)
 
 
+@disable
 def modulated_deform_conv_forward(
     input: Tensor,
     weight: Tensor,
@@ -241,6 +255,7 @@ def modulated_deform_conv_forward(
     output.copy_(torch.ops.torchvision.deform_conv2d(*tensors, *_spelled_out(layout), True))
 
 
+@disable
 def modulated_deform_conv_backward(
     input: Tensor,
     weight: Tensor,
@@ -292,6 +307,7 @@ def _spelled_out(layout: dict[str, int]) -> tuple[int, ...]:
 # Deformable attention: arXiv 2010.04159, section 4.1 -----------------------------------------------------------------
 
 
+@disable
 def ms_deform_attn_forward(
     value: Tensor,
     value_spatial_shapes: Tensor,
@@ -306,6 +322,7 @@ def ms_deform_attn_forward(
     return _attend(value_spatial_shapes, *tensors).to(value.dtype)
 
 
+@disable
 def ms_deform_attn_backward(
     value: Tensor,
     value_spatial_shapes: Tensor,
@@ -320,11 +337,15 @@ def ms_deform_attn_backward(
 ) -> None:
     """The derivatives with respect to value, locations and weights."""
     grad, *tensors = _widened(grad_output, value, sampling_locations, attention_weights)
-    tensors = [tensor.detach().requires_grad_() for tensor in tensors]
-    with torch.enable_grad():
-        found = torch.autograd.grad(_attend(value_spatial_shapes, *tensors), tensors, grad)
+    found = _derivative(_attend_derivatives, grad, value_spatial_shapes, *tensors)
     for output, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), found, strict=True):
         output.copy_(gradient)
+
+
+def _attend_derivatives(grad: Tensor, shapes: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+    with torch.enable_grad():
+        return torch.autograd.grad(_attend(shapes, *tensors), tensors, grad)
 
 
 def _attend(shapes: Tensor, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
@@ -337,6 +358,7 @@ def _attend(shapes: Tensor, value: Tensor, locations: Tensor, weights: Tensor) -
 # Focal loss: arXiv 1708.02002, section 3 -----------------------------------------------------------------------------
 
 
+@disable
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
@@ -348,6 +370,7 @@ def sigmoid_focal_loss_forward(
     output.copy_(_by_label(positive, negative, target, weight))
 
 
+@disable
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:

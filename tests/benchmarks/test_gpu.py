@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -34,15 +35,20 @@ def test_a_command_that_succeeds_is_read(tmp_path):
 
 
 def test_a_command_that_fails_shows_its_last_line(tmp_path):
-    held, text, _ = run(tmp_path, 'raise SystemExit("no kernel image")')
-    assert (held, text) == (False, 'no kernel image')
+    assert run(tmp_path, 'raise SystemExit("no kernel image")')[:2] == (False, 'no kernel image')
+    assert run(tmp_path, 'print(" "); raise SystemExit(3)')[:2] == (False, 'it printed nothing')
+    assert run(tmp_path, 'import os; os.write(1, b"\\xff"); raise SystemExit(3)')[:2] == (False, '\ufffd')
 
 
 def test_one_that_does_not_end_is_stopped_with_all_that_it_started(tmp_path):
-    code = 'import subprocess; child = subprocess.Popen(["sleep", "60"]); print(child.pid, flush=True); child.wait()'
+    code = (
+        'import subprocess; child = subprocess.Popen(["sleep", "60"]); '
+        'subprocess.Popen(["setsid", "sleep", "9"]); '  # it keeps the output open
+        'print(child.pid, flush=True); child.wait()'
+    )
     start = time.monotonic()
     held, text, _ = run(tmp_path, code, limit=2)
-    assert (held, text) == (False, 'stopped after 2 s') and time.monotonic() - start < 20
+    assert (held, text) == (False, 'stopped after 2 s') and time.monotonic() - start < 8
     child = int((tmp_path / 'log.txt').read_text().split()[-1])
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline and is_running(child):
@@ -57,6 +63,35 @@ def is_running(pid):
         return False
     with open(f'/proc/{pid}/stat') as stat:
         return stat.read().rsplit(')', 1)[1].split()[0] != 'Z'
+
+
+def test_one_that_is_interrupted_leaves_nothing_running(monkeypatch, tmp_path):
+    started = []
+
+    def wait(process, timeout=None):
+        if timeout:
+            started.append(process.pid)
+            raise KeyboardInterrupt
+        return waited(process)
+
+    waited = subprocess.Popen.wait
+    monkeypatch.setattr(subprocess.Popen, 'wait', wait)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, 'import time; time.sleep(60)')
+    assert started and not is_running(started[0])
+
+
+def test_a_benchmark_without_a_single_figure_has_failed(monkeypatch, args):
+    monkeypatch.setattr(gpu, 'RESULTS', args.out)
+    monkeypatch.setattr(gpu, 'ROOT', args.out)
+    args.out.mkdir()
+    path = args.out / 'ops_cpu.csv'
+    path.write_text('name,median_ms,note\na,,not run: no kernel\nb,,not run: no kernel\n')
+    with pytest.raises(RowError, match='0 of 2 rows measured'):
+        gpu.read_figures('ops', args)
+    path.write_text('name,median_ms\na,1.5\nb,\n')
+    monkeypatch.setattr(gpu.shutil, 'copy', lambda *given: None)
+    assert gpu.read_figures('ops', args) == '1 of 2 rows measured, ops_cpu.csv'
 
 
 def test_what_a_command_left_out_is_a_failure(tmp_path):

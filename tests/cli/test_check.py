@@ -61,7 +61,7 @@ def test_operators_that_do_not_run_on_a_device_are_named_with_the_command(monkey
     monkeypatch.setattr(check, 'nms_answer', fail)
     (problem,) = check.check_operators('cuda')
     assert 'do not run on cuda tensors (nms_impl: implementation for device cuda:0 not found.)' in problem
-    assert problem.endswith('--no-deps --force-reinstall --no-cache-dir onedl-mmcv`.')
+    assert problem.endswith('--no-deps --force-reinstall --no-cache-dir onedl-mmcv==2.3.6`.')
 
 
 def test_a_package_that_does_not_import_is_a_problem_and_not_a_traceback(monkeypatch, capsys):

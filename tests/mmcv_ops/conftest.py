@@ -7,9 +7,12 @@ import pytest
 from damamba import mmcv_ops
 
 mmcv_ops.install()
+try:
+    import mmcv.ops  # noqa: F401
 
-
-from damamba.mmcv_ops import stand_in  # noqa: E402
+    from damamba.mmcv_ops import stand_in
+except ImportError:  # without OpenMMLab's packages there is nothing to stand in for
+    collect_ignore_glob = ['test_*.py']
 
 WRAPPERS = [
     'deform_conv',

@@ -1,13 +1,16 @@
 """Where `mmcv._ext` comes from: a compiled one that loads, else the stand-in, in every process of an installation."""
 
 import _ctypes
+import ctypes
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,9 +30,10 @@ def test_without_a_compiled_one_the_stand_in_is_found(tmp_path):
     assert ExtensionFinder.find_spec(EXTENSION, [str(tmp_path)]).origin == stand_in.__file__
 
 
-def test_a_compiled_one_that_loads_is_taken(tmp_path):
+def test_a_compiled_one_that_loads_is_taken(tmp_path, monkeypatch):
     path = tmp_path / f'_ext{EXTENSION_SUFFIXES[0]}'
-    path.symlink_to(_ctypes.__file__)
+    path.touch()
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: SimpleNamespace(PyInit__ext=name))
     assert ExtensionFinder.find_spec(EXTENSION, [str(tmp_path)]).origin == str(path)
 
 
@@ -37,6 +41,15 @@ def test_one_that_does_not_load_is_passed_over_with_a_warning(tmp_path):
     (tmp_path / f'_ext{EXTENSION_SUFFIXES[0]}').write_bytes(b'compiled for another torch')
     with pytest.warns(UserWarning, match="mmcv's compiled operators do not load, torchvision's stand in"):
         assert ExtensionFinder.find_spec(EXTENSION, [str(tmp_path)]).origin == stand_in.__file__
+
+
+def test_a_folder_or_another_extension_by_that_name_is_passed_over(tmp_path):
+    (tmp_path / 'a' / '_ext').mkdir(parents=True)
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b' / f'_ext{EXTENSION_SUFFIXES[0]}').symlink_to(_ctypes.__file__)  # has another PyInit
+    for folder in ('a', 'b'):
+        with pytest.warns(UserWarning, match="mmcv's compiled operators do not load"):
+            assert ExtensionFinder.find_spec(EXTENSION, [str(tmp_path / folder)]).origin == stand_in.__file__
 
 
 def test_no_other_module_is_found():
@@ -52,10 +65,11 @@ def test_it_is_installed_once_and_says_what_is_there():
     assert mmcv_ops.describe().startswith('compiled' if compiled else 'torchvision')
 
 
-def test_mmcvs_own_question_whether_operators_are_there_has_an_answer():
+def test_mmcvs_own_question_whether_operators_are_there_has_an_answer(monkeypatch):
     """It asks `pkgutil.find_loader`, which Python 3.14 no longer has."""
     from mmcv.utils import ext_loader
 
+    monkeypatch.delattr(pkgutil, 'find_loader', raising=False)
     assert ext_loader.check_ops_exist()
 
 

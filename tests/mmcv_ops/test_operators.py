@@ -281,6 +281,51 @@ def test_focal_loss_is_finite_where_the_sigmoid_is_not_0_or_1_in_float32(device)
     assert loss[0].tolist() == [50.0, 150.0] and logits.grad.isfinite().all()
 
 
+# Whatever is given -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('number', [float('nan'), float('inf')])
+def test_a_roi_that_is_not_finite_is_refused(number):
+    """torchvision's own would read beyond the map."""
+    with pytest.raises(ValueError, match='roi_align takes finite RoIs'):
+        ops.roi_align(torch.randn(1, 2, 8, 8), torch.tensor([[0, number, 0, 5, 5]]), (2, 2))
+
+
+def test_integers_are_refused_where_they_would_be_rounded():
+    boxes, scores = torch.tensor([[0, 0, 10, 10], [0, 0, 9, 10]]), torch.tensor([0.9, 0.8])
+    assert ops.nms(boxes, scores, 0.5)[1].tolist() == [0]
+    for call in (
+        lambda: ops.soft_nms(boxes, scores, 0.5),
+        lambda: ops.roi_align(torch.ones(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 5), (2, 2)),
+    ):
+        with pytest.raises(TypeError, match="mmcv's operators take floating-point tensors, got one of torch"):
+            call()
+
+
+def test_a_box_whose_score_is_not_a_number_comes_last():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]])
+    assert ops.soft_nms(boxes, torch.tensor([float('nan'), 0.8, 0.9]), 0.5)[1].tolist() == [2, 1, 0]
+
+
+def test_a_compiled_model_has_the_same_gradients(close):
+    """What is written into the wrappers' tensors would be lost within a graph."""
+    maps = torch.randn(2, 4, 12, 10)
+    offset, weight = convolution_inputs(1, 1, 1, 1, 1, 'cpu')[1:3]
+    offset = torch.nn.functional.pad(offset, (0, 6, 0, 8), value=1 / 16)
+
+    def model(maps, offset, weight):
+        return ops.roi_align(ops.deform_conv2d(maps, offset, weight, 1, 1), ROIS, (3, 2), 0.25)
+
+    direction = torch.randn(6, 4, 3, 2)
+    truth = gradients(model, [maps, offset, weight], direction)
+    torch.compiler.reset()
+    found = gradients(torch.compile(model, backend='aot_eager'), [maps, offset, weight], direction)
+    torch.compiler.reset()
+    for value, right in zip(found, truth, strict=True):
+        assert right.any()
+        close(value, right)
+
+
 # What is not there -------------------------------------------------------------------------------------------------
 
 
