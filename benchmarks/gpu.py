@@ -29,7 +29,7 @@ from benchmarks import runner
 from benchmarks.runner import RESULTS, ROOT
 
 DEMO = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
-TESTS = ['tests/ops', 'tests/models', 'tests/mmcv_ops', 'tests/cli/test_check.py']
+TESTS = ['tests/ops', 'tests/models', 'tests/mmcv_ops']
 BENCHMARKS = {  # seconds at most, arguments
     'ops': (50, ['--skip', 'compiled', 'reference', '--repeat', '20']),
     'backbone': (90, ['--repeat', '15']),

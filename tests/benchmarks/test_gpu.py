@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 
 import pytest
@@ -26,6 +27,15 @@ def test_all_rows_end_within_nine_minutes(args):
     assert {row.name.split()[0] for row in rows} == {'tests', 'scenes', 'train', 'test', *gpu.BENCHMARKS}
     assert all((gpu.ROOT / path).exists() for path in gpu.TESTS)
     assert all((gpu.ROOT / str(row.command[0])).exists() for row in rows if str(row.command[0]).endswith('.py'))
+
+
+def test_its_tests_are_found_on_a_machine_without_openmmlab(tmp_path):
+    for name in ('mmcv', 'mmdet', 'mmengine'):
+        (tmp_path / f'{name}.py').write_text(f'raise ModuleNotFoundError({name!r})')
+    env = {**os.environ, 'PYTHONPATH': f'{tmp_path}:{gpu.ROOT}'}
+    command = [sys.executable, '-m', 'pytest', '-q', '--collect-only', '-p', 'no:cacheprovider', *gpu.TESTS]
+    done = subprocess.run(command, cwd=gpu.ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and '::test_' in done.stdout, done.stdout[-2000:]
 
 
 def test_a_command_that_succeeds_is_read(tmp_path):
