@@ -125,10 +125,11 @@ pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='no make')
 def make(*arguments, first='', **env):
     """The commands that make would run in a checkout without an environment."""
     command = [shutil.which('make'), '-n', 'VENV=/nowhere/venv', *arguments]
-    path = f'{first}:/usr/bin:/bin'
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, 'PATH': path, **env}, capture_output=True, text=True
-    ).stdout
+    outer = {
+        name: value for name, value in os.environ.items() if 'MAKE' not in name and name != 'MFLAGS'
+    }  # make test's
+    env = {**outer, 'PATH': f'{first}:/usr/bin:/bin', **env}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True).stdout
 
 
 def test_make_passes_over_a_python_that_does_not_run(tmp_path):

@@ -16,7 +16,8 @@ def test_a_step_and_the_encoding_are_measured(tmp_path, capsys, monkeypatch):
     masks.main([*SMALL, '--models', 'mask-rcnn', '--out', str(out)])
     (row,) = read_csv(out)
     assert row['model'] == 'Mask R-CNN, ResNet-50' and 0 < int(row['instances']) <= 100
-    assert 1e8 < int(row['base_bytes']) <= int(row['step_bytes']) <= int(row['peak_bytes']) < 4e9
+    base, step, peak = (int(row[f'{moment}_bytes']) for moment in ('base', 'step', 'peak'))
+    assert 1e8 < base <= step <= peak < base + 2e9  # the base has what other tests in this process held at most
     assert float(row['step_seconds']) > 0 < float(row['encode_seconds'])
     assert 'Test step and encoding of masks: 1x128x192, cpu' in capsys.readouterr().out
 

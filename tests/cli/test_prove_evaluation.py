@@ -6,6 +6,7 @@ import pytest
 
 from damamba.cli import eval_results, prove_evaluation
 from damamba.cli.test import configure, parse
+from damamba.engine.command import command_line
 from damamba.engine.launch import rank_of
 from damamba.evaluation.coco import CocoInstanceMetric
 from damamba.evaluation.faults import Fault
@@ -114,7 +115,7 @@ def test_a_test_whose_proof_fails_does_not_begin(checkpoint, data, tmp_path, mon
     content = json.loads((work_dir / 'metrics.json').read_text())
     assert content['proof']['passed'] is False and content['metrics'] == content['evaluations'] == {}
     assert (content['split'], content['checkpoint'], content['config']) == ('test', str(checkpoint), CONFIG)
-    assert 'speed' not in content and 'pytest' in content['command'] and content['processes'] == 1
+    assert 'speed' not in content and content['command'] == command_line() and content['processes'] == 1
     assert content['ann_file'] == f'{data}/mix-object-tote/test.json'
     assert content['dataset']['name'] == 'mix-object-tote' and len(content['dataset']['sha256']) == 64
     assert content['dataset']['classes'] == ['Object', 'Tote']

@@ -16,6 +16,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.cli.common import build_runner
+from damamba.engine.command import command_line
 from damamba.engine.records import MetricsFileHook, RunFileHook, describe
 from tests.detection import write_config
 
@@ -168,7 +169,7 @@ def test_figures_say_how_they_were_made(trained, tmp_path, coco):
     annotations = coco / 'annotations/instances_val2017.json'
     for content in (read(trained), read(tmp_path)):
         assert content['parameters'] == weights_of(trained / 'epoch_2.pth')
-        assert content['processes'] == 1 and 'pytest' in content['command']
+        assert content['processes'] == 1 and content['command'] == command_line()
         dataset = content['dataset']
         assert dataset['name'] == 'instances_val2017' and dataset['description'] is None
         assert dataset['classes'][:2] == ['person', 'bicycle'] and len(dataset['classes']) == 80
