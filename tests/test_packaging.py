@@ -123,7 +123,7 @@ pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='no make')
 
 
 def make(*arguments, first='', **env):
-    """The commands that make would run in a checkout without an environment."""
+    """The commands that make would run in a checkout without an environment, on its own: tests may run under make."""
     command = [shutil.which('make'), '-n', 'VENV=/nowhere/venv', *arguments]
     outer = {
         name: value for name, value in os.environ.items() if 'MAKE' not in name and name != 'MFLAGS'
