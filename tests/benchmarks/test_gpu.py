@@ -100,7 +100,6 @@ def test_a_benchmark_without_a_single_figure_has_failed(monkeypatch, args):
     with pytest.raises(RowError, match='0 of 2 rows measured'):
         gpu.read_figures('ops', args)
     path.write_text('name,median_ms\na,1.5\nb,\n')
-    monkeypatch.setattr(gpu.shutil, 'copy', lambda *given: None)
     assert gpu.read_figures('ops', args) == '1 of 2 rows measured, ops_cpu.csv'
 
 
@@ -122,6 +121,12 @@ def test_losses_have_to_fall(tmp_path, last, falls):
 
 
 def test_the_rows_after_one_that_fails_run_too(monkeypatch, tmp_path, capsys):
+    results = tmp_path / 'results'
+    results.mkdir()
+    for name, age in (('ops_cpu.csv', 0), ('old_cpu.csv', 9), ('ops_cuda.csv', 0)):
+        (results / name).touch()
+        os.utime(results / name, times=[time.time() + 5 - 10 * age] * 2)
+    monkeypatch.setattr(gpu, 'RESULTS', results)
     rows = [Row('first', 20, ['-c', 'raise SystemExit("broken")'], gpu.last_line)]
     rows += [Row('second', 20, ['-c', 'print("fine")'], gpu.last_line)]
     monkeypatch.setattr(gpu, 'make_rows', lambda args: rows)
@@ -129,6 +134,7 @@ def test_the_rows_after_one_that_fails_run_too(monkeypatch, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert 'FAILED  first' in shown and 'held    second' in shown and 'Not all of it held' in shown
     assert (tmp_path / 'table.txt').read_text().splitlines() == shown.splitlines()[:2]
+    assert [path.name for path in tmp_path.glob('*.csv')] == ['ops_cpu.csv']  # of this call and device
 
 
 def test_without_a_gpu_it_says_so(monkeypatch, capsys):
