@@ -125,7 +125,8 @@ def test_the_rows_after_one_that_fails_run_too(monkeypatch, tmp_path, capsys):
     results.mkdir()
     for name, age in (('ops_cpu.csv', 0), ('old_cpu.csv', 9), ('ops_cuda.csv', 0)):
         (results / name).touch()
-        os.utime(results / name, times=[time.time() + 5 - 10 * age] * 2)
+        when = time.time() + 5 - 10 * age
+        os.utime(results / name, (when, when))
     monkeypatch.setattr(gpu, 'RESULTS', results)
     rows = [Row('first', 20, ['-c', 'raise SystemExit("broken")'], gpu.last_line)]
     rows += [Row('second', 20, ['-c', 'print("fine")'], gpu.last_line)]

@@ -11,7 +11,7 @@ from damamba.datasets.demo import write_shapes
 from tests.detection import ROOT
 from tests.e2e.shell import run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group('shell')]
+pytestmark = pytest.mark.e2e
 
 DEMO = ROOT / 'configs/demo/mask_rcnn_DAMamba_nano_fpn_shapes.py'
 EPOCHS = 8  # of 8 batches

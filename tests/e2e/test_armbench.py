@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.shell import bash, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.xdist_group('demo')]
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 CONFIG = 'configs/armbench/mask_rcnn_DAMamba_nano_fpn_armbench_demo.py'
 SUBSETS = ('mix-object-tote', 'zoomed-out-tote-transfer-set', 'same-object-transfer-set')

@@ -19,7 +19,7 @@ from tests.browser import open_page
 from tests.detection import ROOT
 from tests.e2e.shell import free_port, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group('documents')]
+pytestmark = pytest.mark.e2e
 
 DOCUMENTS = (
     'README.md',
@@ -40,7 +40,7 @@ CHANGES = (
     (r'DEMO', '--images 8 --val-images 4 --epochs 1'),  # test_demo.py runs it in full
     (r"^(pip install) ('?\.[^-]*)$", r'\1 --no-deps --no-build-isolation --upgrade --target alone \2'),
     (r'^(python tools/make_demo_data.py armbench .*)$', r'\1 --images 8 --long-side 160'),
-    (r'--trials 8\b', '--trials 2'),  # test_tune.py takes 8
+    (r'--trials 8\b', '--trials 2'),  # test_demo.py takes 8
     (r'(\.py) 8\b', r'\1 1'),  # processes
     (r'(checkpoint_file) 8\b', r'\1 1'),
     (r'/path/to/checkpoint_file', 'drawn.pth'),

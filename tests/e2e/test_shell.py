@@ -11,7 +11,7 @@ import pytest
 from tests.detection import ROOT, TINY_1X, write_config
 from tests.e2e.shell import bash, free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group('shell')]
+pytestmark = pytest.mark.e2e
 
 COMMON = ['train_dataloader.num_workers=1', 'val_dataloader.num_workers=1', 'test_dataloader.num_workers=1']
 SMALLER = [
