@@ -82,6 +82,7 @@ def test_layer_scales_lie_where_published_and_begin_at_a_millionth(published):
 # Initial values
 
 
+@pytest.mark.parametrize('published', ['small'], indirect=True)
 def test_convolutions_begin_normal_by_their_fan_out_with_no_bias(published):
     _, model = published
     for name, conv in model.named_modules():
@@ -94,6 +95,7 @@ def test_convolutions_begin_normal_by_their_fan_out_with_no_bias(published):
         assert conv.bias is None or not conv.bias.any(), name
 
 
+@pytest.mark.parametrize('published', ['small'], indirect=True)
 def test_the_offsets_linear_layer_begins_with_a_deviation_of_two_hundredths_and_no_bias(published):
     _, model = published
     linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
@@ -102,6 +104,7 @@ def test_the_offsets_linear_layer_begins_with_a_deviation_of_two_hundredths_and_
     assert not any(m.bias.any() for m in linears)
 
 
+@pytest.mark.parametrize('published', ['small'], indirect=True)
 def test_normalisations_begin_with_ones_and_zeros_and_the_published_epsilons(published):
     _, model = published
     for module in model.modules():
@@ -112,6 +115,7 @@ def test_normalisations_begin_with_ones_and_zeros_and_the_published_epsilons(pub
             assert getattr(module, 'momentum', 0.1) == 0.1
 
 
+@pytest.mark.parametrize('published', ['small'], indirect=True)
 def test_identity_kernels_begin_and_stay_as_they_are(published):
     _, model = published
     layers = [m for m in model.modules() if isinstance(m, ResidualDepthwiseConv)]

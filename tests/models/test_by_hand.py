@@ -12,6 +12,7 @@ from damamba.models.backbone import Block
 from damamba.models.drop_path import DropPath
 from damamba.ops.cpu import threads
 from tests.models.helpers import mini
+from tests.ops.helpers import pairwise, parametrize
 
 KEPT = {'all': None, 'one of two': [1], 'none': []}
 
@@ -53,12 +54,10 @@ def results(block, x, upstream):
     return {'output': out, 'x': grads[0], **dict(zip(weights, grads[1:], strict=True)), **buffers}
 
 
-@pytest.mark.parametrize('layer_scale', [False, True], ids=['plain', 'layer scale'])
-@pytest.mark.parametrize(('worth', 'huge'), [(0, 0), (10**9, 10**9)], ids=['large maps', 'small maps'])
-@pytest.mark.parametrize('kept', KEPT)
-def test_outputs_and_gradients_are_autograds(kept, worth, huge, layer_scale, called, monkeypatch, poisoned_memory):
+@parametrize(pairwise({'kept': list(KEPT), 'worth': [0, 10**9], 'layer_scale': [False, True]}))
+def test_outputs_and_gradients_are_autograds(kept, worth, layer_scale, called, monkeypatch, poisoned_memory):
     monkeypatch.setattr(lean, 'WORTH', worth)
-    monkeypatch.setattr(layers, 'HUGE', huge)
+    monkeypatch.setattr(layers, 'HUGE', worth)
     chosen = None if KEPT[kept] is None else torch.tensor(KEPT[kept], dtype=torch.long)
     monkeypatch.setattr(DropPath, 'draw', lambda self, batch: chosen)
     block = drawn(Block(48, 2, 0.25, layer_scale, dict(type='BN')))
@@ -186,8 +185,7 @@ def test_others_go_theirs(called, monkeypatch):
     assert called == []
 
 
-@pytest.mark.parametrize('onednn', [True, False])
-@pytest.mark.parametrize('size', [0, 10**9], ids=['large maps', 'small maps'])
+@pytest.mark.parametrize(('size', 'onednn'), [(0, True), (10**9, False), (10**9, True)])
 def test_a_backward_inside_autocast_computes_as_one_outside(size, onednn, called, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'enabled', onednn)
     monkeypatch.setattr(lean, 'WORTH', size)

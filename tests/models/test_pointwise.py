@@ -36,9 +36,8 @@ def assert_near(value, truth):
     torch.testing.assert_close(value.double(), truth, rtol=0, atol=4e-6 * truth.abs().max().item())
 
 
+@pytest.mark.parametrize(('shape', 'strides'), zip(SHAPES, [*STRIDES] * 2, strict=True), ids=str)
 @pytest.mark.parametrize('onednn', [True, False])
-@pytest.mark.parametrize('strides', STRIDES)
-@pytest.mark.parametrize('shape', SHAPES)
 def test_it_is_a_convolutions_derivative(shape, strides, onednn, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, 'enabled', onednn)
     dy, x, weight = draw(*shape)
@@ -50,7 +49,7 @@ def test_it_is_a_convolutions_derivative(shape, strides, onednn, monkeypatch):
     assert_near(pointwise.weight_gradient(dy, x), truths[1])
 
 
-@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('shape', SHAPES[1:4])
 def test_a_weight_takes_its_gradient_as_it_is(shape):
     """Autograd would copy one of other strides."""
     dy, x, weight = draw(*shape)

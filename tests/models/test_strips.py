@@ -21,8 +21,7 @@ def cuts(monkeypatch):
     return set_size
 
 
-@pytest.mark.parametrize('rows', [1, 2, 3, 5, 10, 11])
-@pytest.mark.parametrize('batch', [1, 3])
+@pytest.mark.parametrize(('batch', 'rows'), [(1, 1), (3, 2), (1, 3), (3, 5), (1, 10), (3, 11), (1, 11)])
 def test_a_convolution_in_strips_is_the_convolution(batch, rows, cuts, close):
     x = torch.randn(batch, 4, 11, 7, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(6, 4, 3, 3)

@@ -14,7 +14,7 @@ from tests.models.helpers import mini, norms_of, statistics
 # What is frozen
 
 
-@pytest.mark.parametrize('frozen', [-1, 0, 1, 2, 4])
+@pytest.mark.parametrize('frozen', [-1, 0, 2, 4])
 def test_frozen_stages_take_no_gradient_and_gather_no_statistics(frozen):
     model = mini(frozen_stages=frozen, drop_path_rate=0.2)
     model.train()
@@ -88,8 +88,11 @@ def training_step(model, autocast=False):
     return outs, {n: p.grad for n, p in model.named_parameters()}, statistics(model), kept
 
 
-@pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
-@pytest.mark.parametrize('options', [dict(), dict(frozen_stages=1), dict(norm_eval=True)], ids=str)
+@pytest.mark.parametrize(
+    ('options', 'autocast'),
+    [(dict(), False), (dict(), True), (dict(frozen_stages=1), True), (dict(norm_eval=True), False)],
+    ids=str,
+)
 def test_with_cp_keeps_less_and_changes_no_output_gradient_or_statistic(options, autocast):
     plain = mini(drop_path_rate=0.5, **options)
     saving = mini(drop_path_rate=0.5, with_cp=True, **options)

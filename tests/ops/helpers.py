@@ -21,31 +21,29 @@ def doubles(backends: Iterable[str]) -> list[str]:
     return [name for name in backends if widest(name) == torch.float64]
 
 
-def in_full_precision(backends: Iterable[str]) -> list:
-    """Parameters (backend, dtype): float32, and float64 where the backend has it."""
-    pairs = product(backends, (torch.float32, torch.float64))
-    return [
-        pytest.param(*pair, id=f'{pair[0]}-{pair[1]}')
-        for pair in pairs
-        if pair[1] != torch.float64 or widest(pair[0]) == torch.float64
-    ]
-
-
 def pairwise(factors: dict[str, list], affordable: Callable[[dict], bool] = lambda case: True) -> list[dict]:
     """Affordable combinations in which any two values of two factors meet, if an affordable one has them both."""
     cases = [
         case for values in product(*factors.values()) if affordable(case := dict(zip(factors, values, strict=True)))
     ]
-    left, chosen = set().union(*map(pairs_of, cases)), []
+    pairs = [pairs_of(case) for case in cases]
+    left, chosen = set().union(*pairs), []
     while left:
-        chosen.append(max(cases, key=lambda case: len(left & pairs_of(case))))
-        left -= pairs_of(chosen[-1])
+        best = max(range(len(cases)), key=lambda i: len(left & pairs[i]))
+        chosen.append(cases[best])
+        left -= pairs[best]
     return chosen
 
 
 def pairs_of(case: dict) -> set:
     """The pairs of values that meet in a combination."""
     return set(combinations(case.items(), 2))
+
+
+def parametrize(cases: list[dict]) -> pytest.MarkDecorator:
+    """Have a test take each combination as its arguments."""
+    rows = [pytest.param(*case.values(), id='-'.join(map(str, case.values()))) for case in cases]
+    return pytest.mark.parametrize(tuple(cases[0]), rows)
 
 
 def held(t: Tensor, layout: str) -> Tensor:

@@ -20,7 +20,7 @@ from damamba.ops.adaptive_sample import launch as sample
 from damamba.ops.selective_scan import launch as scan
 
 CHANNELS, GROUPS = 80, 5
-TARGETS = [(80, 'bfloat16'), (80, 'float32'), (90, 'bfloat16'), (90, 'float16'), (90, 'float32')]
+TARGETS = [(80, 'float16'), (90, 'bfloat16'), (90, 'float32')]
 MAPS = [(2, 200, 336), (1, 1, 1), (1, 9, 7), (3, 101, 167), (8, 25, 42)]  # B, H, W
 SEQUENCES = [(2, 4099), (1, 1), (1, 31), (1, 64), (3, 1024), (2, 67200)]  # B, L
 DUMP = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import TOLERANCES
 from tests.ops import test_adaptive_sample as sampling
 from tests.ops import test_selective_scan as scanning
-from tests.ops.helpers import pairwise
+from tests.ops.helpers import pairwise, parametrize
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 HALVES = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
@@ -21,11 +21,7 @@ TINY = 2.0**-24  # its smallest number above 0
 
 def meetings(backends, **factors):
     """Parameters (backend, dtype, case ...): each case meets each backend and each type, not all of them together."""
-    names = ('backend', 'dtype', *factors)
-    chosen = pairwise({'backend': backends, 'dtype': DTYPES, **factors})
-    return pytest.mark.parametrize(
-        names, [pytest.param(*it.values(), id='-'.join(map(str, it.values()))) for it in chosen]
-    )
+    return pairwise({'backend': backends, 'dtype': DTYPES, **factors})
 
 
 def hold(results, args, backend):
@@ -89,7 +85,7 @@ def extreme_scan(case, dtype, device):
     return [t.to(device, torch.float32 if name in weights else dtype) for name, t in changed.items()]
 
 
-@meetings(scanning.OTHERS, case=list(SCANS))
+@parametrize(meetings(scanning.OTHERS, case=list(SCANS)))
 def test_scans_of_extreme_inputs_are_finite_and_the_truth(case, dtype, backend, device):
     hold(scanning.results, extreme_scan(case, dtype, device), backend)
 
@@ -132,7 +128,10 @@ MAPS = {
     'the smallest': lambda *size: TINY * torch.randn(size).sign(),
 }
 FAR_AND_NEAR = ('hundreds of pixels, but for one in two', 'one in three no number', 'just inside')
-SAMPLES = [*(('as usual', far) for far in FAR), *((m, far) for m in MAPS if m != 'as usual' for far in FAR_AND_NEAR)]
+SAMPLES = [
+    *meetings(sampling.OTHERS, map_name=['as usual'], offset_name=list(FAR)),
+    *meetings(sampling.OTHERS, map_name=[name for name in MAPS if name != 'as usual'], offset_name=list(FAR_AND_NEAR)),
+]
 SIZE = (2, 3, 5, 32)  # B, H, W, C, in 2 groups
 
 
@@ -140,9 +139,8 @@ def sampling_results(args, backend, upstream):
     return sampling.results(*args, backend, upstream)
 
 
-@meetings(sampling.OTHERS, case=SAMPLES)
-def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(case, dtype, backend, device):
-    map_name, offset_name = case
+@parametrize(SAMPLES)
+def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(map_name, offset_name, dtype, backend, device):
     x, offset = MAPS[map_name](*SIZE).to(device, dtype), FAR[offset_name](*SIZE[:3], 4).float().to(device)
     hold(sampling_results, (x, offset), backend)
 
@@ -150,8 +148,8 @@ def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(case, dtyp
 @HALVES
 @pytest.mark.parametrize('backend', sampling.BACKENDS)
 def test_offsets_in_half_precision_may_be_extreme_too(dtype, backend, device):
-    x = torch.randn(SIZE).to(device, dtype)
-    for value in (300.0, -300.0, torch.finfo(dtype).max, -torch.finfo(dtype).max, math.inf, -math.inf, math.nan):
-        offset = torch.full((*SIZE[:3], 4), value).to(device, dtype)
-        values = sampling.results(x, offset, backend, torch.ones_like(x))
-        assert not any(value.any() for value in values)
+    most = torch.finfo(dtype).max
+    values = torch.tensor([300.0, -300.0, most, -most, math.inf, -math.inf, math.nan]).to(device, dtype)
+    x = torch.randn(len(values), *SIZE[1:]).to(device, dtype)
+    offset = values.view(-1, 1, 1, 1).expand(-1, *SIZE[1:3], 4)
+    assert not any(result.any() for result in sampling.results(x, offset, backend, torch.ones_like(x)))

@@ -179,17 +179,31 @@ def run_python(code, **environment):
     return result.stdout
 
 
-def test_importing_the_operators_does_not_load_numba():
-    assert run_python("import sys, damamba.ops; print('numba' in sys.modules)") == 'False\n'
-
-
-SCAN = """
+FORKED = """
+import os, sys
 import torch
 from damamba.ops import selective_scan
+print('numba' in sys.modules)
 sequence, weights, channels = torch.ones(1, 9, 8), torch.ones(1, 9), torch.ones(8)
 inputs = sequence, sequence, -channels, weights, weights, channels, channels
 y = selective_scan(*inputs, backend='numba')
+print('numba' in sys.modules, flush=True)
+child = os.fork()
+if not child:
+    torch.set_num_threads(1)
+    os._exit(0 if selective_scan(*inputs, backend='numba').equal(y) else 1)
+print(os.waitpid(child, 0)[1])
 """
+
+
+@pytest.fixture(scope='module')
+def printed():
+    """What a process says of Numba: whether it is loaded, before and after a scan; how a forked child has ended."""
+    return run_python(FORKED, OMP_NUM_THREADS='2').split()
+
+
+def test_importing_the_operators_does_not_load_numba(printed):
+    assert printed[:2] == ['False', 'True']
 
 
 def test_where_no_cache_can_be_written_a_kernel_is_compiled_each_time(monkeypatch):
@@ -212,16 +226,8 @@ def test_where_no_cache_can_be_written_a_kernel_is_compiled_each_time(monkeypatc
     assert value.item() == 7
 
 
-def test_a_forked_process_may_run_them():
-    code = SCAN + (
-        'import os\n'
-        'child = os.fork()\n'
-        'if not child:\n'
-        '    torch.set_num_threads(1)\n'
-        "    os._exit(0 if selective_scan(*inputs, backend='numba').equal(y) else 1)\n"
-        'print(os.waitpid(child, 0)[1])\n'
-    )
-    assert run_python(code, OMP_NUM_THREADS='2') == '0\n'
+def test_a_forked_process_may_run_them(printed):
+    assert printed[2:] == ['0']
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from torch import Tensor
 from damamba.ops.projections import EPS, numba_launch
 
 SHAPES = [(2, 5, 7, 16), (1, 1, 1, 32), (3, 1, 9, 48), (1, 11, 12, 80), (2, 9, 4, 320), (1, 2, 3, 512)]
+shapes_and_threads = pytest.mark.parametrize(
+    ('shape', 'count'), [*zip(SHAPES, (3, 2, 16, 1, 3, 16), strict=True)], ids=str
+)
 
 
 class Made(NamedTuple):
@@ -47,8 +50,7 @@ def stepped(m: Made) -> tuple[list[Tensor], Tensor, Tensor]:
     return given, F.linear(raw[..., :rank], expand), raw[..., rank:].permute(2, 0, 1)
 
 
-@pytest.mark.parametrize('count', [1, 2, 3, 16])
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
+@shapes_and_threads
 def test_offsets_and_their_gradients_agree_with_float64(shape, count, with_threads, poisoned_memory, close):
     m = made(*shape)
     given, exact = looked(m)
@@ -63,8 +65,7 @@ def test_offsets_and_their_gradients_agree_with_float64(shape, count, with_threa
         close(value, gradient)
 
 
-@pytest.mark.parametrize('count', [1, 2, 3, 16])
-@pytest.mark.parametrize('shape', SHAPES, ids=str)
+@shapes_and_threads
 def test_step_sizes_and_their_gradients_agree_with_float64(shape, count, with_threads, poisoned_memory, close):
     m = made(*shape)
     given, *exact = stepped(m)
@@ -98,7 +99,7 @@ def test_they_give_the_same_bits_every_time(with_threads):
         assert all(map(torch.equal, once(), first))
 
 
-@pytest.mark.parametrize('channels', [32, 80, 320, 512])
+@pytest.mark.parametrize('channels', [80, 512])
 def test_a_constant_row_is_normalised_to_0(channels, close):
     """Its variance is 0: a mean's rounding, a thousand times over by the epsilon, would be all that is left."""
     x = torch.randn(1, 5, 1, 1).mul(1000).expand(1, 5, 1, channels).contiguous()

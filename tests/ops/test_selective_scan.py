@@ -12,12 +12,12 @@ import torch
 from torch.autograd import gradcheck
 
 from damamba.ops import selective_scan
-from tests.ops.helpers import doubles, in_full_precision, widest
+from tests.ops.helpers import HALVES, doubles, widest
 
 BACKENDS = {backend.name: backend for backend in importlib.import_module('damamba.ops.selective_scan').BACKENDS}
 OTHERS = [name for name in BACKENDS if name != 'reference']  # the loop itself is held to what is known by hand
 NAMES = ('u', 'dt', 'A', 'B', 'C', 'D', 'dt_bias')
-LENGTHS = [1, 2, 3, 5, 16, 61, 64, 257]
+LENGTHS = [1, 2, 5, 16, 61, 64, 257]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -69,10 +69,9 @@ def compare(args, backend, close, upstream=None):
         close(value, truth, name)
 
 
-@pytest.mark.parametrize(('other', 'dtype'), in_full_precision(OTHERS))
 @pytest.mark.parametrize('length', LENGTHS)
-def test_values_and_gradients_are_those_of_the_loop_in_float64(length, dtype, other, device, close):
-    compare(make(2, length, 5, dtype, device), other, close)
+def test_values_and_gradients_are_those_of_the_loop_in_float64(length, other, device, close):
+    compare(make(2, length, 5, widest(other), device), other, close)
 
 
 @pytest.mark.parametrize('size', [(1, 7, 1), (3, 11, 16), (1, 9, 83)], ids=str)
@@ -80,8 +79,7 @@ def test_any_number_of_batches_and_channels_will_do(size, other, device, close):
     compare(make(*size, device=device), other, close)
 
 
-@pytest.mark.parametrize('weights', ['as the sequence', 'float32'])
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(('dtype', 'weights'), zip(HALVES, ['float32', 'as the sequence'], strict=True), ids=str)
 def test_half_precision_sequences_are_scanned_within_tolerance(dtype, weights, other, device, close):
     args = make(2, 24, 5, dtype, device)
     if weights == 'float32':
@@ -103,8 +101,8 @@ def test_one_step_and_two_are_as_by_hand(backend, device, close):
     close(run(args, backend), torch.tensor([[[3.5], [46.5]]]))
 
 
-@pytest.mark.parametrize('length', [1, 61, 1024])
-def test_a_constant_step_is_a_convolution_with_powers_of_the_decay(length, backend, device, close):
+def test_a_constant_step_is_a_convolution_with_powers_of_the_decay(backend, device, close):
+    length = 1024
     u, dt, A, B, C, D, dt_bias = make(2, length, 3, torch.float64)
     dt.zero_()
     step = np.log1p(np.exp(dt_bias.numpy()))
@@ -148,7 +146,7 @@ def test_later_steps_change_nothing_before_them(backend, device):
     assert not torch.equal(before[:, 30:], after[:, 30:])
 
 
-@pytest.mark.parametrize('level', [-100.0, -20.0, 30.0, 1000.0])
+@pytest.mark.parametrize('level', [-20.0, 30.0])  # test_extremes.py goes further
 def test_very_small_and_very_large_steps_stay_exact_and_finite(level, other, device, close):
     u, dt, A, B, C, D, dt_bias = make(2, 24, 3, device=device)
     dt[:, ::2] += level
@@ -182,13 +180,13 @@ def test_strided_arguments_are_read_by_their_strides(other, device, close):
     compare([u, dt, A, B, C, D, dt_bias.to(device)], other, close, upstream)
 
 
-@pytest.mark.parametrize('size', [(0, 7, 5), (2, 0, 5)], ids=['batch', 'sequence'])
-def test_an_empty_sequence_gives_an_empty_result_with_gradients(size, backend, device):
-    args = make(*size, device=device)
-    y, *grads = results(args, backend, torch.randn_like(args[0]))
-    assert y.shape == args[0].shape
-    assert [g.shape for g in grads] == [t.shape for t in args]
-    assert all(not g.any() for g in grads)
+def test_an_empty_sequence_gives_an_empty_result_with_gradients(backend, device):
+    for size in ((0, 7, 5), (2, 0, 5)):
+        args = make(*size, device=device)
+        y, *grads = results(args, backend, torch.randn_like(args[0]))
+        assert y.shape == args[0].shape
+        assert [g.shape for g in grads] == [t.shape for t in args]
+        assert all(not g.any() for g in grads)
 
 
 def test_the_arguments_stay_as_they_are(backend, device):
@@ -198,14 +196,13 @@ def test_the_arguments_stay_as_they_are(backend, device):
     assert all(torch.equal(t, b) for t, b in zip(args, before, strict=True))
 
 
-@pytest.mark.parametrize('wanted', NAMES)
-def test_one_gradient_alone_is_the_same_as_with_the_others(wanted, backend, device, close):
+def test_one_gradient_alone_is_the_same_as_with_the_others(other, device, close):
     args = make(2, 13, 5, device=device)
     upstream = torch.randn_like(args[0])
-    every = dict(zip(NAMES, results(args, backend, upstream)[1:], strict=True))
-    args[NAMES.index(wanted)].requires_grad_()
-    run(args, backend).backward(upstream)
-    close(args[NAMES.index(wanted)].grad, every[wanted])
+    for i, (name, truth) in enumerate(zip(NAMES, results(args, other, upstream)[1:], strict=True)):
+        alone = [t.detach().requires_grad_(k == i) for k, t in enumerate(args)]
+        run(alone, other).backward(upstream)
+        close(alone[i].grad, truth, name)
 
 
 def test_autocast_does_not_change_the_float32_inside(backend, device, close):
