@@ -14,13 +14,15 @@ from tests.models.helpers import mini
 
 
 def trained(**options):
-    """A backbone whose batch normalisations have seen something."""
+    """A backbone whose batch normalisations and biases have seen something."""
     model = DAMamba(**options) if options else mini()
     for norm in (m for m in model.modules() if isinstance(m, _BatchNorm)):
         nn.init.uniform_(norm.running_mean, -1, 1)
         nn.init.uniform_(norm.running_var, 0.5, 2)
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -1, 1)
+    for conv in (m for m in model.modules() if isinstance(m, nn.Conv2d) and m.bias is not None):
+        nn.init.uniform_(conv.bias, -1, 1)  # it begins at 0, which folding can't get wrong
     return model.eval()
 
 

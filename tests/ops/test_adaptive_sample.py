@@ -26,7 +26,6 @@ MAPS = {  # B, H, W, C, G
     'one channel a group': (1, 4, 3, 5, 5),
 }
 OFFSETS = {
-    'as at the start of a training': lambda *size: 0.3 * torch.randn(size),
     'some outside': lambda *size: 4 * torch.randn(size),
     'far outside': lambda *size: 1e6 * torch.randn(size),
     'exact integers': lambda *size: torch.randint(-3, 4, size).float(),
@@ -34,7 +33,7 @@ OFFSETS = {
 }
 
 PAIRS = [(name, 'some outside') for name in MAPS]
-PAIRS += [('primes', name) for name in OFFSETS if name not in ('some outside', 'zero')]
+PAIRS += [('primes', name) for name in ('far outside', 'exact integers')]
 
 
 @pytest.fixture(params=BACKENDS)
