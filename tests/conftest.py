@@ -10,11 +10,11 @@ with pytest.MonkeyPatch.context() as patch:
     # never again. The variable does not stay, for processes that tests start.
     if not torch.cuda.is_available():
         patch.setenv('TRITON_INTERPRET', '1')
-    from damamba.ops.adaptive_sample import launch as sampling
+    from damamba.ops.adaptive_sample import triton_launch as sampling
     from damamba.ops.depthwise import numba_launch as convolving
     from damamba.ops.projections import numba_launch as projecting
-    from damamba.ops.selective_scan import launch as scanning
     from damamba.ops.selective_scan import numba_launch as walking
+    from damamba.ops.selective_scan import triton_launch as scanning
 
 # The interpreter is a thousand times slower: nobody takes it by default. Tests in tests/ops do.
 sampling.INTERPRETED = scanning.INTERPRETED = False

@@ -23,7 +23,7 @@ MAY_IMPORT = {  # besides the standard library, for the parts that promise to ne
     'checkpoint': ('torch', 'numpy', 'safetensors', 'damamba.checkpoint'),
 }
 COMPILERS = {  # beside these, where kernels are written: loaded when a kernel first runs
-    'kernels.py': ['triton'],
+    'triton_kernels.py': ['triton'],
     'triton_needs.py': ['triton'],
     'numba_kernels.py': ['numba'],
     'entry.py': ['numba', 'llvmlite'],

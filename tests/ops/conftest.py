@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from damamba.ops.adaptive_sample import launch as sampling
-from damamba.ops.selective_scan import launch as scanning
+from damamba.ops.adaptive_sample import triton_launch as sampling
+from damamba.ops.selective_scan import triton_launch as scanning
 from damamba.ops.triton_needs import triton
 
 

@@ -16,8 +16,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from damamba.ops.adaptive_sample import launch as sample
-from damamba.ops.selective_scan import launch as scan
+from damamba.ops.adaptive_sample import triton_launch as sample
+from damamba.ops.selective_scan import triton_launch as scan
 
 CHANNELS, GROUPS = 80, 5
 TARGETS = [(80, 'float16'), (90, 'bfloat16'), (90, 'float32')]

@@ -8,9 +8,9 @@ same of a small batch. A wrong address may end the process.
 import pytest
 import torch
 
-from damamba.ops.adaptive_sample import kernels
-from damamba.ops.adaptive_sample import launch as sample_launch
-from damamba.ops.selective_scan import launch
+from damamba.ops.adaptive_sample import triton_kernels as kernels
+from damamba.ops.adaptive_sample import triton_launch as sample_launch
+from damamba.ops.selective_scan import triton_launch as launch
 from tests.ops import test_selective_scan as scanning
 
 interpreter_module = pytest.importorskip('triton.runtime.interpreter')

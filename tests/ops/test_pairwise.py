@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from damamba.ops.selective_scan import launch, vectorized
+from damamba.ops.selective_scan import triton_launch as launch
+from damamba.ops.selective_scan import vectorized
 from damamba.ops.triton_needs import triton
 from tests.ops import test_adaptive_sample as sampling
 from tests.ops import test_selective_scan as scanning

@@ -1,4 +1,4 @@
-"""What the kernels of :mod:`damamba.ops.selective_scan.kernels` are launched with.
+"""What the kernels of :mod:`damamba.ops.selective_scan.triton_kernels` are launched with.
 
 L length, R rows (a row is one chunk of one sequence), K chunks of a sequence, N blocks of a chunk.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from damamba.ops import triton_needs
-from damamba.ops.selective_scan import kernels
+from damamba.ops.selective_scan import triton_kernels as kernels
 
 INTERPRETED = triton_needs.interpreted()
 

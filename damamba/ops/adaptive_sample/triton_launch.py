@@ -1,10 +1,10 @@
-"""What the kernels of :mod:`damamba.ops.adaptive_sample.kernels` are launched with. Letters as there."""
+"""What the kernels of :mod:`damamba.ops.adaptive_sample.triton_kernels` are launched with. Letters as there."""
 
 import torch
 from torch import Tensor
 
 from damamba.ops import triton_needs
-from damamba.ops.adaptive_sample import kernels
+from damamba.ops.adaptive_sample import triton_kernels as kernels
 
 INTERPRETED = triton_needs.interpreted()
 

@@ -27,7 +27,7 @@ try:
     import triton
     import triton.language as tl
     from triton.language import constexpr
-except ImportError:  # then launch.why_not says so, and no kernel is ever called
+except ImportError:  # then triton_launch.why_not says so, and no kernel is ever called
     triton = None
     constexpr = object
 
