@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: no
 from benchmarks import runner
 from benchmarks.runner import DTYPES, Case, Clock, Shape, Timing, number
 from damamba import ops
-from damamba.models.backbone import ARCHS
-from damamba.models.mixer import GROUP_CHANNELS
+from damamba.models import ARCHS
+from damamba.models.arch import GROUP_CHANNELS
 from damamba.ops.adaptive_sample import BACKENDS as SAMPLE_BACKENDS
 from damamba.ops.adaptive_sample import vectorized as sample
 from damamba.ops.backend import Backend

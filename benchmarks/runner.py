@@ -22,6 +22,9 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from damamba import __version__
 
@@ -184,21 +187,46 @@ def copy_bandwidth(clock: Clock, repeat: int = 10) -> float:
     return 2 * source.nbytes / milliseconds * 1000
 
 
-def saved_bytes(model: nn.Module, forward: Case) -> int:
-    """What a forward pass keeps for the backward: each storage once, the parameters left out."""
-    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, int] = {}
+class _Storages(TorchDispatchMode):
+    """Notes every storage that an operator makes."""
 
-    def pack(tensor):
+    def __init__(self):
+        super().__init__()
+        self.made: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        results = operator(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, self.note, results)
+        return results
+
+    def note(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor  # the graph keeps it alive: no later tensor gets its address
+        self.made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+
+def saved_bytes(model: nn.Module, forward: Case) -> int:
+    """What a forward pass keeps for the backward: each storage once, the parameters and the features left out.
+
+    These are the tensors that autograd keeps, and whatever else the forward made and still lives after it: what is to
+    be recomputed is not autograd's.
+    """
+    kept: dict[int, int] = {}
+    with _Storages() as storages, torch.autograd.graph.saved_tensors_hooks(_noting(kept), lambda tensor: tensor):
         result = forward()
-    del result
-    return sum(kept.values())
+    alive = {key: size for key, (storage, size) in storages.made.items() if not storage.expired()}
+    own = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
+    features = {t.untyped_storage()._cdata for t in tree_leaves(result)} - kept.keys()
+    return sum(size for key, size in {**alive, **kept}.items() if key not in own | features)
+
+
+def _noting(kept: dict[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor  # the graph keeps it alive: no later storage gets its place
+
+    return pack
 
 
 def peak_bytes(step: Case) -> int:

@@ -1,7 +1,6 @@
-"""The DAMamba backbone, in plain torch."""
+"""The DAMamba backbone as the paper has it, in plain torch."""
 
-from damamba.models.backbone import ARCHS, Arch, DAMamba
-from damamba.models.fuse import fuse
-from damamba.models.layers import ArgumentError
+from damamba.models.arch import ARCHS, Arch, ArgumentError
+from damamba.models.damamba import DAMamba, fuse
 
 __all__ = ['ARCHS', 'Arch', 'ArgumentError', 'DAMamba', 'fuse']

@@ -1,26 +1,17 @@
-"""The convolutional layers of DAMamba. Maps are [B, C, H, W], in channels-last memory so that a permute costs nothing.
+"""The convolutional layers of DAMamba. B batch, C channels, H x W map.
 
-The attribute names are those of the published weights.
+Maps are [B, C, H, W] in channels-last memory, so that a permute costs nothing. The attribute names are those of the
+published weights; every module in the tree is what runs.
 """
-
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from damamba.models import by_hand
-from damamba.models.folding import can_fold, conv_gelu, folded, folded_before
-from damamba.models.lean import Conv, lean
-from damamba.models.strips import in_strips
+from damamba import execution
+from damamba.models.arch import ArgumentError
 
-
-class ArgumentError(ValueError):
-    """An argument of the backbone that makes no sense; the text names it and what it should be."""
-
-
-EPS = by_hand.EPS
-HUGE = 2**23  # numbers in a feed-forward network's wide map, from which on one such map is kept, not two
+EPS = 1e-6  # of every layer normalisation
 NORMS = {'BN': nn.BatchNorm2d, 'BN2d': nn.BatchNorm2d, 'SyncBN': nn.SyncBatchNorm}
 
 
@@ -44,103 +35,84 @@ class Permute(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation of the last axis, in its input's dtype also under autocast, which would write float32."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with without_autocast(x):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
 class LayerNorm2d(nn.Module):
-    """Layer normalisation over the channels of a map."""
+    """Layer normalisation of the channels of a map."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=EPS)
+        self.norm = LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return layer_norm_2d(x, self.norm.weight, self.norm.bias)
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Normalise the channels of [..., C] in x's dtype, also under autocast, which would write float32 maps."""
-    with torch.autocast(x.device.type, enabled=False):
-        return F.layer_norm(x, x.shape[-1:], weight.to(x.dtype), bias.to(x.dtype), EPS)
+class Float32Linear(nn.Linear):
+    """A linear layer in float32 at least, also under autocast: half precision is too coarse for a position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        with without_autocast(x):
+            return F.linear(x.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
 
 
-def layer_norm_2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same of [B, C, H, W]."""
-    return layer_norm(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+def without_autocast(x: Tensor) -> torch.autocast:
+    """A context in which nothing is cast."""
+    return torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False)  # meta has no autocast
+
+
+class ShiftedConv2d(nn.Conv2d):
+    """A convolution by weight + shift, added in the weight's own precision."""
+
+    def forward(self, x: Tensor, shift: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight + shift, self.bias)
 
 
 class ResidualDepthwiseConv(nn.Module):
-    """x + dw3x3(x) as one convolution: the identity is added to the kernel, in the kernel's own precision."""
+    """x + dw3x3(x) as one convolution: the identity is a kernel with 1 in the middle."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.conv = ShiftedConv2d(channels, channels, 3, padding=1, groups=channels)
         identity = torch.zeros(1, 1, 3, 3)
         identity[..., 1, 1] = 1
         self.conv_constant = nn.Parameter(identity, requires_grad=False)
-        self.merged = False
-        self.register_load_state_dict_pre_hook(ResidualDepthwiseConv._part)
 
     def forward(self, x: Tensor) -> Tensor:
-        return Conv().forward(x, self.kernel(x.dtype), self.conv.bias.to(x.dtype))
+        return self.conv(x, self.conv_constant.detach())  # never trained, whoever thaws parameters
 
-    def kernel(self, dtype: torch.dtype) -> Tensor:
-        """The two kernels as one; the constant one is detached: never trained, whoever thaws parameters."""
-        if self.merged:
-            return self.conv.weight.to(dtype)
-        return (self.conv.weight + self.conv_constant.detach()).to(dtype)
-
-    def merge(self) -> None:
-        """Make the two kernels one for good."""
-        with torch.no_grad():
-            self.conv.weight += self.conv_constant
-            self.conv_constant.zero_()
-        self.merged = True
-
-    def _part(self, *args) -> None:
-        """Weights are about to be loaded: two kernels again."""
-        self.merged = False
+    def merged(self) -> nn.Conv2d:
+        """The same as a plain convolution."""
+        conv = self.conv
+        plain = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1, groups=conv.groups)
+        plain.weight = nn.Parameter(conv.weight.detach() + self.conv_constant)
+        plain.bias = conv.bias
+        return plain.train(self.training)
 
 
 class FeedForward(nn.Module):
-    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C.
-
-    For the backward the outputs of both wide convolutions are kept; of huge maps the first one's alone.
-    """
+    """1x1 to ratio * C channels, GELU, residual depthwise 3x3, 1x1 back to C."""
 
     def __init__(self, channels: int, ratio: float):
         super().__init__()
         hidden = int(channels * ratio)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.act = nn.GELU()
         self.conv = ResidualDepthwiseConv(hidden)
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        fc1, conv, fc2 = (tuple(module.parameters()) for module in (self.fc1, self.conv.conv, self.fc2))
-        if by_hand.takes(x, (*fc1, *conv, *fc2)):
-            keep = x.numel() // x.shape[1] * len(conv[1]) < HUGE
-            return by_hand.Widening.apply(keep, x, *fc1, self.conv.kernel(x.dtype), conv[1], *fc2)
-        hidden = self.fc1(x)
-        dtype = hidden.dtype
-        depthwise = self.conv.kernel(dtype), self.conv.conv.bias.to(dtype)
-        if torch.compiler.is_compiling() or hidden.numel() < HUGE:
-            return self.fc2(gelu_conv(hidden, *depthwise))
-        return lean(_widest, (hidden, *depthwise), Conv(), (self.fc2.weight.to(dtype), self.fc2.bias.to(dtype)))
-
-    def rows(self, x: Tensor, norm: nn.Module, rows: slice) -> Tensor:
-        """These rows of self(norm(x)), without gradients; around them, those that the depthwise convolution reads."""
-        hidden = conv_gelu(x, *folded_before(norm, self.fc1))
-        return self.fc2(self.conv(hidden)[:, :, rows])
-
-
-def _activated(hidden: Tensor) -> tuple[Tensor]:
-    return (F.gelu(hidden),)
-
-
-def _widest(hidden: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor]:
-    return (gelu_conv(hidden, kernel, bias),)
-
-
-def gelu_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A depthwise convolution of GELU(x), [B, C, H, W]; of larger maps, x alone is kept for the backward."""
-    return lean(_activated, (x,), Conv(), (weight, bias))
+        return self.fc2(self.conv(self.act(self.fc1(x))))
 
 
 class Stem(nn.Sequential):
@@ -157,33 +129,13 @@ class Stem(nn.Sequential):
         ):
             layers += [nn.Conv2d(before, after, 3, stride, 1), build_norm(after, norm_cfg), nn.GELU()]
         super().__init__(*layers[:-1])
+        execution.note_parts(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        if all(can_fold(norm) for _, norm, _ in self._steps()):
-            return self._infer(x)
-        for conv, norm, first in self._steps():
-            if first:
-                x = norm(conv(x))
-            else:
-                weights = conv.weight.to(x.dtype), conv.bias.to(x.dtype)
-                x = norm(lean(_activated, (x,), Conv(conv.stride[0]), weights))
-        return x
+        return execution.run_stem(self, x)
 
-    def _infer(self, x: Tensor) -> Tensor:
-        *steps, last = [(*folded(conv, norm), conv.stride[0]) for conv, norm, _ in self._steps()]
-
-        def run(x: Tensor, rows: slice) -> tuple[Tensor]:
-            for step in steps:
-                x = conv_gelu(x, *step)
-            return (F.conv2d(x, *last, padding=1)[:, :, rows],)
-
-        widest = x.shape[2] * x.shape[3] // 4 * self[0].out_channels
-        return in_strips(run, (x,), widest, halo=3, stride=4)[0]
-
-    def _steps(self) -> Iterator[tuple[nn.Conv2d, nn.Module, bool]]:
-        """Each convolution with the normalisation after it, and whether it is the first; GELU lies between steps."""
-        for i in range(0, len(self), 3):
-            yield self[i], self[i + 1], i == 0
+    def formula(self, x: Tensor) -> Tensor:
+        return super().forward(x)
 
 
 class Downsample(nn.Sequential):
@@ -191,7 +143,4 @@ class Downsample(nn.Sequential):
 
     def __init__(self, before: int, after: int, norm_cfg: dict):
         super().__init__(nn.Conv2d(before, after, 3, 2, 1), build_norm(after, norm_cfg))
-
-    def forward(self, x: Tensor) -> Tensor:
-        conv, norm = self
-        return F.conv2d(x, *folded(conv, norm), conv.stride, conv.padding) if can_fold(norm) else norm(conv(x))
+        execution.note_parts(self)

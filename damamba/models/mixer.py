@@ -10,40 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from damamba.models.layers import EPS, LayerNorm2d, Permute, layer_norm
-from damamba.models.lean import SAMPLE, SCAN, Conv, Linear, lean
+from damamba.models.arch import GROUP_CHANNELS
+from damamba.models.layers import Float32Linear, LayerNorm, LayerNorm2d, Permute
+from damamba.ops import adaptive_sample, selective_scan
 
-GROUP_CHANNELS = 16
 DT_MIN, DT_MAX = 0.001, 0.1
 
 
 class DynamicAdaptiveScan(nn.Module):
-    """Predicts from x where the sampled map is read: so the order of the scan follows the picture."""
+    """Predicts from x where the sampled map is read, so that the order of the scan follows the picture."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.dw_conv = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
-            nn.Sequential(Permute(), nn.LayerNorm(channels, eps=EPS)),
+            nn.Sequential(Permute(), LayerNorm(channels)),
             nn.GELU(),
         )
-        self.offset = nn.Linear(channels, 2 * channels // GROUP_CHANNELS)
+        self.offset = Float32Linear(channels, 2 * channels // GROUP_CHANNELS)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """The depthwise convolution of x, [B, C, H, W] -> offsets in pixels, [B, H, W, 2G].
-
-        In float32 at least: half precision is too coarse for a position.
-        """
-        norm = self.dw_conv[1][1]
-        dtype = torch.promote_types(features.dtype, torch.float32)
-        weights = self.offset.weight.to(dtype), self.offset.bias.to(dtype)
-        return lean(_offset_features, (features, norm.weight, norm.bias), Linear(), weights)
-
-
-def _offset_features(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
-    features = layer_norm(x.permute(0, 2, 3, 1), weight, bias)
-    features = F.gelu(features) if torch.is_grad_enabled() else torch.ops.aten.gelu_(features)
-    return (features.to(torch.promote_types(x.dtype, torch.float32)),)
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> offsets in pixels, [B, H, W, 2G], ordered (g0 dx, g0 dy, g1 dx, ...)."""
+        return self.offset(self.dw_conv(x))
 
 
 class Mixer(nn.Module):
@@ -54,6 +42,7 @@ class Mixer(nn.Module):
         self.rank = math.ceil(channels / GROUP_CHANNELS)
         self.in_proj = nn.Conv2d(channels, channels, 1, bias=False)
         self.conv2d = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.act = nn.SiLU()
         self.da_scan = DynamicAdaptiveScan(channels)
         self.x_proj_weight = nn.Parameter(torch.empty(self.rank + 2, channels))
         self.dt_projs_weight = nn.Parameter(torch.empty(channels, self.rank))
@@ -77,69 +66,17 @@ class Mixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
-        return self.mix(self.in_proj(x), self.da_scan.dw_conv[0](x))
-
-    def entrance(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """The weights of the two convolutions that read the mixer's input."""
-        offsets = self.da_scan.dw_conv[0]
-        return self.in_proj.weight.to(dtype), offsets.weight.to(dtype), offsets.bias.to(dtype)
-
-    def weights(self) -> tuple[Tensor, ...]:
-        """All of them, in the order of :class:`damamba.models.by_hand.Weights`, from ``enter`` on."""
-        looks, (_, norm), _ = self.da_scan.dw_conv
-        return (
-            self.in_proj.weight,
-            looks.weight,
-            looks.bias,
-            norm.weight,
-            norm.bias,
-            self.da_scan.offset.weight,
-            self.da_scan.offset.bias,
-            self.conv2d.weight,
-            self.conv2d.bias,
-            self.x_proj_weight,
-            self.dt_projs_weight,
-            self.A_logs,
-            self.Ds,
-            self.dt_projs_bias,
-            self.out_norm.norm.weight,
-            self.out_norm.norm.bias,
-            self.out_proj.weight,
-        )
-
-    def mix(self, projected: Tensor, features: Tensor) -> Tensor:
-        """The outputs of these two, [B, C, H, W] -> [B, C, H, W]."""
-        offset = self.da_scan(features)
-        u = lean(_activate, (self.conv2d(projected), offset), SAMPLE)  # [B, H, W, C]
-        return self.leave(self.scan_map(u))
-
-    def scan_map(self, u: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, H, W, C], row by row."""
-        return self.scan(u.flatten(1, 2)).unflatten(1, u.shape[1:3])
-
-    def leave(self, y: Tensor) -> Tensor:
-        """[B, H, W, C] -> [B, C, H, W]."""
-        norm = self.out_norm.norm
-        return lean(_normalise, (y, norm.weight, norm.bias), Conv(), (self.out_proj.weight.to(y.dtype),))
+        offset = self.da_scan(x)  # [B, H, W, 2G]
+        z = self.act(self.conv2d(self.in_proj(x)))
+        u = adaptive_sample(z.permute(0, 2, 3, 1), offset)  # [B, H, W, C]
+        y = self.scan(u).permute(0, 3, 1, 2)  # [B, C, H, W]
+        return self.out_proj(self.out_norm(y))
 
     def scan(self, u: Tensor) -> Tensor:
-        """[B, L, C] -> [B, L, C]."""
-        weights = self.x_proj_weight.to(u.dtype), self.dt_projs_weight.to(u.dtype)
-        return lean(_scan_inputs, (u, *weights, self.A_logs, self.Ds, self.dt_projs_bias), SCAN)
-
-
-def _activate(z: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    return F.silu(z).permute(0, 2, 3, 1), offset
-
-
-def _scan_inputs(
-    u: Tensor, project: Tensor, expand: Tensor, A_log: Tensor, D: Tensor, dt_bias: Tensor
-) -> tuple[Tensor, ...]:
-    dt_raw, B, C = F.linear(u, project).split((expand.shape[1], 1, 1), dim=2)
-    A = -A_log.to(torch.promote_types(u.dtype, torch.float32)).exp().squeeze(1)  # in float16 -exp(12) is infinite
-    dt = dt_raw @ expand.t().contiguous()  # so laid out, its two derivatives take a quarter of the time on the CPU
-    return u, dt, A, B.squeeze(2), C.squeeze(2), D, dt_bias
-
-
-def _normalise(y: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
-    return (layer_norm(y, weight, bias).permute(0, 3, 1, 2),)
+        """The selective scan, along the rows of the map: [B, H, W, C] -> [B, H, W, C]."""
+        sequence = u.flatten(1, 2)  # [B, L, C]
+        steps, B, C = F.linear(sequence, self.x_proj_weight.to(u.dtype)).split((self.rank, 1, 1), dim=2)
+        dt = F.linear(steps, self.dt_projs_weight.to(u.dtype))  # [B, L, C], before bias and softplus
+        A = -self.A_logs.to(torch.promote_types(u.dtype, torch.float32)).exp()  # in float16 -exp(12) is infinite
+        y = selective_scan(sequence, dt, A.squeeze(1), B.squeeze(2), C.squeeze(2), self.Ds, self.dt_projs_bias)
+        return y.view(u.shape)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from damamba.models import ARCHS, DAMamba
-from damamba.models.backbone import Block
+from damamba.models.damamba import Block
 from damamba.models.layers import ResidualDepthwiseConv
 from tests.models.helpers import MINI, listing, mini
 
@@ -211,7 +211,7 @@ def test_a_stages_normalised_output_is_its_feature_and_the_next_stages_input(clo
 
 @pytest.mark.parametrize('layer_scale', [False, True])
 def test_a_block_is_its_formula(layer_scale, close):
-    block = Block(16, 2, 0.0, layer_scale, dict(type='BN')).double().eval()
+    block = Block(16, 2, 0.0, layer_scale, dict(type='BN'), False).double().eval()
     scales = [1.0, 1.0]
     if layer_scale:
         scales = [torch.randn(16, dtype=torch.float64) for _ in range(2)]
@@ -227,7 +227,7 @@ def test_a_block_is_its_formula(layer_scale, close):
 
 
 def test_drop_path_drops_whole_samples_of_either_branch_and_scales_what_is_kept():
-    block = Block(16, 2, 0.5, False, dict(type='BN')).double()
+    block = Block(16, 2, 0.5, False, dict(type='BN'), False).double()
     block.norm2.eval()
     x = torch.randn(1, 16, 4, 4, dtype=torch.float64)
     outs = block(x.expand(64, -1, -1, -1))

@@ -8,19 +8,10 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from damamba.models import layers, lean, strips
 from tests.models.helpers import mini, statistics
 
 SIZES = [(64, 96), (160, 128), (93, 61)]
 SHORT = dict(depths=(1, 1), dims=(16, 32), ffn_ratios=(2, 2), layer_scale=(False, True))
-
-
-@pytest.fixture(autouse=True)
-def thresholds(monkeypatch):
-    """Let every size that the code asks about lie between those of the pictures."""
-    monkeypatch.setattr(lean, 'WORTH', 2 * 16 * 30 * 30)
-    monkeypatch.setattr(layers, 'HUGE', 2 * 32 * 30 * 30)
-    monkeypatch.setattr(strips, 'STRIP', 4 * 32 * 30 * 30)
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +25,9 @@ def one_compilation():
     torch.compiler.reset()
 
 
-def make(device):
-    """A backbone and its compiled copy."""
-    model = mini(arch=SHORT, out_indices=(0, 1)).to(device)
+def make(device, **options):
+    """A backbone and the copy that is compiled."""
+    model = mini(arch=SHORT, out_indices=(0, 1), **options).to(device)
     return model, copy.deepcopy(model)
 
 
@@ -81,8 +72,9 @@ def gradients(model, function, x):
     return [*outs, *grads.values()], zeros
 
 
-def test_one_graph_trains_on_every_size(device, close):
-    model, copied = (m.train() for m in make(device))
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_one_graph_trains_on_every_size(with_cp, device, close):
+    model, copied = (m.train() for m in make(device, with_cp=with_cp))
     fast = compiled(copied, 'aot_eager')
     for size in SIZES:
         x = torch.randn(2, 3, *size, device=device)

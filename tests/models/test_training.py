@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from damamba.checkpoint import CheckpointError
-from damamba.models.backbone import Block
+from damamba.models.damamba import Block
 from tests.models.helpers import mini, norms_of, statistics
 
 # What is frozen

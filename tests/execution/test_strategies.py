@@ -1,0 +1,253 @@
+"""Every strategy gives what the formula gives: values, every gradient, every statistic."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from damamba import execution
+from damamba.execution import memory, skipping, strips
+from damamba.models import fuse
+from damamba.models.damamba import Block
+from damamba.models.layers import Stem
+from tests.models.helpers import mini, norms_of, statistics
+
+TRAININGS = {  # the strategies allowed, with_cp
+    'memory': (['memory'], False),
+    'skipping': (['skipping'], False),
+    'both': (['skipping', 'memory'], False),
+    'with_cp': (['skipping', 'memory'], True),
+    'with_cp, formula': ([], True),
+}
+
+
+def settle(model):
+    """Give a model weights that nothing can get wrong unseen: statistics, biases, scales and large offsets."""
+    for norm in norms_of(model):
+        if norm.running_var is not None:
+            nn.init.uniform_(norm.running_mean, -1, 1)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+        if norm.affine:
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.uniform_(norm.bias, -1, 1)
+    for name, parameter in model.named_parameters():
+        if (name.endswith('.bias') and 'norm' not in name) or name.endswith(('layer_scale_1', 'layer_scale_2')):
+            nn.init.uniform_(parameter, -1, 1)
+        if name.endswith('offset.bias'):
+            nn.init.uniform_(parameter, -3, 3)
+    return model
+
+
+def step(model, x, names):
+    """Values, gradients and statistics of a training step with these strategies."""
+    model.zero_grad()
+    before = statistics(model)
+    torch.manual_seed(1)
+    with execution.only(*names):
+        outs = model(x)
+    outs = outs if isinstance(outs, tuple) else (outs,)
+    sum((out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum() for out in outs).backward()
+    grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    after = statistics(model)
+    model.load_state_dict({**model.state_dict(), **before})
+    return outs, grads, after
+
+
+@pytest.mark.parametrize('rate', [0.0, 0.6])
+@pytest.mark.parametrize('training', TRAININGS)
+def test_a_training_step_is_the_formulas(training, rate, monkeypatch, close):
+    monkeypatch.setattr(memory, 'WORTH', 0)
+    names, with_cp = TRAININGS[training]
+    model = settle(mini(drop_path_rate=rate, with_cp=with_cp)).double().train()
+    x = torch.randn(3, 3, 65, 97, dtype=torch.float64)
+    outs, grads, buffers = step(model, x, names)
+    for block in (block for stage in model.stages for block in stage.blocks):
+        block.with_cp = False
+    truths, true_grads, true_buffers = step(model, x, [])
+    for value, truth in zip(outs, truths, strict=True):
+        close(value, truth)
+    largest = max(grad.abs().max() for grad in true_grads.values())
+    for name, grad in grads.items():  # an error if one is None
+        assert (grad - true_grads[name]).abs().max() <= 1e-12 * largest, name
+    for name, value in buffers.items():
+        torch.testing.assert_close(value, true_buffers[name], msg=name)
+
+
+@pytest.mark.parametrize('training', ['memory', 'both', 'with_cp'])
+def test_a_second_backward_through_the_same_graph_gives_the_same(training, monkeypatch):
+    monkeypatch.setattr(memory, 'WORTH', 0)
+    names, with_cp = TRAININGS[training]
+    model = mini(drop_path_rate=0.5, with_cp=with_cp).train()
+    with execution.only(*names):
+        loss = sum(out.square().mean() for out in model(torch.randn(2, 3, 64, 64)))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    first = torch.autograd.grad(loss, parameters, retain_graph=True)
+    second = torch.autograd.grad(loss, parameters)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert {norm.num_batches_tracked.item() for norm in norms_of(model)} == {1}
+
+
+KEPT = [([0, 2], [1]), (None, [0, 1]), ([2], None), ([], [2]), ([1], []), ([], [])]
+
+
+@pytest.mark.parametrize('kept', KEPT, ids=str)
+@pytest.mark.parametrize('worth', [0, 10**9], ids=['recomputed', 'kept'])
+def test_what_stochastic_depth_leaves_out_is_as_if_multiplied_by_0(kept, worth, monkeypatch, close):
+    monkeypatch.setattr(memory, 'WORTH', worth)
+    block = settle(Block(16, 2, 0.4, True, dict(type='BN'), False)).double().train()
+    x = torch.randn(3, 16, 6, 5, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn_like(x)
+    inputs = [x, *(p for p in block.parameters() if p.requires_grad)]
+    masks = torch.zeros(2, len(x), 1, 1, 1, dtype=x.dtype)
+    for mask, samples in zip(masks, kept, strict=True):
+        mask[slice(None) if samples is None else samples] = 1 / 0.6
+    before = statistics(block)
+    truth = block.pos_embed(x)
+    truth = truth + masks[0] * block.layer_scale_1.view(-1, 1, 1) * block.token_mixer(block.norm1(truth))
+    truth = truth + masks[1] * block.layer_scale_2.view(-1, 1, 1) * block.mlp(block.norm2(truth))
+    truths = truth, *torch.autograd.grad(truth, inputs, upstream, allow_unused=True, materialize_grads=True)
+    true_buffers = statistics(block)
+    block.load_state_dict({**block.state_dict(), **before})
+
+    drawn = tuple(None if samples is None else torch.tensor(samples, dtype=torch.long) for samples in kept)
+    monkeypatch.setattr(skipping, '_draw', lambda *args: [drawn])
+    y = block(x.to(memory_format=torch.channels_last))
+    found = torch.autograd.grad(y, inputs, upstream)  # an error if one of them took no part
+    for value, true in zip((y, *found), truths, strict=True):
+        close(value, true)
+    for name, value in statistics(block).items():
+        torch.testing.assert_close(value, true_buffers[name])
+
+
+def test_what_is_left_out_is_not_computed(monkeypatch):
+    block, seen = Block(16, 2, 0.5, False, dict(type='BN'), False).train(), []
+    monkeypatch.setattr(skipping, '_draw', lambda *args: [(torch.tensor([0, 4]), torch.tensor([3]))])
+    forward = nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, 'forward', lambda self, x: seen.append((self, len(x))) or forward(self, x))
+    block(torch.randn(5, 16, 4, 4))
+    counts = dict(seen)
+    mixer = block.token_mixer
+    assert [counts[m] for m in (mixer.in_proj, mixer.conv2d, mixer.out_proj, block.mlp.fc1, block.mlp.fc2)] == [
+        2
+    ] * 3 + [1] * 2
+
+
+def test_a_forward_draws_once_for_all_blocks_and_leaves_nothing_behind(monkeypatch):
+    draws, draw = [], skipping._draw
+    monkeypatch.setattr(skipping, '_draw', lambda paths, *args: draws.append(len(paths)) or draw(paths, *args))
+    model = mini(drop_path_rate=0.5, frozen_stages=1).train()
+    model(torch.randn(2, 3, 64, 64))
+    assert draws == [4] and skipping._drawn.get() == {}  # 5 blocks, of which the first is frozen
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(model.norm2, 'forward', lambda x: 1 / 0)
+        model(torch.randn(2, 3, 64, 64))
+    assert skipping._drawn.get() == {}
+    model.eval()(torch.randn(2, 3, 64, 64))
+    model.stages[2].blocks[0].train()(torch.randn(2, 48, 4, 4))
+    assert draws == [4, 4, 1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
+def test_no_draw_waits_for_the_gpu():
+    model, x = mini(drop_path_rate=0.5).cuda().train(), torch.randn(2, 3, 64, 64, device='cuda')
+    sum(out.mean() for out in model(x)).backward()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        sum(out.mean() for out in model(x)).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ('size', 'strip'), [((64, 96), 1000), ((65, 97), 3000), ((33, 200), 20000), ((31, 1), 1)], ids=str
+)
+def test_inference_in_strips_is_the_formula(size, strip, dtype, monkeypatch, close):
+    monkeypatch.setattr(strips, 'STRIP', 4 * strip)
+    model = settle(mini()).to(dtype).eval()
+    x = torch.randn(2, 3, *size, dtype=dtype)
+    with torch.no_grad():
+        outs = model(x)
+        with execution.only():
+            truths = model(x)
+    for value, truth in zip(outs, truths, strict=True):
+        assert value.dtype == dtype
+        if dtype == torch.bfloat16:  # through blocks whose samples move
+            assert (value - truth).abs().mean() < 0.1 * truth.abs().mean()
+        else:
+            close(value, truth)
+
+
+@pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
+@pytest.mark.parametrize('norm_cfg', [{}, dict(affine=False), dict(track_running_stats=False)], ids=str)
+def test_fused_or_not_with_or_without_statistics_the_features_are_the_formulas(norm_cfg, autocast, close):
+    model = settle(mini(norm_cfg=dict(type='BN', **norm_cfg))).eval()
+    for parameter in (p for name, p in model.named_parameters() if '.offset.' in name):
+        nn.init.zeros_(parameter)  # the same samples whatever is rounded
+    x = torch.randn(2, 3, 64, 96)
+    runs = []
+    for names, change in (([], nn.Module.eval), (['strips'], nn.Module.eval), (['strips'], fuse), ([], fuse)):
+        change(model)
+        with torch.no_grad(), execution.only(*names), torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            runs.append(model(x))
+    for outs in runs[1:]:
+        for value, truth in zip(outs, runs[0], strict=True):
+            assert value.dtype == truth.dtype
+            assert (value - truth).abs().max() <= (0.1 if autocast else 1e-5) * truth.abs().max()
+
+
+@pytest.mark.parametrize('change', [('enabled', False), ('ONEDNN', 'mkldnn::_of_another_version')], ids=['off', 'old'])
+def test_without_onednns_fused_gelu_inference_is_the_same(change, monkeypatch, close):
+    model, x = settle(mini()).eval(), torch.randn(1, 3, 64, 96)
+    strips._has.cache_clear()
+    with torch.no_grad():
+        truths = model(x)
+        strips._has.cache_clear()
+        monkeypatch.setattr(torch.backends.mkldnn if change[0] == 'enabled' else strips, *change)
+        outs = model(x)
+    strips._has.cache_clear()
+    for value, truth in zip(outs, truths, strict=True):
+        close(value, truth)
+
+
+@pytest.mark.parametrize('height', [16, 17, 18, 19])
+def test_the_stems_strips_fit_together(height, monkeypatch, close):
+    stem, x = settle(Stem(3, 16, dict(type='BN'))).eval(), torch.randn(2, 3, height, 9)
+    with torch.no_grad():
+        truth = stem.formula(x)
+        for rows, _ in product(range(1, 6), range(1)):
+            monkeypatch.setattr(strips, 'STRIP', 4 * 32 * 3 * rows)
+            close(stem(x), truth)
+
+
+def test_strips_cover_every_row_once_and_reach_around_them(monkeypatch):
+    x = torch.empty(2, 4, 11, 7)
+    for rows, halo in product(range(1, 13), range(3)):
+        monkeypatch.setattr(strips, 'STRIP', 4 * 5 * 7 * rows)
+        covered = torch.zeros(2, 11)
+        for strip in strips.strips(x, 5, halo):
+            image, _, own = strip.rows
+            covered[image, own] += 1
+            first, last = strip.read[2].start, min(strip.read[2].stop, 11)
+            assert first == max(own.start - halo, 0) and last == min(own.stop + halo, 11)
+            assert strip.inner[2] == slice(own.start - first, own.stop - first)
+            assert own.stop - own.start <= rows
+        assert (covered == 1).all()
+
+
+def test_a_flop_counter_sees_the_formula_with_and_without_gradients():
+    model, picture, counts = mini().eval(), torch.randn(1, 3, 64, 64), []
+    for enabled in (True, False):
+        with torch.set_grad_enabled(enabled), FlopCounterMode(display=False) as counter:
+            model(picture)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+
+
+def test_no_pictures_give_no_maps():
+    with torch.no_grad():
+        outs = mini().eval()(torch.randn(0, 3, 64, 96))
+    assert [tuple(out.shape) for out in outs] == [(0, 16, 16, 24), (0, 32, 8, 12), (0, 48, 4, 6), (0, 64, 2, 3)]
