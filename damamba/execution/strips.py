@@ -5,7 +5,7 @@ dropped before the next one. The rows that a strip needs of its neighbours are c
 folded into the convolution beside it, and GELU is done where that convolution writes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -52,20 +52,24 @@ def run(block: nn.Module, x: Tensor) -> Tensor:
     embedded, z, y = _like(x), _like(x), _like(x)
     offset = x.new_empty(batch, height, width, mixer.da_scan.offset.out_features)
     offset = offset.to(torch.promote_types(x.dtype, torch.float32))
-    wide = mlp.fc1.out_channels
-    for strip in strips(x, wide, halo=2):
+    wide, widen = mlp.fc1.out_channels, folding.before(block.norm2, mlp.fc1)
+
+    def before(strip: Strip) -> None:
         here = block.pos_embed(x[strip.read])
         normed = block.norm1(here)
         embedded[strip.rows] = here[strip.inner]
         torch.ops.aten.silu.out(mixer.conv2d(mixer.in_proj(normed))[strip.inner], out=z[strip.rows])
         offset.permute(0, 3, 1, 2)[strip.rows] = mixer.da_scan(normed).permute(0, 3, 1, 2)[strip.inner]
-    u = adaptive_sample(z.permute(0, 2, 3, 1), offset)
-    u = mixer.scan(u).permute(0, 3, 1, 2)
-    widen = folding.before(block.norm2, mlp.fc1)
-    for strip in strips(x, wide, halo=1):
+
+    def behind(strip: Strip) -> None:
         here = _scaled(mixer.out_proj(mixer.out_norm(u[strip.read])), block.layer_scale_1).add_(embedded[strip.read])
         hidden = mlp.conv(conv_gelu(here, *widen, mlp.act))[strip.inner]
         torch.add(_scaled(mlp.fc2(hidden), block.layer_scale_2), here[strip.inner], out=y[strip.rows])
+
+    each(before, strips(x, wide, halo=2))
+    u = adaptive_sample(z.permute(0, 2, 3, 1), offset)
+    u = mixer.scan(u).permute(0, 3, 1, 2)
+    each(behind, strips(x, wide, halo=1))
     return y
 
 
@@ -74,12 +78,20 @@ def run_stem(stem: nn.Sequential, x: Tensor) -> Tensor:
     *first, last = [(stem[i], *folding.after(stem[i], stem[i + 1])) for i in range(0, len(stem), 3)]
     height, width = (-(-size // 4) for size in x.shape[2:])
     y = torch.empty(len(x), last[0].out_channels, height, width, dtype=x.dtype, memory_format=torch.channels_last)
-    for strip in strips(y, 4 * first[0][0].out_channels, halo=3, stride=4):
+
+    def convolve(strip: Strip) -> None:
         here = x[strip.read]
         for i, (conv, weight, bias) in enumerate(first):
             here = conv_gelu(here, weight, bias, stem[3 * i + 2], conv.stride[0])
         y[strip.rows] = F.conv2d(here, *last[1:], padding=1)[strip.inner]
+
+    each(convolve, strips(y, 4 * first[0][0].out_channels, halo=3, stride=4))
     return y
+
+
+def each(function: Callable[[Strip], None], pieces: Iterator[Strip]) -> None:
+    for piece in pieces:
+        function(piece)
 
 
 def strips(x: Tensor, wide: int, halo: int, stride: int = 1) -> Iterator[Strip]:
