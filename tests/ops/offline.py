@@ -83,6 +83,13 @@ def usage(binary: bytes) -> dict:
     return {name: int(re.search(rf'{name.upper()}:(\d+)', text)[1]) for name in ('reg', 'stack', 'local')}
 
 
+def barriers(ptx: str) -> list[int]:
+    """How often each loop waits for a program's other threads, in one pass."""
+    labels = {label[1]: label.start() for label in re.finditer(r'^(\$\w+):', ptx, re.MULTILINE)}
+    jumps = [(labels[jump[1]], jump.start()) for jump in re.finditer(r'\bbra(?:\.uni)?\s+(\$\w+);', ptx)]
+    return [len(re.findall(r'\bbar(?:rier)?\.', ptx[to:at])) for to, at in jumps if to < at]
+
+
 def main() -> None:
     compiled, described = [], {}
     JITFunction.__getitem__ = lambda kernel, grid: (
@@ -99,7 +106,8 @@ def main() -> None:
             for name, kernel in compiled:
                 if kernel.hash not in described:
                     atomics = bool(re.search(r'\b(atom|red)\.global', kernel.asm['ptx']))
-                    described[kernel.hash] = {'atomics': atomics, **usage(kernel.asm['cubin'])}
+                    loops = barriers(kernel.asm['ptx'])
+                    described[kernel.hash] = {'atomics': atomics, 'barriers': loops, **usage(kernel.asm['cubin'])}
                 row = {'arch': arch, 'dtype': dtype, 'operator': operator, 'pass': step, 'kernel': name}
                 print(json.dumps({**row, 'nth': seen[name], 'hash': kernel.hash, **described[kernel.hash]}))
                 seen[name] += 1

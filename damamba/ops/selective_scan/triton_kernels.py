@@ -17,6 +17,8 @@ state per step goes through memory. Of streams (B, L, C), the forward reads u, d
 u, dt, dy twice and writes du, ddt. The second reading starts where the first ended, with what the L2 cache still holds.
 
 Inside, everything is float32. No atomics: sums over rows and channels are added in a fixed order, from partial sums.
+Parts of sums over channels lie in whole blocks, past a sequence's end too: stored at multiples of T, they keep the
+layout they were summed in; stored at any step, they would go through shared memory, with barriers, to another layout.
 """
 
 from typing import NamedTuple
@@ -44,7 +46,7 @@ class Strided(NamedTuple):
 # What differs from call to call: nothing is compiled anew because one of these is 1, a multiple of 16, aligned. Triton
 # heeds that only for plain arguments, so these do not lie in a tuple.
 STRIDES = 'B', 'B_batch', 'B_time', 'C', 'C_batch', 'C_time'
-SIZES = 'length', 'chunks', 'rows', 'blocks', 'marks', 'parts', 'size'
+SIZES = 'length', 'chunks', 'rows', 'blocks', 'marks', 'parts', 'size', 'stride'
 
 
 def _jit(kernel):
@@ -260,7 +262,7 @@ def scan_back(
     dD = tl.zeros([ROWS, WIDTH], tl.float32)
     dbias = tl.zeros([ROWS, WIDTH], tl.float32)
     across, column = tl.cdiv(channels, WIDTH), tl.arange(0, WIDTH)[None, :]
-    all_steps = (rows // chunks).to(tl.int64) * length
+    all_steps = rows.to(tl.int64) * blocks * STEPS
     by_step += program % across * all_steps
     for later in range(blocks):
         block = blocks - 1 - later
@@ -297,8 +299,9 @@ def scan_back(
             tl.store(du + place, r * for_u + skip * dys[i], i < lanes_left)
             tl.store(ddt + place, r * for_dt, i < lanes_left)
             place -= channels
-        tl.store(by_step + step + column, dBs, column < left)
-        tl.store(by_step + across * all_steps + step + column, dCs, column < left)
+        in_block = (row * blocks + block) * STEPS + column
+        tl.store(by_step + in_block, dBs, (rest > 0) & (column < STEPS))
+        tl.store(by_step + across * all_steps + in_block, dCs, (rest > 0) & (column < STEPS))
     by_channel += program // across * channels + channel
     parts = tl.num_programs(0) // across * channels
     tl.store(by_channel, tl.sum(dA, 0, keep_dims=True), channel < channels)
@@ -307,19 +310,22 @@ def scan_back(
 
 
 @_jit
-def total(partial, first, second, third, parts, size, PARTS: constexpr, WIDTH: constexpr):
-    """Add partial (outputs, parts, size) over its middle axis, PARTS at a time."""
-    output = tl.program_id(1)
-    column = tl.program_id(0).to(tl.int64) * WIDTH + tl.arange(0, WIDTH)[None, :]
+def total(partial, first, second, third, parts, size, stride, PARTS: constexpr, WIDTH: constexpr):
+    """Add partial (outputs, parts, sequences, stride) over parts, PARTS at a time; of a sequence, the first `size`."""
+    output, across = tl.program_id(1), tl.cdiv(size, WIDTH)
+    sequence, sequences = (tl.program_id(0) // across).to(tl.int64), tl.num_programs(0) // across
+    column = tl.program_id(0) % across * WIDTH + tl.arange(0, WIDTH)[None, :]
+    partial += (output.to(tl.int64) * parts * sequences + sequence) * stride
     total = tl.zeros([PARTS, WIDTH], tl.float32)
     for start in range(0, parts, PARTS):
         part = start + tl.arange(0, PARTS)[:, None]
-        place = (output * parts + part).to(tl.int64) * size + column
+        place = part.to(tl.int64) * sequences * stride + column
         total += tl.load(partial + place, (part < parts) & (column < size), 0.0)
     total = tl.sum(total, 0, keep_dims=True)
+    place = sequence * size + column
     if output == 0:
-        tl.store(first + column, total, column < size)
+        tl.store(first + place, total, column < size)
     elif output == 1:
-        tl.store(second + column, total, column < size)
+        tl.store(second + place, total, column < size)
     else:
-        tl.store(third + column, total, column < size)
+        tl.store(third + place, total, column < size)

@@ -81,8 +81,8 @@ def backward(
     (down, across), marks = divided.programs, divided.blocks
     sums, ends = _scratch(u, 2, divided.rows * marks, channels)
     tails, starts = _scratch(u, divided.rows, channels), _scratch(u, 2, divided.rows, channels)
-    by_step = _scratch(u, 2, across, B.numel())  # parts of dB, dC
-    by_channel = _scratch(u, 3, down, channels)  # parts of dA, dD, dt_bias's
+    by_step = _scratch(u, 2, across, len(u), divided.chunks * marks * STEPS)  # parts of dB, dC
+    by_channel = _scratch(u, 3, down, 1, channels)  # parts of dA, dD, dt_bias's
     A, D, dt_bias = (t.contiguous() for t in (A, D, dt_bias))
     sequences = _strided(u), _strided(dt), _strided(dy)
     weights = A, B, *B.stride(), C, *C.stride()
@@ -122,8 +122,9 @@ def _run_carry(divided: Plan, A: Tensor, sums: Tensor, ends: Tensor, tails: Tens
 
 
 def _run_total(partial: Tensor, first: Tensor, second: Tensor, third: Tensor) -> None:
-    outputs, parts, size = partial.shape
-    _launch(kernels.total, (_ceil(size, 128), outputs), partial, first, second, third, parts, size, PARTS=16, WIDTH=128)
+    (outputs, parts, sequences, stride), size = partial.shape, first.shape[-1]
+    grid = sequences * _ceil(size, 128), outputs
+    _launch(kernels.total, grid, partial, first, second, third, parts, size, stride, PARTS=16, WIDTH=128)
 
 
 def _launch(kernel, grid: tuple[int, ...], *args, **options) -> None:
