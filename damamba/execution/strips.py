@@ -49,7 +49,7 @@ def run(block: nn.Module, x: Tensor) -> Tensor:
     """The formula: [B, C, H, W] -> [B, C, H, W]."""
     mixer, mlp = block.token_mixer, block.mlp
     batch, _, height, width = x.shape
-    embedded, z, y = _like(x), _like(x), _like(x)
+    embedded, z = _like(x), _like(x)
     offset = x.new_empty(batch, height, width, mixer.da_scan.offset.out_features)
     offset = offset.to(torch.promote_types(x.dtype, torch.float32))
     wide, widen = mlp.fc1.out_channels, folding.before(block.norm2, mlp.fc1)
@@ -68,7 +68,9 @@ def run(block: nn.Module, x: Tensor) -> Tensor:
 
     each(before, strips(x, wide, halo=2))
     u = adaptive_sample(z.permute(0, 2, 3, 1), offset)
+    del offset
     u = mixer.scan(u).permute(0, 3, 1, 2)
+    y = z  # its memory is free
     each(behind, strips(x, wide, halo=1))
     return y
 

@@ -74,9 +74,16 @@ class Mixer(nn.Module):
 
     def scan(self, u: Tensor) -> Tensor:
         """The selective scan, along the rows of the map: [B, H, W, C] -> [B, H, W, C]."""
-        sequence = u.flatten(1, 2)  # [B, L, C]
-        steps, B, C = F.linear(sequence, self.x_proj_weight.to(u.dtype)).split((self.rank, 1, 1), dim=2)
-        dt = F.linear(steps, self.dt_projs_weight.to(u.dtype))  # [B, L, C], before bias and softplus
+        return self.scan_steps(u, *self.steps(u))
+
+    def steps(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """What the scan reads at each position: dt before bias and softplus, [B, H, W, C]; B and C, [B, H, W, 2]."""
+        raw, by_step = F.linear(u, self.x_proj_weight.to(u.dtype)).split((self.rank, 2), dim=-1)
+        return F.linear(raw, self.dt_projs_weight.to(u.dtype)), by_step
+
+    def scan_steps(self, u: Tensor, dt: Tensor, by_step: Tensor) -> Tensor:
+        """The scan of u [B, H, W, C], of what :meth:`steps` gave: [B, H, W, C]."""
         A = -self.A_logs.to(torch.promote_types(u.dtype, torch.float32)).exp()  # in float16 -exp(12) is infinite
-        y = selective_scan(sequence, dt, A.squeeze(1), B.squeeze(2), C.squeeze(2), self.Ds, self.dt_projs_bias)
+        B, C = by_step.flatten(1, 2).unbind(2)
+        y = selective_scan(u.flatten(1, 2), dt.flatten(1, 2), A.squeeze(1), B, C, self.Ds, self.dt_projs_bias)
         return y.view(u.shape)
