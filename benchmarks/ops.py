@@ -28,7 +28,6 @@ from damamba.models import ARCHS
 from damamba.models.arch import GROUP_CHANNELS
 from damamba.ops.adaptive_sample import BACKENDS as SAMPLE_BACKENDS
 from damamba.ops.adaptive_sample import vectorized as sample
-from damamba.ops.backend import Backend
 from damamba.ops.selective_scan import BACKENDS as SCAN_BACKENDS
 from damamba.ops.selective_scan import vectorized as scan
 
@@ -57,7 +56,7 @@ class Operator(NamedTuple):
     """An operator: its public function, its backends, its plain torch, its inputs, and loops in Python."""
 
     public: Callable[..., Tensor]
-    backends: Sequence[Backend]
+    backends: Sequence[str]
     plain: ModuleType
     inputs: Callable[[Map, torch.dtype, str], tuple[Tensor, ...]]
     steps: Callable[[Map], int]  # of the reference's loop
@@ -93,7 +92,7 @@ def _count_levels(length: int) -> int:
 OPERATORS = {
     'adaptive_sample': Operator(
         ops.adaptive_sample,
-        SAMPLE_BACKENDS,
+        tuple(SAMPLE_BACKENDS),
         sample,
         sample_inputs,
         steps=lambda m: m.batch * m.height * m.width * m.channels // GROUP_CHANNELS,
@@ -101,7 +100,7 @@ OPERATORS = {
     ),
     'selective_scan': Operator(
         ops.selective_scan,
-        SCAN_BACKENDS,
+        tuple(SCAN_BACKENDS),
         scan,
         scan_inputs,
         steps=lambda m: m.height * m.width,
@@ -153,7 +152,7 @@ def build_case(operator: Operator, name: str, kind: str, inputs: Sequence[Tensor
 
 
 def implementations(operator: Operator) -> list[str]:
-    return [*(backend.name for backend in operator.backends), COMPILED]
+    return [*operator.backends, COMPILED]
 
 
 def count_steps(operator: Operator, name: str, size: Map, device: str) -> int:

@@ -107,7 +107,9 @@ def chosen_backends() -> str:
     from damamba.ops.adaptive_sample import BACKENDS
 
     inputs = {it: (torch.zeros(1, 1, 1, 8, device=it), torch.zeros(1, 1, 1, 2, device=it)) for it in devices()}
-    names = {it: next(b.name for b in BACKENDS if b.why_not(*tensors) is None) for it, tensors in inputs.items()}
+    names = {
+        it: next(name for name, b in BACKENDS.items() if b.why_not(*tensors) is None) for it, tensors in inputs.items()
+    }
     return ', '.join(f'{name} on {it}' for it, name in names.items())
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from damamba.ops import adaptive_sample as _sample
 from damamba.ops import selective_scan as _scan
-from damamba.ops.backend import choose
 from damamba.ops.cpu import page
 
 __all__ = ['adaptive_sample', 'adaptive_sample_backward', 'selective_scan', 'selective_scan_backward']
@@ -42,8 +41,7 @@ def adaptive_sample(x: Tensor, offset: Tensor, *, backend: str | None = None) ->
     Source: DAMamba, arXiv 2502.12627, section 3.2 (dynamic adaptive scan).
     """
     _check_sample(x, offset)
-    args = (x, offset)
-    return choose('adaptive_sample', _sample.BACKENDS, backend, args).run(*args)
+    return _sample.OPERATOR.forward(x, offset, backend)
 
 
 def adaptive_sample_backward(
@@ -55,7 +53,7 @@ def adaptive_sample_backward(
     """
     _check_sample(x, offset)
     _check_gradient('adaptive_sample', grad, x)
-    return choose('adaptive_sample', _sample.BACKENDS, backend, (x, offset)).backward(grad, x, offset)
+    return _sample.OPERATOR.backward(grad, x, offset, backend)
 
 
 def selective_scan(
@@ -94,9 +92,8 @@ def selective_scan(
 
     Source: Mamba, arXiv 2312.00752, section 3.2; state size 1 as in DAMamba, arXiv 2502.12627.
     """
-    args = (u, dt, A, B, C, D, dt_bias)
-    _check_scan(*args)
-    return choose('selective_scan', _scan.BACKENDS, backend, args).run(*args)
+    _check_scan(u, dt, A, B, C, D, dt_bias)
+    return _scan.OPERATOR.forward(u, dt, A, B, C, D, dt_bias, backend)
 
 
 def selective_scan_backward(grad: Tensor, *inputs: Tensor, backend: str | None = None) -> tuple[Tensor, ...]:
@@ -106,35 +103,35 @@ def selective_scan_backward(grad: Tensor, *inputs: Tensor, backend: str | None =
     """
     _check_scan(*inputs)
     _check_gradient('selective_scan', grad, inputs[0])
-    return choose('selective_scan', _scan.BACKENDS, backend, inputs).backward(grad, *inputs)
+    return _scan.OPERATOR.backward(grad, *inputs, backend)
 
 
 def _check_sample(x: Tensor, offset: Tensor) -> None:
-    _check_tensor('adaptive_sample', 'x', x, ndim=4, layout='(B, H, W, C)')
-    _check_tensor('adaptive_sample', 'offset', offset, ndim=4, layout='(B, H, W, 2G)')
-    _check_beside('adaptive_sample', 'offset', offset, 'x', x, or_float32=True)
-    groups, odd = divmod(offset.shape[3], 2)
+    name = 'adaptive_sample'
+    _check_tensor(name, 'x', x, ndim=4, layout='(B, H, W, C)')
+    _check_tensor(name, 'offset', offset, ndim=4, layout='(B, H, W, 2G)')
+    _check_beside(name, 'offset', offset, 'x', x, or_float32=True)
+    groups, odd = offset.shape[3] // 2, offset.shape[3] % 2  # a compiler can't trace divmod
     if offset.shape[:3] != x.shape[:3] or odd or not groups:
         raise ValueError(
-            f'adaptive_sample: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
+            f'{name}: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
         )
     if x.shape[3] % groups or not x.shape[3]:
-        raise ValueError(
-            f'adaptive_sample: the {x.shape[3]} channels of x do not divide into {groups} groups of offset'
-        )
+        raise ValueError(f'{name}: the {x.shape[3]} channels of x do not divide into {groups} groups of offset')
 
 
 def _check_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> None:
     name = 'selective_scan'
     _check_tensor(name, 'u', u, ndim=3, layout='(B, L, C)')
-    batch, length, channels = u.shape
-    for arg, value in (('dt', dt), ('B', B), ('C', C)):
-        shape = (batch, length, channels) if arg == 'dt' else (batch, length)
-        _check_shape(name, arg, value, shape)
-        _check_beside(name, arg, value, 'u', u)
-    for arg, value in (('A', A), ('D', D), ('dt_bias', dt_bias)):
-        _check_shape(name, arg, value, (channels,))
-        _check_beside(name, arg, value, 'u', u, or_float32=True)
+    sequence, steps, channels, device, dtype = u.shape, u.shape[:2], u.shape[2:], u.device, u.dtype
+    for arg, value, shape, wide in (
+        *(('dt', dt, sequence, False), ('A', A, channels, True), ('B', B, steps, False)),
+        *(('C', C, steps, False), ('D', D, channels, True), ('dt_bias', dt_bias, channels, True)),
+    ):
+        right = isinstance(value, Tensor) and value.shape == shape and value.device == device
+        if not (right and (value.dtype is dtype or (wide and value.dtype is torch.float32))):
+            _check_shape(name, arg, value, shape)
+            _check_beside(name, arg, value, 'u', u, or_float32=wide)
 
 
 def _check_gradient(operator: str, grad: Tensor, output: Tensor) -> None:
@@ -153,18 +150,18 @@ def _check_tensor(operator: str, name: str, value: object, ndim: int, layout: st
 
 def _check_shape(operator: str, name: str, value: object, shape: tuple[int, ...]) -> None:
     # The text is made where it is needed: a compiler can't trace it, since sizes are symbols there.
-    if not isinstance(value, Tensor) or value.ndim != len(shape):
-        _check_tensor(operator, name, value, len(shape), f'({_dims(shape)})')
-    _check_tensor(operator, name, value, len(shape), '')
-    if value.shape != shape:
-        raise ValueError(f'{operator}: {name} must be ({_dims(shape)}), got {tuple(value.shape)}')
+    if isinstance(value, Tensor) and value.shape == shape:
+        return
+    _check_tensor(operator, name, value, len(shape), f'({_dims(shape)})')
+    raise ValueError(f'{operator}: {name} must be ({_dims(shape)}), got {tuple(value.shape)}')
 
 
 def _check_beside(operator: str, name: str, value: Tensor, of: str, model: Tensor, or_float32: bool = False) -> None:
     if value.device != model.device:
         raise ValueError(f'{operator}: {name} must be on {model.device} like {of}, got {value.device}')
-    allowed = (model.dtype, torch.float32) if or_float32 else (model.dtype,)
-    if value.dtype not in allowed:
+    if value.dtype is not model.dtype and not (or_float32 and value.dtype is torch.float32):
+        _check_tensor(operator, name, value, value.ndim, '')
+        allowed = (model.dtype, torch.float32) if or_float32 else (model.dtype,)
         wanted = ' or '.join(dict.fromkeys(str(dtype) for dtype in allowed))
         raise TypeError(f'{operator}: {name} must be {wanted} (the dtype of {of}), got {value.dtype}')
 

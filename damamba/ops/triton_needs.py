@@ -1,5 +1,7 @@
 """What Triton's kernels need."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,6 @@ def why_not(tensor: Tensor, in_interpreter: bool) -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result
+@functools.cache
 def _capability(device: int) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device)

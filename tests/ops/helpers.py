@@ -1,12 +1,18 @@
-"""What tests of both operators share: the dtypes that a backend computes in, and sets of combinations."""
+"""What tests of both operators share: inputs, runs and gradients, what is true of them, and sets of combinations."""
 
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations, product
 
 import pytest
 import torch
 from torch import Tensor
 
+import damamba.ops
+
+PACKAGES = {name: importlib.import_module(f'damamba.ops.{name}') for name in ('adaptive_sample', 'selective_scan')}
+RUNS = [(name, backend) for name, package in PACKAGES.items() for backend in package.BACKENDS]
+FAST_RUNS = [run for run in RUNS if run[1] != 'reference']
 WIDEST = {'triton': torch.float32, 'numba': torch.float32}  # of a backend that has no float64
 HALVES = [torch.bfloat16, torch.float16]
 LAYOUTS = ['contiguous', 'transposed', 'with gaps']
@@ -51,3 +57,53 @@ def held(t: Tensor, layout: str) -> Tensor:
     if layout == 'transposed':
         return t.permute(*range(t.ndim)[::-1]).contiguous().permute(*range(t.ndim)[::-1])
     return torch.stack((t, t), dim=-1)[..., 0] if layout == 'with gaps' else t
+
+
+def make_sample(*size: int, group: int = 16, spread: float = 2) -> list[Tensor]:
+    """A map (B, H, W, C), and offsets of this standard deviation."""
+    return [torch.randn(size), spread * torch.randn(*size[:3], 2 * size[3] // group)]
+
+
+def make_scan(batch: int, length: int, channels: int) -> list[Tensor]:
+    """u, dt, A, B, C, D, dt_bias."""
+    u, dt = torch.randn(2, batch, length, channels)
+    B, C = torch.randn(2, batch, length)
+    return [u, dt, -torch.rand(channels) - 0.1, B, C, torch.randn(channels), torch.randn(channels) - 1]
+
+
+def make(operator: str, dtype=torch.float32, device='cpu', layout='contiguous') -> list[Tensor]:
+    """Small inputs; weights and offsets stay float32."""
+    args = make_scan(1, 10, 5) if operator == 'selective_scan' else make_sample(1, 2, 3, 32)
+    keeps = ('offset', 'A', 'D', 'dt_bias')
+    kinds = [torch.float32 if name in keeps else dtype for name in PACKAGES[operator].INPUTS]
+    return [held(t.to(device, kind), layout) for t, kind in zip(args, kinds, strict=True)]
+
+
+def call(operator: str, args: Sequence[Tensor], backend: str) -> Tensor:
+    """The operator's result by this backend; skips the test with the backend's own reason."""
+    reason = PACKAGES[operator].BACKENDS[backend].why_not(*args)
+    if reason is not None:
+        pytest.skip(f'{backend}: {reason}')
+    return getattr(damamba.ops, operator)(*args, backend=backend)
+
+
+def leaves(args: Sequence[Tensor]) -> list[Tensor]:
+    return [t.detach().requires_grad_() for t in args]
+
+
+def results(operator: str, args: Sequence[Tensor], backend: str, upstream: Tensor) -> tuple[Tensor, ...]:
+    """The output and every gradient."""
+    args = leaves(args)
+    y = call(operator, args, backend)
+    return y.detach(), *torch.autograd.grad(y, args, upstream)
+
+
+def compare(operator: str, args: Sequence[Tensor], backend: str, close, upstream: Tensor | None = None) -> None:
+    """Hold the output and every gradient against the loop in float64."""
+    upstream = torch.randn(args[0].shape).to(args[0]) if upstream is None else upstream
+    values = results(operator, args, backend, upstream)
+    truths = results(operator, [t.double().cpu() for t in args], 'reference', upstream.double().cpu())
+    names = 'the output', *PACKAGES[operator].INPUTS
+    for name, value, truth, like in zip(names, values, truths, (args[0], *args), strict=True):
+        assert value.dtype == like.dtype, name
+        close(value, truth, name)

@@ -14,7 +14,7 @@ from torchvision.ops import deform_conv2d
 from damamba.ops import adaptive_sample
 from tests.ops.helpers import HALVES, doubles, widest
 
-BACKENDS = {backend.name: backend for backend in importlib.import_module('damamba.ops.adaptive_sample').BACKENDS}
+BACKENDS = importlib.import_module('damamba.ops.adaptive_sample').BACKENDS
 OTHERS = [name for name in BACKENDS if name != 'reference']  # the loop itself is held to what is known by hand
 
 MAPS = {  # B, H, W, C, G

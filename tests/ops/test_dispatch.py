@@ -2,24 +2,15 @@
 
 import importlib
 import pkgutil
+from types import SimpleNamespace
 
 import pytest
-import torch
 
 import damamba.ops
-from damamba.ops import adaptive_sample, selective_scan
-from damamba.ops.backend import Backend, choose
+from damamba.ops.backend import choose
+from tests.ops.helpers import PACKAGES, make
 
-OPERATORS = {
-    'adaptive_sample': (adaptive_sample, lambda: (torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 2))),
-    'selective_scan': (
-        selective_scan,
-        lambda: (
-            *(torch.zeros(1, 3, 4), torch.zeros(1, 3, 4), torch.zeros(4), torch.zeros(1, 3)),
-            *(torch.zeros(1, 3), torch.zeros(4), torch.zeros(4)),
-        ),
-    ),
-}
+each_operator = pytest.mark.parametrize('operator', PACKAGES)
 
 
 @pytest.fixture(autouse=True)
@@ -27,105 +18,91 @@ def no_environment(monkeypatch):
     monkeypatch.delenv('DAMAMBA_BACKEND', raising=False)
 
 
-@pytest.fixture(params=OPERATORS)
-def operator(request):
-    return request.param
+BACKENDS = {
+    'broken': SimpleNamespace(why_not=lambda *args: 'there is no GPU'),
+    'picky': SimpleNamespace(why_not=lambda *args: None if args else 'there is nothing'),
+    'easy': SimpleNamespace(why_not=lambda *args: None),
+}
 
 
-def no_backward(*args):
-    raise AssertionError('choosing a backend runs no backward')
+def chosen(*args, wish=None):
+    found = choose('op', BACKENDS, args, wish)
+    return next(name for name, backend in BACKENDS.items() if backend is found)
 
 
-def answering(name, reason=None):
-    """A backend that returns its own name."""
-    return Backend(name, lambda *args: name, lambda *args: reason, no_backward)
+def test_the_argument_goes_before_the_environment_and_that_before_the_first_that_can(monkeypatch):
+    assert chosen(1) == 'picky' and chosen() == 'easy'
+    monkeypatch.setenv('DAMAMBA_BACKEND', 'easy')
+    assert chosen(1) == 'easy' and chosen(1, wish='picky') == 'picky'
+    monkeypatch.setenv('DAMAMBA_BACKEND', '')  # no wish
+    assert chosen(1) == 'picky'
 
 
-FAST, SLOW, BROKEN = answering('fast'), answering('slow'), answering('broken', 'there is no GPU')
-
-
-def test_without_a_wish_the_first_that_can_is_taken():
-    assert choose('op', [BROKEN, FAST, SLOW], None, ()).name == 'fast'
-
-
-def test_the_environment_variable_goes_before_the_order(monkeypatch):
-    monkeypatch.setenv('DAMAMBA_BACKEND', 'slow')
-    assert choose('op', [FAST, SLOW], None, ()).name == 'slow'
-
-
-def test_the_argument_goes_before_the_environment_variable(monkeypatch):
-    monkeypatch.setenv('DAMAMBA_BACKEND', 'slow')
-    assert choose('op', [FAST, SLOW], 'fast', ()).name == 'fast'
-
-
-def test_an_empty_environment_variable_is_no_wish(monkeypatch):
-    monkeypatch.setenv('DAMAMBA_BACKEND', '')
-    assert choose('op', [FAST, SLOW], None, ()).name == 'fast'
-
-
-def test_a_backend_decides_by_the_arguments_it_would_run_on():
-    picky = Backend('picky', lambda x: x, lambda x: None if x > 0 else 'x is not positive', no_backward)
-    assert choose('op', [picky, SLOW], None, (1,)).name == 'picky'
-    assert choose('op', [picky, SLOW], None, (-1,)).name == 'slow'
-
-
-def test_a_forced_backend_that_cannot_run_raises_with_its_reason():
+def test_a_forced_backend_that_cannot_run_raises_with_its_reason(monkeypatch):
     with pytest.raises(RuntimeError, match=r"op: backend='broken' .*there is no GPU"):
-        choose('op', [BROKEN, FAST], 'broken', ())
-
-
-def test_a_backend_forced_by_the_environment_raises_with_the_variables_name(monkeypatch):
+        chosen(wish='broken')
     monkeypatch.setenv('DAMAMBA_BACKEND', 'broken')
     with pytest.raises(RuntimeError, match=r"op: DAMAMBA_BACKEND='broken' .*there is no GPU"):
-        choose('op', [BROKEN, FAST], None, ())
+        chosen()
 
 
 def test_where_none_can_run_every_reason_is_given():
-    with pytest.raises(RuntimeError, match=r'op: no backend can run.*broken: there is no GPU; lost: no reason'):
-        choose('op', [BROKEN, answering('lost', 'no reason')], None, ())
+    only = {name: BACKENDS[name] for name in ('broken', 'picky')}
+    with pytest.raises(RuntimeError, match=r'op: no backend can run.*broken: there is no GPU; picky: there is nothing'):
+        choose('op', only, ())
 
 
-def test_an_unknown_backend_is_an_error_that_lists_those_there_are(operator):
-    call, make = OPERATORS[operator]
+@each_operator
+def test_an_unknown_backend_is_an_error_that_lists_those_there_are(operator, monkeypatch):
+    call = getattr(damamba.ops, operator)
     with pytest.raises(ValueError, match=rf"{operator}: backend='cuda' is unknown.*vectorized, reference"):
-        call(*make(), backend='cuda')
-
-
-def test_an_unknown_backend_in_the_environment_is_an_error_that_names_the_variable(operator, monkeypatch):
+        call(*make(operator), backend='cuda')
     monkeypatch.setenv('DAMAMBA_BACKEND', 'cuda')
-    call, make = OPERATORS[operator]
     with pytest.raises(ValueError, match=rf"{operator}: DAMAMBA_BACKEND='cuda' is unknown"):
-        call(*make())
+        call(*make(operator))
 
 
-def test_both_operators_obey_argument_and_environment(operator, monkeypatch):
-    monkeypatch.setattr(importlib.import_module(f'damamba.ops.{operator}'), 'BACKENDS', (FAST, SLOW))
-    call, make = OPERATORS[operator]
-    assert call(*make()) == 'fast'
-    monkeypatch.setenv('DAMAMBA_BACKEND', 'slow')
-    assert call(*make()) == 'slow'
-    assert call(*make(), backend='fast') == 'fast'
+@each_operator
+def test_both_directions_obey_argument_and_environment(operator, monkeypatch):
+    backends, ran = PACKAGES[operator].BACKENDS, []
+    first = next(name for name, module in backends.items() if module.why_not(*make(operator)) is None)
+    for name, module in backends.items():
+        for step in ('forward', 'backward'):
+            monkeypatch.setattr(module, step, spy(ran, name, step, getattr(module, step)))
+    for wish, wanted, name in (
+        (None, '', first),
+        (None, 'vectorized', 'vectorized'),
+        ('reference', first, 'reference'),
+    ):
+        monkeypatch.setenv('DAMAMBA_BACKEND', wanted)
+        args = [t.requires_grad_() for t in make(operator)]
+        getattr(damamba.ops, operator)(*args, backend=wish).sum().backward()
+        assert ran == [(name, 'forward'), (name, 'backward')]
+        ran.clear()
 
 
+def spy(ran, name, step, function):
+    return lambda *args: ran.append((name, step)) or function(*args)
+
+
+@each_operator
 def test_wrong_arguments_are_refused_before_a_backend_sees_them(operator, monkeypatch):
-    seen = []
-    spy = Backend('spy', lambda *args: seen.append(args), lambda *args: seen.append(args), no_backward)
-    monkeypatch.setattr(importlib.import_module(f'damamba.ops.{operator}'), 'BACKENDS', (spy,))
-    call, make = OPERATORS[operator]
+    for module in PACKAGES[operator].BACKENDS.values():
+        monkeypatch.setattr(module, 'why_not', lambda *args: pytest.fail('a backend was asked'))
+    first, *others = make(operator)
     with pytest.raises(ValueError, match=operator):
-        call(make()[0][0], *make()[1:])
-    assert not seen
+        getattr(damamba.ops, operator)(first[0], *others)
 
 
-@pytest.mark.parametrize('name', ['reference', 'vectorized'])
-def test_the_plain_torch_backends_run_everything(name, operator):
-    backends = {b.name: b for b in importlib.import_module(f'damamba.ops.{operator}').BACKENDS}
-    assert backends[name].why_not(*OPERATORS[operator][1]()) is None
+@each_operator
+def test_the_plain_torch_backends_run_everything(operator):
+    for name in ('reference', 'vectorized'):
+        assert PACKAGES[operator].BACKENDS[name].why_not(*make(operator)) is None
 
 
 def test_importing_any_submodule_leaves_the_operators_their_names():
+    before = {name: getattr(damamba.ops, name) for name in PACKAGES}
     for module in pkgutil.walk_packages(damamba.ops.__path__, 'damamba.ops.'):
         importlib.import_module(module.name)
-    for name, (call, _) in OPERATORS.items():
-        assert callable(getattr(damamba.ops, name))
-        assert getattr(importlib.import_module('damamba.ops'), name) is call
+    for name, call in before.items():
+        assert callable(call) and getattr(importlib.import_module('damamba.ops'), name) is call

@@ -14,7 +14,7 @@ from torch.autograd import gradcheck
 from damamba.ops import selective_scan
 from tests.ops.helpers import HALVES, doubles, widest
 
-BACKENDS = {backend.name: backend for backend in importlib.import_module('damamba.ops.selective_scan').BACKENDS}
+BACKENDS = importlib.import_module('damamba.ops.selective_scan').BACKENDS
 OTHERS = [name for name in BACKENDS if name != 'reference']  # the loop itself is held to what is known by hand
 NAMES = ('u', 'dt', 'A', 'B', 'C', 'D', 'dt_bias')
 LENGTHS = [1, 2, 5, 16, 64, 257]

@@ -49,7 +49,9 @@ def _wide(x: Tensor, groups: int) -> Tensor:
 
 
 def _narrow(value: Tensor, x: Tensor, groups: int) -> Tensor:
-    """The channels and the dtype of x."""
-    if value.shape != x.shape:
-        value = value.unflatten(3, (groups, -1))[..., : x.shape[3] // groups].flatten(3)
-    return value.to(x.dtype).contiguous()
+    """The channels and the dtype of x, and no view of another tensor."""
+    if value.shape == x.shape:
+        return value.to(x.dtype)
+    y = x.new_empty(x.shape)
+    y.unflatten(3, (groups, -1)).copy_(value.unflatten(3, (groups, -1))[..., : x.shape[3] // groups])
+    return y

@@ -5,8 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from damamba.ops.backend import by_autograd, can_always
 
-def adaptive_sample(x: Tensor, offset: Tensor) -> Tensor:
+why_not = can_always
+
+
+def forward(x: Tensor, offset: Tensor) -> Tensor:
     """Sample x (B, H, W, C) at offset (B, H, W, 2G); see :func:`damamba.ops.adaptive_sample`."""
     batch, height, width, channels = x.shape
     groups = offset.shape[3] // 2
@@ -23,7 +27,7 @@ def adaptive_sample(x: Tensor, offset: Tensor) -> Tensor:
                     out.append(_bilinear(values[b, :, :, g * size : (g + 1) * size], px, py))
     if not out:
         return x + offset.sum().to(x.dtype)  # nothing to sample; keeps the graph
-    return torch.stack(out).view(batch, height, width, channels).to(x.dtype)
+    return torch.stack(out).view(batch, height, width, channels).to(x.dtype, copy=True)
 
 
 def _bilinear(plane: Tensor, px: Tensor, py: Tensor) -> Tensor:
@@ -42,3 +46,6 @@ def _bilinear(plane: Tensor, px: Tensor, py: Tensor) -> Tensor:
 
 def _counts(position: Tensor, size: int) -> bool:
     return -1 < position.item() < size
+
+
+backward = by_autograd(forward)

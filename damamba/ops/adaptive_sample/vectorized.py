@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from damamba.ops.backend import can_always
+
+why_not = can_always
+
 
 class Axis(NamedTuple):
     """One of the two neighbours of each sample along one axis, all [N]; the nearest one, where the map has none."""
@@ -72,7 +76,8 @@ def forward(x: Tensor, offset: Tensor) -> Tensor:
     samples = locate(_compute(offset, x))
     table = _table(x, offset)
     out = F.embedding_bag(samples.rows, table, mode='sum', per_sample_weights=samples.weights())
-    return _without(out, samples.outside).view(x.shape).to(x.dtype)
+    out = _without(out, samples.outside)
+    return torch.ops.aten._unsafe_view(out, x.shape).to(x.dtype)  # to torch it is no view, and may be written to
 
 
 def backward(grad: Tensor, x: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,6 @@ def _openmp() -> ctypes.CDLL | None:
     return library
 
 
-@torch.compiler.assume_constant_result
 def missing() -> str | None:
     """What Numba's kernels lack here, or None."""
     return _without_numba() or (None if _openmp() else f'torch does not use {LIBRARY} here')
@@ -73,7 +72,7 @@ def chosen() -> bool:
 
 def why_not(tensor: Tensor) -> str | None:
     """Say why kernels can't run on this tensor, or return None."""
-    if tensor.device.type != 'cpu':
+    if not tensor.is_cpu:
         return f'it is for the CPU, and the arguments are on {tensor.device.type}'
     if tensor.dtype == torch.float64:
         return 'it computes in float32, and the arguments are float64'

@@ -83,5 +83,7 @@ def _wide(value: Tensor) -> Tensor:
 
 
 def _like(value: Tensor, model: Tensor) -> Tensor:
-    """The channels and the dtype of an input."""
-    return value[..., : model.shape[-1]].to(model.dtype).contiguous()
+    """The channels and the dtype of an input, and no view of another tensor."""
+    if value.shape == model.shape:
+        return value.to(model.dtype)
+    return model.new_empty(model.shape).copy_(value[..., : model.shape[-1]])

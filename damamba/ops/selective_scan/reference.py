@@ -7,8 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from damamba.ops.backend import by_autograd, can_always
 
-def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> Tensor:
+why_not = can_always
+
+
+def forward(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> Tensor:
     """Scan u (B, L, C); see :func:`damamba.ops.selective_scan`."""
     dtype = u.dtype
     u, dt, A, B, C, D, dt_bias = (t.to(torch.promote_types(dtype, torch.float32)) for t in (u, dt, A, B, C, D, dt_bias))
@@ -19,3 +23,6 @@ def selective_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Te
         h = torch.exp(d * A) * h + d * B[:, t, None] * u[:, t]
         out.append(C[:, t, None] * h + D * u[:, t])
     return (torch.stack(out, dim=1) if out else u * D).to(dtype)
+
+
+backward = by_autograd(forward)
