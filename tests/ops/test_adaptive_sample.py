@@ -4,6 +4,7 @@ A backend that is added to `damamba.ops.adaptive_sample.BACKENDS` is tested with
 """
 
 import importlib
+import itertools
 import math
 
 import pytest
@@ -203,21 +204,36 @@ def test_a_position_just_inside_the_border_takes_its_share_of_the_last_pixel(bac
         torch.testing.assert_close(doffset[image, 1, 1, axis], slope * x[image, row, column].sum())
 
 
-def test_a_broken_pixel_reaches_only_the_samples_that_touch_it(backend, device):
-    x, offset = (t.repeat(2, 1, 1, 1) for t in square(device))
-    x[:, 0, 0] = math.nan
-    offset[0], offset[1] = 50.0, math.nan
-    assert run(x, offset, backend).flatten().tolist() == [0] * 8
+def broken(*size):
+    """Numbers of which one in five is NaN or infinite."""
+    values = torch.randn(size)
+    where = torch.rand(size) < 0.2
+    values[where] = torch.tensor([math.nan, math.inf, -math.inf])[torch.randint(3, size)][where]
+    return values
 
 
-def test_a_broken_gradient_reaches_only_the_pixels_that_its_sample_touched(backend, device):
-    x, offset = square(device)
-    offset[0, 1, 1] = 50
-    upstream = torch.ones_like(x)
-    upstream[0, 1, 1] = math.nan  # of a sample that lies outside
-    _, dx, doffset = results(x, offset, backend, upstream)
-    assert dx.flatten().tolist() == [1, 1, 1, 0]
-    assert doffset[0, 1, 1].tolist() == [0, 0]
+@pytest.mark.filterwarnings('ignore:invalid value encountered')  # by NumPy, in Triton's interpreter
+@pytest.mark.parametrize('deterministic', [False, True], ids=['as it comes', 'deterministic'])
+@pytest.mark.parametrize('step', [0.0, 1.0, 0.5])
+def test_what_is_broken_reaches_no_further_than_weights_do(step, deterministic, backend, device, request):
+    """At integers a sample is one pixel, whatever lies beside it; between two rows or columns it is two pixels."""
+    if deterministic:
+        request.getfixturevalue('deterministic_algorithms')
+    x, upstream = broken(2, 5, 6, 20), broken(2, 5, 6, 20)
+    offset = step * torch.randint(-3, 4, (2, 5, 6, 8)).float()
+    offset[0, 0, 0, 0], offset[0, 0, 1, 0] = math.nan, 50.0
+    y, dx, doffset = results(*(t.to(device) for t in (x, offset)), backend, upstream.to(device))
+    truth, dtruth = torch.zeros_like(x), torch.zeros_like(x)
+    for b, h, w, g in itertools.product(*map(range, (2, 5, 6, 4))):
+        at, (px, py) = slice(5 * g, 5 * g + 5), (offset[b, h, w, 2 * g :][:2] + torch.tensor([w, h])).tolist()
+        for row, column in itertools.product(range(5), range(6)):
+            weight = (1 - abs(px - column)) * (1 - abs(py - row))
+            if abs(px - column) < 1 and abs(py - row) < 1:
+                truth[b, h, w, at] += weight * x[b, row, column, at]
+                dtruth[b, row, column, at] += weight * upstream[b, h, w, at]
+    torch.testing.assert_close(y.cpu(), truth, equal_nan=True)
+    torch.testing.assert_close(dx.cpu(), dtruth, equal_nan=True)
+    assert not doffset[0, 0, :2, 0].any()  # outside, beside what is broken
 
 
 @pytest.mark.parametrize('offset_name', ['some outside', 'far outside'])

@@ -10,7 +10,7 @@ import math
 from numba import float32, int64, njit
 
 from damamba.ops.cpu.entry import array, get, kernel, number, put, share
-from damamba.ops.cpu.lanes import OPTIONS, load, splat, store, total
+from damamba.ops.cpu.lanes import OPTIONS, load, positive, splat, store, total
 from damamba.ops.cpu.threads import WIDTH
 
 
@@ -36,9 +36,15 @@ def inside(px, py, width, height):
 
 
 @njit(**OPTIONS)
+def part(x, i, weight):
+    """What one corner adds to a sample: nothing if its weight is 0, be it NaN."""
+    return positive(splat(weight), load(x, i) * weight, splat(float32(0.0)))
+
+
+@njit(**OPTIONS)
 def take(x, i, weight, dx, value):
-    """The product of a sample's gradient with one corner; the corner's own gradient is added to."""
-    store(dx, i, load(dx, i) + value * weight)
+    """The product of a sample's gradient with one corner; the corner's own gradient is added to if it has a weight."""
+    store(dx, i, load(dx, i) + positive(splat(weight), value * weight, splat(float32(0.0))))
     return value * load(x, i)
 
 
@@ -67,8 +73,8 @@ def forward(table):
                 i, j = (upper + left) * channels + g * depth, (upper + right) * channels + g * depth
                 k, m = (lower + left) * channels + g * depth, (lower + right) * channels + g * depth
                 for c in range(0, depth, WIDTH):
-                    above = load(x, i + c) * (p * a) + load(x, j + c) * (p * b)
-                    below = load(x, k + c) * (q * a) + load(x, m + c) * (q * b)
+                    above = part(x, i + c, p * a) + part(x, j + c, p * b)
+                    below = part(x, k + c, q * a) + part(x, m + c, q * b)
                     store(y, out + c, above + below)
 
 

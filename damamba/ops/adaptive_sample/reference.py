@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from damamba.ops.backend import by_autograd, can_always
 
@@ -40,8 +41,24 @@ def _bilinear(plane: Tensor, px: Tensor, py: Tensor) -> Tensor:
     for row, weight_y in ((top, 1 - (py - top)), (top + 1, py - top)):
         for column, weight_x in ((left, 1 - (px - left)), (left + 1, px - left)):
             if 0 <= row < height and 0 <= column < width:
-                value = value + weight_y * weight_x * plane[row, column]
+                weight = weight_y * weight_x
+                value = value + (
+                    weight * plane[row, column] if weight != 0 else _Beside.apply(weight, plane[row, column])
+                )
     return value
+
+
+class _Beside(Function):
+    """A corner of weight 0: it adds nothing and gets no gradient, whatever it holds; but the weight has its slope."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, corner: Tensor) -> Tensor:
+        ctx.save_for_backward(corner)
+        return torch.zeros_like(corner)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        return (grad * ctx.saved_tensors[0]).sum(), None
 
 
 def _counts(position: Tensor, size: int) -> bool:

@@ -74,25 +74,19 @@ def _neighbours(position: Tensor, size: int, kind: torch.dtype) -> tuple[Axis, A
 def forward(x: Tensor, offset: Tensor) -> Tensor:
     """Sample x (B, H, W, C) at offset (B, H, W, 2G); see :func:`damamba.ops.adaptive_sample`."""
     samples = locate(_compute(offset, x))
-    table = _table(x, offset)
-    out = F.embedding_bag(samples.rows, table, mode='sum', per_sample_weights=samples.weights())
-    out = _without(out, samples.outside)
+    weights = samples.weights()
+    table = F.pad(_table(x, offset), (0, 0, 0, 1))  # a row of zeros: corners of weight 0 are read there
+    rows = samples.rows.masked_fill_(weights == 0, len(table) - 1)
+    out = F.embedding_bag(rows, table, mode='sum', per_sample_weights=weights)
     return torch.ops.aten._unsafe_view(out, x.shape).to(x.dtype)  # to torch it is no view, and may be written to
 
 
 def backward(grad: Tensor, x: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of x and offset, of their dtypes."""
     samples = locate(_compute(offset, x))
-    grad = _without(_table(grad, offset).clone(), samples.outside)
+    grad = _table(grad, offset)
     rows = samples.rows.t().long().contiguous()  # [4, N]
     return _spread(grad, rows, samples.weights(), x), _slopes(grad, rows, samples, x, offset)
-
-
-def _without(values: Tensor, outside: Tensor) -> Tensor:
-    """Zero the rows of samples that do not count, in place: their weights of 0 don't make up for a NaN."""
-    if torch.compiler.is_compiling():  # a number that only the data tells would break the graph
-        return values.masked_fill_(outside.unsqueeze(1), 0)
-    return values.index_fill_(0, outside.nonzero().squeeze(1), 0)
 
 
 def _compute(value: Tensor, x: Tensor) -> Tensor:
@@ -107,7 +101,8 @@ def _spread(grad: Tensor, rows: Tensor, weights: Tensor, x: Tensor) -> Tensor:
     """The gradient of x: each sample's gradient goes to its corners by their weights."""
     total = torch.zeros_like(grad)
     for corner, weight in zip(rows, weights.unbind(1), strict=True):
-        total.index_add_(0, corner, grad * weight.unsqueeze(1))
+        weight = weight.unsqueeze(1)
+        total.index_add_(0, corner, (grad * weight).masked_fill_(weight == 0, 0))
     return total.view(x.shape).to(x.dtype)
 
 
@@ -118,4 +113,5 @@ def _slopes(grad: Tensor, rows: Tensor, samples: Samples, x: Tensor, offset: Ten
     corners = list(zip(values, product(down, across), strict=True))
     dx = sum(value * j.weight * i.slope() for value, (j, i) in corners)
     dy = sum(value * j.slope() * i.weight for value, (j, i) in corners)
-    return torch.stack((dx, dy), dim=1).view(offset.shape).to(offset.dtype)
+    slopes = torch.stack((dx, dy), dim=1).masked_fill_(samples.outside.unsqueeze(1), 0)  # NaN times 0 may be there
+    return slopes.view(offset.shape).to(offset.dtype)
