@@ -1,8 +1,10 @@
 """What Numba's kernels stand on: eight numbers at once, and torch's own threads."""
 
+import errno
 import importlib
 import math
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -206,24 +208,81 @@ def test_importing_the_operators_does_not_load_numba(printed):
     assert printed[:2] == ['False', 'True']
 
 
-def test_where_no_cache_can_be_written_a_kernel_is_compiled_each_time(monkeypatch):
+SEVEN = """
+from damamba.ops.cpu.entry import array, kernel, put
+
+@kernel
+def seven(table):
+    put(array(table, 0), 0, 7)
+"""
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch, caplog):
+    """Compile a kernel as a new process would, its cache in this folder, and run it; returns it and what was said."""
     from damamba.ops.cpu import entry
 
-    def cfunc(*args, cache=False, **options):
-        if cache:
-            raise RuntimeError('cannot cache function: no locator available')
-        return compile_it(*args, **options)
+    monkeypatch.setattr('numba.config.CACHE_DIR', str(tmp_path / 'cache'))
+    (tmp_path / 'seven.py').write_text(SEVEN)
 
-    compile_it = entry.cfunc
-    monkeypatch.setattr(entry, 'cfunc', cfunc)
+    def compile_it():
+        entry._complain.cache_clear()
+        caplog.clear()
+        kernel = runpy.run_path(str(tmp_path / 'seven.py'))['seven']
+        threads.run(kernel, 1, value := torch.zeros(1))
+        assert value.item() == 7
+        return kernel, [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
 
-    @entry.kernel
-    def seven(table):
-        entry.put(entry.array(table, 0), 0, 7)
+    return compile_it
 
-    value = torch.zeros(1)
-    threads.run(seven, 1, value)
-    assert value.item() == 7
+
+def make_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+BREAK = {
+    'is cut off': lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    'is empty': lambda path: path.write_bytes(b''),
+    'is garbage': lambda path: path.write_bytes(b'garbage' * 99),
+    'is a folder': make_folder,
+    'is gone': lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize('how', BREAK)
+@pytest.mark.parametrize('suffix', ['nbi', 'nbc'])
+def test_a_kernel_runs_though_a_file_of_its_cache_is_broken(suffix, how, compiled, tmp_path):
+    assert compiled()[1] == []
+    kernel, said = compiled()
+    assert (kernel.cache_hits, said) == (1, [])
+    (file,) = tmp_path.glob(f'cache/*/*.{suffix}')
+    BREAK[how](file)
+    kernel, said = compiled()
+    assert kernel.cache_hits == 0
+    assert len(said) == (how != 'is gone') and all("Numba's cache fails" in text for text in said)
+
+
+def refuse(number):
+    def raise_it(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    return raise_it
+
+
+UNWRITABLE = {
+    'no folder will do': lambda patch: patch.setattr('numba.core.caching.CacheImpl._locator_classes', []),
+    'the folder is read-only': lambda patch: patch.setattr('os.makedirs', refuse(errno.EROFS)),
+    'the disk is full': lambda patch: patch.setattr(
+        'numba.core.caching.IndexDataCacheFile._open_for_write', refuse(errno.ENOSPC)
+    ),
+}
+
+
+@pytest.mark.parametrize('what', UNWRITABLE)
+def test_a_kernel_runs_though_its_cache_cannot_be_written(what, compiled, monkeypatch):
+    UNWRITABLE[what](monkeypatch)
+    assert ["Numba's cache fails" in text for text in compiled()[1]] == [True]
 
 
 def test_a_forked_process_may_run_them(printed):

@@ -1,6 +1,7 @@
 """What a kernel in Numba is: a C function of a table of addresses and numbers, which every thread runs."""
 
 import hashlib
+import logging
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from damamba.ops.cpu.lanes import NUMBERS, OPTIONS
 from damamba.ops.cpu.threads import addresses
 
 TABLE = types.CPointer(int64)
+SIGNATURE = types.void(TABLE)
+logger = logging.getLogger(__name__)
 
 for _name, _address in addresses().items():
     llvmlite.binding.add_symbol(f'damamba_{_name}', _address)
@@ -32,9 +35,20 @@ def kernel(function):
     folder = Path(function.__code__.co_filename).parent
     function.__qualname__ += _digest(folder)  # Numba's cache goes by the name, and by this function's own file
     try:
-        return cfunc(types.void(TABLE), cache=True, **OPTIONS)(function)
-    except RuntimeError:  # there is no folder to write a cache to
-        return cfunc(types.void(TABLE), **OPTIONS)(function)
+        return cfunc(SIGNATURE, cache=True, **OPTIONS)(function)
+    except Exception as error:  # no folder, a full disk, a file cut off: there the cache raises whatever comes to it
+        _complain(type(error))
+        logger.debug('Numba did not cache %s', function.__name__, exc_info=error)
+        return cfunc(SIGNATURE, **OPTIONS)(function)
+
+
+@cache
+def _complain(kind: type[Exception]) -> None:
+    """Say it once, not for each kernel."""
+    text = (
+        "Numba's cache fails (%s): kernels are compiled in every process anew. NUMBA_CACHE_DIR=<an empty folder> helps"
+    )
+    logger.warning(text, kind.__name__)
 
 
 @intrinsic
