@@ -23,8 +23,8 @@ KEPT = {
     aten.convolution.default,
     aten.mm.default,
     aten.addmm.default,
-    torch.ops.damamba.adaptive_sample_numba.default,
-    torch.ops.damamba.selective_scan_numba.default,
+    torch.ops.damamba.adaptive_sample.default,
+    torch.ops.damamba.selective_scan.default,
 }
 
 
