@@ -5,7 +5,7 @@ dropped before the next one. The rows that a strip needs of its neighbours are c
 folded into the convolution beside it, and GELU is done where that convolution writes.
 """
 
-from collections.abc import Callable, Iterator
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damamba.execution import folding
+from damamba.execution.team import each
 from damamba.ops import adaptive_sample
 
 STRIP = 20 * 2**20  # bytes of the widest map inside: what the CPU's caches hold and the allocator does not give back
+FEWEST = 12  # rows of a strip, down to which maps are cut for the threads' sake
 ONEDNN = 'mkldnn::_convolution_pointwise'  # private to torch
 Index = tuple[slice, slice, slice]  # of [B, C, H, W]
 
@@ -48,30 +50,35 @@ def _infers(module: nn.Module, x: Tensor) -> bool:
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """The formula: [B, C, H, W] -> [B, C, H, W]."""
     mixer, mlp = block.token_mixer, block.mlp
-    batch, _, height, width = x.shape
-    embedded, z = _like(x), _like(x)
-    offset = x.new_empty(batch, height, width, mixer.da_scan.offset.out_features)
-    offset = offset.to(torch.promote_types(x.dtype, torch.float32))
-    wide, widen = mlp.fc1.out_channels, folding.before(block.norm2, mlp.fc1)
+    embedded, z, offset = _like(x), _like(x), _like(x, mixer.da_scan.offset.out_features, torch.float32)
+    channels, wide, widen = x.shape[1], mlp.fc1.out_channels, folding.before(block.norm2, mlp.fc1)
 
-    def before(strip: Strip) -> None:
+    def look(strip: Strip) -> None:
         here = block.pos_embed(x[strip.read])
         normed = block.norm1(here)
         embedded[strip.rows] = here[strip.inner]
         torch.ops.aten.silu.out(mixer.conv2d(mixer.in_proj(normed))[strip.inner], out=z[strip.rows])
-        offset.permute(0, 3, 1, 2)[strip.rows] = mixer.da_scan(normed).permute(0, 3, 1, 2)[strip.inner]
+        offset[strip.rows] = mixer.da_scan(normed).permute(0, 3, 1, 2)[strip.inner]
 
-    def behind(strip: Strip) -> None:
-        here = _scaled(mixer.out_proj(mixer.out_norm(u[strip.read])), block.layer_scale_1).add_(embedded[strip.read])
+    each(look, strips(x, 2 * channels, halo=2))
+    u = adaptive_sample(z.permute(0, 2, 3, 1), offset.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    dt, by_step = z, _like(x, 2)  # z's memory is free, and so is dt's after the scan
+
+    def step(strip: Strip) -> None:
+        for result, out in zip(mixer.steps(u[strip.rows].permute(0, 2, 3, 1)), (dt, by_step), strict=True):
+            out[strip.rows] = result.permute(0, 3, 1, 2)
+
+    each(step, strips(x, channels, halo=0))
+    scanned = mixer.scan_steps(*(t.permute(0, 2, 3, 1) for t in (u, dt, by_step))).permute(0, 3, 1, 2)
+    y = dt
+
+    def mix(strip: Strip) -> None:
+        here = _scaled(mixer.out_proj(mixer.out_norm(scanned[strip.read])), block.layer_scale_1)
+        here.add_(embedded[strip.read])
         hidden = mlp.conv(conv_gelu(here, *widen, mlp.act))[strip.inner]
         torch.add(_scaled(mlp.fc2(hidden), block.layer_scale_2), here[strip.inner], out=y[strip.rows])
 
-    each(before, strips(x, wide, halo=2))
-    u = adaptive_sample(z.permute(0, 2, 3, 1), offset)
-    del offset
-    u = mixer.scan(u).permute(0, 3, 1, 2)
-    y = z  # its memory is free
-    each(behind, strips(x, wide, halo=1))
+    each(mix, strips(x, wide, halo=1))
     return y
 
 
@@ -91,33 +98,44 @@ def run_stem(stem: nn.Sequential, x: Tensor) -> Tensor:
     return y
 
 
-def each(function: Callable[[Strip], None], pieces: Iterator[Strip]) -> None:
-    for piece in pieces:
-        function(piece)
-
-
-def strips(x: Tensor, wide: int, halo: int, stride: int = 1) -> Iterator[Strip]:
-    """Cut a result [B, C, H, W] into strips whose widest map, of so many channels, is at most STRIP bytes.
+def strips(x: Tensor, wide: int, halo: int, stride: int = 1) -> list[Strip]:
+    """Cut a result [B, C, H, W] into strips whose widest map, of so many channels, is about STRIP bytes at most.
 
     Args:
         halo: rows of the result around a strip on which it depends.
         stride: rows of what is read for each row of the result.
     """
     batch, _, height, width = x.shape
-    rows = max(-(-height // max(-(-wide * height * width * x.element_size() // STRIP), 1)), 1)
-    for image in range(batch):
-        for top in range(0, height, rows):
-            bottom, first = min(top + rows, height), max(top - halo, 0)
-            one, all_channels = slice(image, image + 1), slice(None)
-            yield Strip(
-                read=(one, all_channels, slice(first * stride, (bottom + halo) * stride)),
-                inner=(slice(None), all_channels, slice(top - first, bottom - first)),
-                rows=(one, all_channels, slice(top, bottom)),
-            )
+    rows = _rows(height, -(-wide * height * width * x.element_size() // STRIP), batch)
+    return [
+        _strip(image, top, min(top + rows, height), halo, stride)
+        for image in range(batch)
+        for top in range(0, height, rows)
+    ]
 
 
-def _like(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
+def _rows(height: int, count: int, batch: int) -> int:
+    """Rows of a strip, for this many strips of a picture; or for a few more, so that no thread waits for its share."""
+    threads = torch.get_num_threads()
+    step = threads // math.gcd(batch, threads)
+    shared = -(-height // (-(-count // step) * step))
+    return shared if shared >= FEWEST else -(-height // count)
+
+
+def _strip(image: int, top: int, bottom: int, halo: int, stride: int) -> Strip:
+    one, every, first = slice(image, image + 1), slice(None), max(top - halo, 0)
+    return Strip(
+        read=(one, every, slice(first * stride, (bottom + halo) * stride)),
+        inner=(every, every, slice(top - first, bottom - first)),
+        rows=(one, every, slice(top, bottom)),
+    )
+
+
+def _like(x: Tensor, channels: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """A map of x's size, and of at least this precision."""
+    batch, own, height, width = x.shape
+    dtype = torch.promote_types(x.dtype, dtype or x.dtype)
+    return torch.empty(batch, channels or own, height, width, dtype=dtype, memory_format=torch.channels_last)
 
 
 def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:

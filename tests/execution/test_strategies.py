@@ -161,11 +161,20 @@ def test_no_draw_waits_for_the_gpu():
         torch.cuda.set_sync_debug_mode('default')
 
 
+@pytest.fixture(params=[1, 3], ids='{} threads'.format)
+def threads(request):
+    """Run on as many threads of torch's; tests have one else."""
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     ('size', 'strip'), [((64, 96), 1000), ((65, 97), 3000), ((33, 200), 20000), ((31, 1), 1)], ids=str
 )
-def test_inference_in_strips_is_the_formula(size, strip, dtype, monkeypatch, close):
+def test_inference_in_strips_is_the_formula(size, strip, dtype, threads, monkeypatch, close):
+    monkeypatch.setattr(strips, 'FEWEST', 4)
     monkeypatch.setattr(strips, 'STRIP', 4 * strip)
     model = settle(mini()).to(dtype).eval()
     x = torch.randn(2, 3, *size, dtype=dtype)
@@ -183,7 +192,7 @@ def test_inference_in_strips_is_the_formula(size, strip, dtype, monkeypatch, clo
 
 @pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
 @pytest.mark.parametrize('norm_cfg', [{}, dict(affine=False), dict(track_running_stats=False)], ids=str)
-def test_fused_or_not_with_or_without_statistics_the_features_are_the_formulas(norm_cfg, autocast, close):
+def test_fused_or_not_with_or_without_statistics_the_features_are_the_formulas(norm_cfg, autocast, threads, close):
     model = settle(mini(norm_cfg=dict(type='BN', **norm_cfg))).eval()
     for parameter in (p for name, p in model.named_parameters() if '.offset.' in name):
         nn.init.zeros_(parameter)  # the same samples whatever is rounded
@@ -214,7 +223,8 @@ def test_without_onednns_fused_gelu_inference_is_the_same(change, monkeypatch, c
 
 
 @pytest.mark.parametrize('height', [16, 17, 18, 19])
-def test_the_stems_strips_fit_together(height, monkeypatch, close):
+def test_the_stems_strips_fit_together(height, threads, monkeypatch, close):
+    monkeypatch.setattr(strips, 'FEWEST', 1)
     stem, x = settle(Stem(3, 16, dict(type='BN'))).eval(), torch.randn(2, 3, height, 9)
     with torch.no_grad():
         truth = stem.formula(x)
@@ -223,12 +233,14 @@ def test_the_stems_strips_fit_together(height, monkeypatch, close):
             close(stem(x), truth)
 
 
-def test_strips_cover_every_row_once_and_reach_around_them(monkeypatch):
-    x = torch.empty(2, 4, 11, 7)
-    for rows, halo in product(range(1, 13), range(3)):
+@pytest.mark.parametrize('batch', [1, 2, 6])
+def test_strips_cover_every_row_once_and_reach_around_them(batch, threads, monkeypatch):
+    x = torch.empty(batch, 4, 11, 7)
+    for rows, halo, fewest in product(range(1, 13), range(3), (1, 5)):
         monkeypatch.setattr(strips, 'STRIP', 4 * 5 * 7 * rows)
-        covered = torch.zeros(2, 11)
-        for strip in strips.strips(x, 5, halo):
+        monkeypatch.setattr(strips, 'FEWEST', fewest)
+        covered, pieces = torch.zeros(batch, 11), strips.strips(x, 5, halo)
+        for strip in pieces:
             image, _, own = strip.rows
             covered[image, own] += 1
             first, last = strip.read[2].start, min(strip.read[2].stop, 11)
@@ -236,6 +248,12 @@ def test_strips_cover_every_row_once_and_reach_around_them(monkeypatch):
             assert strip.inner[2] == slice(own.start - first, own.stop - first)
             assert own.stop - own.start <= rows
         assert (covered == 1).all()
+
+
+def test_maps_are_cut_for_all_threads_while_strips_have_rows_enough(threads):
+    assert len(strips.strips(torch.empty(1, 16, 60, 4), 64, halo=2)) == threads
+    assert len(strips.strips(torch.empty(1, 16, strips.FEWEST, 4), 64, halo=2)) == 1
+    assert len(strips.strips(torch.empty(3, 16, 60, 4), 64, halo=2)) == 3  # one of each picture
 
 
 def test_a_flop_counter_sees_the_formula_with_and_without_gradients():

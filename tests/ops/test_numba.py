@@ -165,7 +165,7 @@ def test_without_numba_another_backend_runs(error, reason, monkeypatch):
 
 
 def test_without_the_threads_of_torch_another_backend_runs(monkeypatch):
-    monkeypatch.setattr(threads, '_openmp', lambda: None)
+    monkeypatch.setattr(threads, 'openmp', lambda: None)
     inputs = torch.randn(1, 2, 3, 8), torch.randn(1, 2, 3, 2)
     assert adaptive_sample(*inputs).shape == (1, 2, 3, 8)
     with pytest.raises(RuntimeError, match='torch does not use libgomp'):

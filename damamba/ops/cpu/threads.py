@@ -29,7 +29,7 @@ WIDE = 2 * WIDTH  # of a product's rows
 
 
 @functools.cache
-def _openmp() -> ctypes.CDLL | None:
+def openmp() -> ctypes.CDLL | None:
     """The library that torch has loaded."""
     try:
         library = ctypes.CDLL(LIBRARY, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
@@ -42,7 +42,7 @@ def _openmp() -> ctypes.CDLL | None:
 
 def missing() -> str | None:
     """What Numba's kernels lack here, or None."""
-    return _without_numba() or (None if _openmp() else f'torch does not use {LIBRARY} here')
+    return _without_numba() or (None if openmp() else f'torch does not use {LIBRARY} here')
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def _without_numba() -> str | None:
 def addresses() -> dict[str, int]:
     """The functions by which a kernel learns which of how many threads it runs on, and waits for the others."""
     return {
-        name: ctypes.cast(getattr(_openmp(), name), ctypes.c_void_p).value
+        name: ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value
         for name in ('omp_get_thread_num', 'omp_get_num_threads', 'GOMP_barrier')
     }
 
@@ -139,7 +139,7 @@ def run(kernel, threads: int, *arguments: Tensor | int) -> None:
         arguments: contiguous float32 tensors, and numbers: what the kernel reads from its table, in this order.
     """
     table = (ctypes.c_int64 * len(arguments))(*map(_word, arguments))
-    _openmp().GOMP_parallel(kernel.address, ctypes.addressof(table), threads, 0)
+    openmp().GOMP_parallel(kernel.address, ctypes.addressof(table), threads, 0)
 
 
 def _word(value: Tensor | int) -> int:
