@@ -2,19 +2,22 @@
 
     python benchmarks/backbone.py
     python benchmarks/backbone.py --models damamba swin-timm --measures forward --forward 1x512x512
+    python benchmarks/backbone.py --busy
 
 The models take turns in one run, with random weights, as they are built: no batch normalisation folded, pictures
 contiguous. bf16 means autocast. In training DAMamba does not compute what stochastic depth leaves out, by chance; the
 others do. One draw leaves out twice as much as another, so the fewer rounds, the more chance there is in the ratio.
 "Nothing dropped" is DAMamba-T at a rate of 0, and memory is always measured like that: on a GPU, the most that is
 allocated during a step with nothing else on the device (weights and gradients included); on the CPU, what a forward
-keeps for the backward, each storage once, without the parameters. The operators' share is their time at each stage's
-shapes, times the stage's depth, from flushed caches, of a forward + backward with nothing dropped.
+keeps for the backward, each storage once, without parameters and features. The operators' share is their time at each
+stage's shapes, times the stage's depth, from flushed caches, of a forward + backward with nothing dropped.
 """
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: nothing needs to be installed
@@ -27,10 +30,12 @@ from damamba.models.drop_path import DropPath
 
 NAME = 'backbone'
 WHOLE = 'damamba-whole'
-MEASURES = {'forward': 'ms', 'train': 'ms', 'memory': 'MB', 'operators': 'ms'}
+MEASURES = {'forward': 'ms', 'train': 'ms', 'memory': 'MB', 'operators': 'ms', 'busy': 'ms'}
+ALONE = [name for name in MEASURES if name != 'busy']  # without --busy
 TITLES = {
     'forward': 'Forward, evaluation, milliseconds',
     'train': 'Forward + backward, milliseconds',
+    'busy': 'Forward, evaluation, beside a process that keeps a core busy, milliseconds',
     'memory': 'Memory for training, MB for each image',
     'operators': "Both operators in DAMamba-T's forward + backward, nothing dropped, milliseconds",
 }
@@ -69,14 +74,15 @@ def _training_bytes(name: str, shape: Shape, dtype: str, device: str) -> int:
         return runner.saved_bytes(model, lambda: model(x))
 
 
-def find_baseline(timings: dict[str, Timing]) -> str | None:
-    """The Swin-T that was measured, MMDetection's if there is one."""
-    return next((name for name in SWINS if name in timings and timings[name].median), None)
+def find_baseline(timings: dict[str, Timing], measure: str = '') -> str | None:
+    """The Swin-T that was measured, MMDetection's if there is one; on a busy machine ConvNeXt-T."""
+    wanted = ('convnext-timm',) if measure == 'busy' else SWINS
+    return next((name for name in wanted if name in timings and timings[name].median), None)
 
 
 def make_rows(measure: str, shape: Shape, dtype: str, timings: dict[str, Timing], missing: dict[str, str]) -> list:
-    """A row for each model, those left out too, beside the Swin-T of the same run."""
-    base = find_baseline(timings)
+    """A row for each model, those left out too, beside the baseline of the same run."""
+    base = find_baseline(timings, measure)
     against = (timings[base].median, PEERS[base].label) if base else (None, '')
     left_out = {name: Timing(note=reason) for name, reason in missing.items()}
     return [
@@ -100,14 +106,27 @@ def operators_row(train: dict[str, Timing], dtype: str, args: argparse.Namespace
 
 
 def choose_models(measure: str, names: Sequence[str], device: str) -> list[str]:
-    """Some differ in training alone; on the CPU, compiling a training step takes minutes."""
-    only_training = {'damamba-cp', WHOLE}
+    """Some differ in training or in inference alone; on the CPU, compiling a training step takes minutes."""
+    compiled = {'damamba-compiled', 'damamba-graphs'}
+    on_cpu = {'damamba-graphs'} if device == 'cpu' else set()  # without a GPU it is torch.compile
     left_out = {
-        'forward': only_training,
-        'train': {'damamba-compiled'} if device == 'cpu' else set(),
-        'memory': {'damamba-compiled', WHOLE},
+        'forward': {'damamba-cp', WHOLE, *on_cpu},
+        'busy': {'damamba-cp', WHOLE, *compiled},
+        'train': {'damamba-fused', *(compiled if device == 'cpu' else ())},
+        'memory': {'damamba-fused', WHOLE, *compiled},
     }[measure]
     return [name for name in names if name not in left_out]
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Keep one core busy meanwhile, as another user's process does."""
+    process = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
@@ -124,7 +143,8 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
             if measure == 'memory':
                 timings = measure_memory(names, shape, dtype, args)
             else:
-                timings = measure_times(measure, names, shape, dtype, args)
+                with busy_process() if measure == 'busy' else nullcontext():
+                    timings = measure_times(measure, names, shape, dtype, args)
             train = timings if measure == 'train' else train
             yield make_rows(measure, shape, dtype, timings, missing)
             runner.free(args.device)
@@ -149,8 +169,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     runner.add_per_device(parser, DEFAULTS, '--dtypes', 'float32, or bfloat16 under autocast', **dtypes)
     models = dict(nargs='+', choices=list(PEERS), metavar='MODEL', help=f'of {", ".join(PEERS)}; default: all')
     parser.add_argument('--models', default=list(PEERS), **models)
-    parser.add_argument('--measures', nargs='+', choices=list(MEASURES), default=list(MEASURES))
-    return runner.parse(parser, argv, DEFAULTS, NAME)
+    parser.add_argument('--measures', nargs='+', choices=ALONE, default=ALONE)
+    parser.add_argument('--busy', action='store_true', help='only the forward, beside a process that keeps a core busy')
+    args = runner.parse(parser, argv, DEFAULTS, NAME)
+    if args.busy:
+        args.measures = ['busy']
+        args.out = (
+            args.out.with_name(f'{NAME}_busy_{args.device}.csv') if args.out.parent == runner.RESULTS else args.out
+        )
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -29,10 +29,11 @@ from benchmarks import runner
 from benchmarks.runner import RESULTS, ROOT
 
 DEMO = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
-TESTS = ['tests/ops', 'tests/models', 'tests/mmcv_ops']
+TESTS = ['tests/ops', 'tests/execution', 'tests/models', 'tests/mmcv_ops']
 BENCHMARKS = {  # seconds at most, arguments
     'ops': (50, ['--skip', 'compiled', 'reference', '--repeat', '20']),
-    'backbone': (90, ['--repeat', '15']),
+    'step_profile': (25, []),
+    'backbone': (80, ['--repeat', '15']),
     'detector': (45, ['--repeat', '10']),
     'scaling': (25, ['--repeat', '10']),
     'masks': (25, []),
@@ -64,7 +65,7 @@ def make_rows(args: argparse.Namespace) -> list[Row]:
     scenes = args.out / 'runs' / 'scenes'
     draw = ['tools/make_demo_data.py', 'shapes', scenes, '--images', args.images, '--val-images', args.images // 10]
     rows = [
-        Row('tests', 100, ['-m', 'pytest', '-q', '-m', 'gpu', '--continue-on-collection-errors', *TESTS], last_line),
+        Row('tests', 90, ['-m', 'pytest', '-q', '-m', 'gpu', '--continue-on-collection-errors', *TESTS], last_line),
         Row('scenes', 15, draw, lambda output: f'{args.images} to train on'),
     ]
     for name, flags in PRECISIONS.items():

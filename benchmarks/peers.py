@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.runner import DTYPES, Case, Shape
-from damamba.models import DAMamba
+from damamba.models import DAMamba, fuse
 
 PACKAGES = {'timm': 'timm', 'mmdet': 'MMDetection'}
 SWINS = ('swin-mmdet', 'swin-timm')  # the first that ran is what others are compared with
@@ -43,11 +43,17 @@ def _mmdet_resnet(shape: Shape) -> nn.Module:
     return import_module('mmdet.models.backbones').ResNet(depth=50, norm_eval=False)
 
 
+def _graphed(shape: Shape) -> nn.Module:
+    return torch.compile(DAMamba('tiny'), mode='reduce-overhead')
+
+
 PEERS = {
     'damamba': Peer('DAMamba-T', 'damamba', lambda shape: DAMamba('tiny')),
     'damamba-whole': Peer('DAMamba-T, nothing dropped', 'damamba', lambda shape: DAMamba('tiny', drop_path_rate=0.0)),
+    'damamba-fused': Peer('DAMamba-T, fused', 'damamba', lambda shape: fuse(DAMamba('tiny'))),
     'damamba-cp': Peer('DAMamba-T, with_cp', 'damamba', lambda shape: DAMamba('tiny', with_cp=True)),
     'damamba-compiled': Peer('DAMamba-T, torch.compile', 'damamba', lambda shape: torch.compile(DAMamba('tiny'))),
+    'damamba-graphs': Peer('DAMamba-T, reduce-overhead', 'damamba', _graphed),  # CUDA graphs, on a GPU
     'swin-mmdet': Peer('Swin-T (MMDetection)', 'mmdet', _mmdet_swin),
     'swin-timm': Peer('Swin-T (timm)', 'timm', _timm_swin),
     'resnet-mmdet': Peer('ResNet-50 (MMDetection)', 'mmdet', _mmdet_resnet),

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -22,7 +23,7 @@ def test_models_stand_beside_swin_and_mmdets_are_skipped_where_it_is_missing(
     names = ['damamba', 'damamba-whole', 'damamba-cp', 'swin-mmdet', 'swin-timm']
     backbone.main([*TINY, '--models', *names, '--out', str(out)])
     rows = {(row['measure'], row['model']): row for row in read_csv(out)}
-    assert {measure for measure, _ in rows} == set(backbone.MEASURES)
+    assert {measure for measure, _ in rows} == set(backbone.ALONE)
     for measure in ('forward', 'train', 'memory'):
         ours, swin = rows[measure, 'DAMamba-T'], rows[measure, 'Swin-T (timm)']
         assert float(ours['ratio']) == pytest.approx(float(ours['median']) / float(swin['median']), rel=1e-4)
@@ -59,3 +60,21 @@ def test_a_step_leaves_a_gradient_for_every_parameter():
     peers.train_step(model, peers.picture(shape, 'cpu'), 'bf16')()
     assert model.training
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_a_busy_machine_is_measured_beside_convnext_and_left_alone_afterwards(tmp_path, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def note(command, **options):
+        process = popen(command, **options)
+        started.extend([process] if 'while True: pass' in command else [])
+        return process
+
+    monkeypatch.setattr(subprocess, 'Popen', note)
+    out = tmp_path / 'busy.csv'
+    backbone.main([*TINY, '--models', 'damamba', 'convnext-timm', 'swin-timm', '--busy', '--out', str(out)])
+    rows = {row['model']: row for row in read_csv(out)}
+    assert {row['measure'] for row in rows.values()} == {'busy'} and len(rows) == 3
+    assert float(rows['ConvNeXt-T (timm)']['ratio']) == 1 and rows['DAMamba-T']['against'] == 'ConvNeXt-T (timm)'
+    assert len(started) == 1 and started[0].returncode is not None
+    assert backbone.parse(['--busy', '--device', 'cpu']).out.name == 'backbone_busy_cpu.csv'
