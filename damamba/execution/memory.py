@@ -7,6 +7,7 @@ normalisations, sums, casts and two products are recomputed. With a block's ``wi
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from copy import copy
 from functools import partial
 
 import torch
@@ -94,7 +95,7 @@ class _Again(AbstractContextManager):
         if self.block is not None:
             self.stack.enter_context(_frozen_statistics(self.block))
         if self.kept is not None:
-            results = {operator: list(given) for operator, given in self.kept.storage.items()}
+            results = {operator: copy(given) for operator, given in self.kept.storage.items()}
             self.stack.callback(self.kept.storage.update, results)
             self.stack.enter_context(self.kept)
 
