@@ -11,9 +11,6 @@ with pytest.MonkeyPatch.context() as patch:
     if not torch.cuda.is_available():
         patch.setenv('TRITON_INTERPRET', '1')
     from damamba.ops.adaptive_sample import triton_launch as sampling
-    from damamba.ops.depthwise import numba_launch as convolving
-    from damamba.ops.projections import numba_launch as projecting
-    from damamba.ops.selective_scan import numba_launch as walking
     from damamba.ops.selective_scan import triton_launch as scanning
 
 # The interpreter is a thousand times slower: nobody takes it by default. Tests in tests/ops do.
@@ -64,8 +61,6 @@ def poisoned_memory(monkeypatch):
     for module, name in ((torch, 'empty'), (torch, 'empty_like'), (torch.Tensor, 'new_empty')):
         monkeypatch.setattr(module, name, _poisoned(getattr(module, name)))
     assert torch.empty(3).isnan().all()
-    for module in (convolving, projecting, walking):
-        monkeypatch.setattr(module, 'room', _poisoned(module.room))  # it may give memory that it kept
 
 
 def _poisoned(allocate):

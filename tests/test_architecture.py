@@ -29,7 +29,6 @@ COMPILERS = {  # beside these, where kernels are written: loaded when a kernel f
     'numba_kernels.py': ['numba'],
     'entry.py': ['numba', 'llvmlite'],
     'lanes.py': ['numba', 'llvmlite'],
-    'products.py': ['numba'],
 }
 LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own
     'ops': 0,

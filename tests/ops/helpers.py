@@ -1,7 +1,7 @@
 """What tests of both operators share: inputs, runs and gradients, what is true of them, and sets of combinations."""
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, product
 
 import pytest
@@ -12,50 +12,24 @@ import damamba.ops
 
 PACKAGES = {name: importlib.import_module(f'damamba.ops.{name}') for name in ('adaptive_sample', 'selective_scan')}
 RUNS = [(name, backend) for name, package in PACKAGES.items() for backend in package.BACKENDS]
-FAST_RUNS = [run for run in RUNS if run[1] != 'reference']
-WIDEST = {'triton': torch.float32, 'numba': torch.float32}  # of a backend that has no float64
-HALVES = [torch.bfloat16, torch.float16]
-LAYOUTS = ['contiguous', 'transposed', 'with gaps']
+FAST_RUNS = [run for run in RUNS if run[1] != 'reference']  # the loop itself is held to what is known by hand
+BACKENDS = list(PACKAGES['adaptive_sample'].BACKENDS)
+FAST = [name for name in BACKENDS if name != 'reference']
+DOUBLES = ['vectorized', 'reference']  # they compute in float64
+FLOAT32 = ('offset', 'A', 'D', 'dt_bias')  # as the model has them, whatever the map is in
+LAYOUTS = ['contiguous', 'transposed', 'with gaps', 'rows apart']
 
 
 def widest(backend: str) -> torch.dtype:
-    return WIDEST.get(backend, torch.float64)
-
-
-def doubles(backends: Iterable[str]) -> list[str]:
-    """The backends that compute in float64."""
-    return [name for name in backends if widest(name) == torch.float64]
-
-
-def pairwise(factors: dict[str, list], affordable: Callable[[dict], bool] = lambda case: True) -> list[dict]:
-    """Affordable combinations in which any two values of two factors meet, if an affordable one has them both."""
-    cases = [
-        case for values in product(*factors.values()) if affordable(case := dict(zip(factors, values, strict=True)))
-    ]
-    pairs = [pairs_of(case) for case in cases]
-    left, chosen = set().union(*pairs), []
-    while left:
-        best = max(range(len(cases)), key=lambda i: len(left & pairs[i]))
-        chosen.append(cases[best])
-        left -= pairs[best]
-    return chosen
-
-
-def pairs_of(case: dict) -> set:
-    """The pairs of values that meet in a combination."""
-    return set(combinations(case.items(), 2))
-
-
-def parametrize(cases: list[dict]) -> pytest.MarkDecorator:
-    """Have a test take each combination as its arguments."""
-    rows = [pytest.param(*case.values(), id='-'.join(map(str, case.values()))) for case in cases]
-    return pytest.mark.parametrize(tuple(cases[0]), rows)
+    return torch.float64 if backend in DOUBLES else torch.float32
 
 
 def held(t: Tensor, layout: str) -> Tensor:
     """The same numbers in another layout."""
     if layout == 'transposed':
         return t.permute(*range(t.ndim)[::-1]).contiguous().permute(*range(t.ndim)[::-1])
+    if layout == 'rows apart':
+        return torch.cat((t, t), dim=-1)[..., : t.shape[-1]]
     return torch.stack((t, t), dim=-1)[..., 0] if layout == 'with gaps' else t
 
 
@@ -66,17 +40,25 @@ def make_sample(*size: int, group: int = 16, spread: float = 2) -> list[Tensor]:
 
 def make_scan(batch: int, length: int, channels: int) -> list[Tensor]:
     """u, dt, A, B, C, D, dt_bias."""
-    u, dt = torch.randn(2, batch, length, channels)
-    B, C = torch.randn(2, batch, length)
-    return [u, dt, -torch.rand(channels) - 0.1, B, C, torch.randn(channels), torch.randn(channels) - 1]
+    sequence, step = (batch, length, channels), (batch, length)
+    return [
+        *(torch.randn(sequence), torch.randn(sequence), -torch.rand(channels) - 0.1),
+        *(torch.randn(step), torch.randn(step), torch.randn(channels), torch.randn(channels) - 1),
+    ]
+
+
+def cast(
+    operator: str, args: Sequence[Tensor], dtype: torch.dtype, device: str, keep: Sequence[str] = ()
+) -> list[Tensor]:
+    """To a device and a dtype, but for those that keep theirs."""
+    names = PACKAGES[operator].INPUTS
+    return [t.to(device, t.dtype if name in keep else dtype) for name, t in zip(names, args, strict=True)]
 
 
 def make(operator: str, dtype=torch.float32, device='cpu', layout='contiguous') -> list[Tensor]:
-    """Small inputs; weights and offsets stay float32."""
+    """Small inputs."""
     args = make_scan(1, 10, 5) if operator == 'selective_scan' else make_sample(1, 2, 3, 32)
-    keeps = ('offset', 'A', 'D', 'dt_bias')
-    kinds = [torch.float32 if name in keeps else dtype for name in PACKAGES[operator].INPUTS]
-    return [held(t.to(device, kind), layout) for t, kind in zip(args, kinds, strict=True)]
+    return [held(t, layout) for t in cast(operator, args, dtype, device, FLOAT32)]
 
 
 def call(operator: str, args: Sequence[Tensor], backend: str) -> Tensor:
@@ -107,3 +89,17 @@ def compare(operator: str, args: Sequence[Tensor], backend: str, close, upstream
     for name, value, truth, like in zip(names, values, truths, (args[0], *args), strict=True):
         assert value.dtype == like.dtype, name
         close(value, truth, name)
+
+
+def pairwise(factors: dict[str, list], affordable: Callable[[dict], bool] = lambda case: True) -> list[dict]:
+    """Affordable combinations in which any two values of two factors meet, if an affordable one has them both."""
+    cases = [
+        case for values in product(*factors.values()) if affordable(case := dict(zip(factors, values, strict=True)))
+    ]
+    pairs = [set(combinations(case.items(), 2)) for case in cases]
+    left, chosen = set().union(*pairs), []
+    while left:
+        best = max(range(len(cases)), key=lambda i: len(left & pairs[i]))
+        chosen.append(cases[best])
+        left -= pairs[best]
+    return chosen

@@ -11,7 +11,7 @@ import torch
 from damamba.ops.adaptive_sample import triton_kernels as kernels
 from damamba.ops.adaptive_sample import triton_launch as sample_launch
 from damamba.ops.selective_scan import triton_launch as launch
-from tests.ops import test_selective_scan as scanning
+from tests.ops.helpers import make_scan
 
 interpreter_module = pytest.importorskip('triton.runtime.interpreter')
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='Triton compiles here, it does not interpret')
@@ -69,7 +69,7 @@ def test_the_last_of_many_sequences_is_scanned_as_on_its_own(vast, ends_of_launc
     monkeypatch.setattr(launch, '_run_total', lambda *_: None)  # sums over all programs
     length, channels = 80, 16
     batch = LARGE // (length * channels) // 16 * 16 + 16  # the last sequence's chunks lie in one program
-    one = scanning.make(1, length, channels, torch.float16)
+    one = [t.half() for t in make_scan(1, length, channels)]
     dy = torch.randn(1, length, channels, dtype=torch.float16)
     truths = launch.forward(*one), *launch.backward(dy, *one)[:2]  # y, du, ddt
     many = [t if t.ndim == 1 else last_of(batch, t, vast) for t in one]

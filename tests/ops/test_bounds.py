@@ -13,8 +13,6 @@ GUARDED = """
 import ctypes, math, mmap
 import torch
 from damamba.ops.adaptive_sample import numba_launch as sampling
-from damamba.ops.depthwise import numba_launch as depthwise
-from damamba.ops.projections import numba_launch as projections
 from damamba.ops.selective_scan import numba_launch as scanning
 
 libc = ctypes.CDLL(None)
@@ -36,36 +34,23 @@ def guarded(*shape):
 def drawn(*shape):
     return guarded(*shape).copy_(torch.randn(shape))
 
-for module in (sampling, depthwise, projections, scanning):
-    for name in ('empty', 'room', 'zeros'):
-        if hasattr(module, name):
-            setattr(module, name, guarded if name != 'zeros' else lambda *shape: guarded(*shape).zero_())
+for module in (sampling, scanning):
+    module.empty, module.zeros = guarded, lambda *shape: guarded(*shape).zero_()
 
 def results(batch, height, width, channels):
-    rank, groups, length = math.ceil(channels / 16), channels // 16, height * width
-    x, shape = drawn(batch, height, width, channels), (batch, height, width, channels)
-    norm, shift, weight, bias = drawn(channels), drawn(channels), drawn(2 * groups, channels), drawn(2 * groups)
-    offset, stats = projections.look(x, norm, shift, weight, bias)
-    yield offset
-    yield from projections.look_backward(offset, x, stats, norm, shift, weight)
+    shape = batch, height, width, channels
+    x, offset = drawn(*shape), drawn(batch, height, width, 2 * max(channels // 16, 1))
     yield (u := sampling.forward(x, offset))
-    yield from sampling.backward(x, u, offset)
-    project, expand, du = drawn(rank + 2, channels), drawn(channels, rank), drawn(*shape)
-    raw, dt, by_step = projections.steps(x, project, expand)
-    yield from (dt, by_step, *projections.steps_backward(dt, by_step, x, raw, project, expand, du), du)
-    inputs = x.flatten(1, 2), dt, -drawn(channels).exp(), *by_step, drawn(channels), drawn(channels)
-    y, starts = scanning.scan(*inputs)
-    yield from (y, *scanning.gradients(drawn(*y.shape), *inputs, starts=starts))
-    maps, kernel = x.permute(0, 3, 1, 2), drawn(channels, 1, 3, 3)
-    z, active = depthwise.with_silu(maps, kernel, shift)
-    yield from (z, active, depthwise.of_gelu(maps, kernel, shift))
-    for options in (dict(gelu=True), dict(silu=z)):
-        yield from depthwise.backward(drawn(*shape).permute(0, 3, 1, 2), maps, kernel, **options)
+    yield from sampling.backward(drawn(*shape), x, offset)
+    sequence, step = (batch, height * width, channels), (batch, height * width)
+    inputs = u.flatten(1, 2), drawn(*sequence), -drawn(channels).exp(), drawn(*step), drawn(*step), *drawn(2, channels)
+    yield scanning.forward(*inputs)
+    yield from scanning.backward(drawn(*sequence), *inputs)
 
 for at_end in (False, True):
     for threads in (1, 3, 16):
         torch.set_num_threads(threads)
-        for channels in (16, 48, 80, 320, 512):
+        for channels in (8, 16, 48, 80, 320, 512):
             for size in ((1, 1, 1), (2, 1, 3), (1, 5, 7), (3, 4, 9), (1, 8, 8), (1, 11, 6)):
                 print(f'pages {"behind" if at_end else "before"}', threads, channels, size, flush=True)
                 for result in results(*size, channels):

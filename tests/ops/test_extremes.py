@@ -9,9 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import TOLERANCES
-from tests.ops import test_adaptive_sample as sampling
-from tests.ops import test_selective_scan as scanning
-from tests.ops.helpers import pairwise, parametrize
+from tests.ops.helpers import BACKENDS, FAST, FLOAT32, PACKAGES, call, cast, make_scan, pairwise, results
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 HALVES = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
@@ -19,19 +17,20 @@ LIMIT = 65504.0  # of float16
 TINY = 2.0**-24  # its smallest number above 0
 
 
-def meetings(backends, **factors):
-    """Parameters (backend, dtype, case ...): each case meets each backend and each type, not all of them together."""
-    return pairwise({'backend': backends, 'dtype': DTYPES, **factors})
+def meetings(**factors):
+    """Each case meets each backend and each type, not all of them together."""
+    cases = pairwise({'backend': FAST, 'dtype': DTYPES, **factors})
+    return [pytest.param(*case.values(), id='-'.join(map(str, case.values()))) for case in cases]
 
 
-def hold(results, args, backend):
+def hold(operator, args, backend):
     """Hold the output and every gradient against the loop in float64; upstream leaves the gradients room."""
     exact = [t.double().cpu() for t in args]
     upstream = torch.randn(args[0].shape)
-    largest = max(g.abs().max().item() for g in results(exact, 'reference', upstream.double())[1:])
+    largest = max(g.abs().max().item() for g in results(operator, exact, 'reference', upstream.double())[1:])
     upstream = (upstream * min(1.0, 1e3 / max(largest, 1.0))).to(args[0])
-    values = results(args, backend, upstream)
-    truths = results(exact, 'reference', upstream.double().cpu())
+    values = results(operator, args, backend, upstream)
+    truths = results(operator, exact, 'reference', upstream.double().cpu())
     for i, (value, truth) in enumerate(zip(values, truths, strict=True)):
         number = torch.finfo(value.dtype)
         assert truth.abs().max() <= number.max, f'the truth {i} has no place in {value.dtype}: choose another case'
@@ -78,20 +77,15 @@ SCANS = {  # the argument and what becomes of it; where steps are huge, what the
 }
 
 
-def extreme_scan(case, dtype, device):
-    args = dict(zip(scanning.NAMES, scanning.make(2, 37, 5), strict=True))
-    changed = {name: SCANS[case][name](t) if name in SCANS[case] else t for name, t in args.items()}
-    weights = ('A', 'D', 'dt_bias')  # float32, as the model has them
-    return [t.to(device, torch.float32 if name in weights else dtype) for name, t in changed.items()]
-
-
-@parametrize(meetings(scanning.OTHERS, case=list(SCANS)))
-def test_scans_of_extreme_inputs_are_finite_and_the_truth(case, dtype, backend, device):
-    hold(scanning.results, extreme_scan(case, dtype, device), backend)
+@pytest.mark.parametrize(('backend', 'dtype', 'case'), meetings(case=list(SCANS)))
+def test_scans_of_extreme_inputs_are_finite_and_the_truth(backend, dtype, case, device):
+    args = dict(zip(PACKAGES['selective_scan'].INPUTS, make_scan(2, 37, 5), strict=True))
+    args.update({name: change(args[name]) for name, change in SCANS[case].items()})
+    hold('selective_scan', cast('selective_scan', args.values(), dtype, device, FLOAT32), backend)
 
 
 @HALVES
-@pytest.mark.parametrize('backend', scanning.BACKENDS)
+@pytest.mark.parametrize('backend', BACKENDS)
 def test_steps_are_float32_after_bias_and_softplus(dtype, backend, device):
     """Steps that differ by less than half precision tells: 128 of them decay an input to what is measured."""
     u, dt, B = torch.zeros(1, 128, 64), torch.zeros(1, 128, 64), torch.ones(1, 128)
@@ -100,7 +94,7 @@ def test_steps_are_float32_after_bias_and_softplus(dtype, backend, device):
     D, bias = torch.zeros(64), steps.expm1().log()
     args = [t.to(device, dtype) for t in (u, dt)] + [-torch.ones(64, device=device)]
     args += [B.to(device, dtype), B.to(device, dtype), D.to(device), bias.to(device)]
-    y = scanning.run(args, backend)
+    y = call('selective_scan', args, backend)
     slope = y[0, -1].double().cpu().log()
     truth = (1000 * steps.double()).log() - 127 * steps.double()
     assert (slope - truth).abs().max() < torch.finfo(dtype).eps
@@ -129,27 +123,23 @@ MAPS = {
 }
 FAR_AND_NEAR = ('hundreds of pixels, but for one in two', 'one in three no number', 'just inside')
 SAMPLES = [
-    *meetings(sampling.OTHERS, map_name=['as usual'], offset_name=list(FAR)),
-    *meetings(sampling.OTHERS, map_name=[name for name in MAPS if name != 'as usual'], offset_name=list(FAR_AND_NEAR)),
+    *meetings(map_name=['as usual'], offset_name=list(FAR)),
+    *meetings(map_name=[name for name in MAPS if name != 'as usual'], offset_name=list(FAR_AND_NEAR)),
 ]
 SIZE = (2, 3, 5, 32)  # B, H, W, C, in 2 groups
 
 
-def sampling_results(args, backend, upstream):
-    return sampling.results(*args, backend, upstream)
-
-
-@parametrize(SAMPLES)
-def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(map_name, offset_name, dtype, backend, device):
+@pytest.mark.parametrize(('backend', 'dtype', 'map_name', 'offset_name'), SAMPLES)
+def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(backend, dtype, map_name, offset_name, device):
     x, offset = MAPS[map_name](*SIZE).to(device, dtype), FAR[offset_name](*SIZE[:3], 4).float().to(device)
-    hold(sampling_results, (x, offset), backend)
+    hold('adaptive_sample', (x, offset), backend)
 
 
 @HALVES
-@pytest.mark.parametrize('backend', sampling.BACKENDS)
+@pytest.mark.parametrize('backend', BACKENDS)
 def test_offsets_in_half_precision_may_be_extreme_too(dtype, backend, device):
     most = torch.finfo(dtype).max
     values = torch.tensor([300.0, -300.0, most, -most, math.inf, -math.inf, math.nan]).to(device, dtype)
     x = torch.randn(len(values), *SIZE[1:]).to(device, dtype)
     offset = values.view(-1, 1, 1, 1).expand(-1, *SIZE[1:3], 4)
-    assert not any(result.any() for result in sampling.results(x, offset, backend, torch.ones_like(x)))
+    assert not any(result.any() for result in results('adaptive_sample', (x, offset), backend, torch.ones_like(x)))

@@ -1,7 +1,6 @@
 """What Numba's kernels stand on: eight numbers at once, and torch's own threads."""
 
 import errno
-import importlib
 import math
 import os
 import runpy
@@ -13,131 +12,76 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from damamba.ops import adaptive_sample, adaptive_sample_backward, selective_scan, selective_scan_backward
+from damamba.ops import adaptive_sample, selective_scan
 from damamba.ops.cpu import threads
-from damamba.ops.selective_scan import numba_launch
 from tests.detection import ROOT
-from tests.ops import test_selective_scan as scanning
+from tests.ops.helpers import make_sample, make_scan, results
 
 FUNCTIONS = """
 import torch
-from damamba.ops.cpu.lanes import exp, gelu, load, silu, softplus, store
+from damamba.ops.cpu.lanes import exp, load, softplus, store
 from damamba.ops.cpu.entry import array, kernel, number, share
 from damamba.ops.cpu.threads import run
 
 @kernel
 def functions(table):
     x, exps, steps, slopes = array(table, 0), array(table, 1), array(table, 2), array(table, 3)
-    gelus, gelu_slopes, silus, silu_slopes = array(table, 4), array(table, 5), array(table, 6), array(table, 7)
-    first, last = share(number(table, 8) // 8)
+    first, last = share(number(table, 4) // 8)
     for i in range(first * 8, last * 8, 8):
         store(exps, i, exp(load(x, i)))
         step, slope = softplus(load(x, i))
         store(steps, i, step)
         store(slopes, i, slope)
-        value, slope = gelu(load(x, i))
-        store(gelus, i, value)
-        store(gelu_slopes, i, slope)
-        value, slope = silu(load(x, i))
-        store(silus, i, value)
-        store(silu_slopes, i, slope)
 
 def all_of(x):
-    values = [torch.full_like(x, torch.nan) for _ in range(7)]
+    values = [torch.full_like(x, torch.nan) for _ in range(3)]
     run(functions, 2, x, *values, len(x))
     return values
 """
 
 
-@pytest.fixture(scope='module')
-def functions(tmp_path_factory):
-    """Call exp of the lanes on a vector; softplus, GELU and SiLU, and the derivative of each."""
-    folder = tmp_path_factory.mktemp('kernels')
-    (folder / 'lane_functions.py').write_text(FUNCTIONS)
-    sys.path.insert(0, str(folder))
-    yield importlib.import_module('lane_functions').all_of
-    sys.path.remove(str(folder))
-
-
-def test_the_functions_are_right_to_a_few_roundings(functions):
+def test_exp_and_softplus_are_right_to_a_few_roundings_and_finite_far_out(tmp_path):
+    (tmp_path / 'lane_functions.py').write_text(FUNCTIONS)
+    all_of = runpy.run_path(str(tmp_path / 'lane_functions.py'))['all_of']
     x = torch.linspace(-120, 88, 80_000)
     exact = x.double()
     truths = exact.exp(), torch.nn.functional.softplus(exact, threshold=1000), exact.sigmoid()
-    for value, truth in zip(functions(x)[:3], truths, strict=True):
-        tiny = torch.finfo(torch.float32).tiny
-        assert ((value - truth).abs() <= 4 * torch.finfo(torch.float32).eps * truth + tiny).all()
-
-
-def test_gelu_and_its_derivative_are_the_exact_ones_not_those_by_tanh(functions):
-    x = torch.cat([torch.linspace(-20, 20, 80_000), torch.linspace(-1e-3, 1e-3, 8_000)])
-    exact = x.double().requires_grad_()
-    truth = torch.nn.functional.gelu(exact)
-    slope = torch.autograd.grad(truth.sum(), exact)[0]
-    value, derivative = functions(x)[3:5]
-    eps = torch.finfo(torch.float32).eps
-    assert ((value - truth).abs() <= 4 * eps * exact.abs()).all()
-    assert ((derivative - slope).abs() <= 8 * eps).all()
-    by_tanh = torch.nn.functional.gelu(exact, approximate='tanh')
-    assert (value - truth).abs().max() < (by_tanh - truth).abs().max() / 100
-
-
-def test_silu_and_its_derivative_are_right_to_a_few_roundings(functions):
-    x = torch.linspace(-120, 120, 80_000)
-    exact = x.double().requires_grad_()
-    truth = torch.nn.functional.silu(exact)
-    slope = torch.autograd.grad(truth.sum(), exact)[0]
-    value, derivative = functions(x)[5:]
-    eps = torch.finfo(torch.float32).eps
-    assert ((value - truth).abs() <= 4 * eps * truth.abs() + 1e-35).all()
-    assert ((derivative - slope).abs() <= 8 * eps).all()
-
-
-def test_the_functions_far_out_are_finite_and_nan_stays_nan(functions):
+    number = torch.finfo(torch.float32)
+    for value, truth in zip(all_of(x), truths, strict=True):
+        assert ((value - truth).abs() <= 4 * number.eps * truth + number.tiny).all()
     x = torch.tensor([-3e38, -1000, 1000, 3e38, 0, -0.0, math.nan, 5])
-    exps, steps, slopes, gelus, gelu_slopes, silus, silu_slopes = values = functions(x)
+    exps, steps, slopes = values = all_of(x)
     assert exps[0] == exps[1] == 0 and 1e38 < exps[2] == exps[3] < math.inf
     assert steps[:4].tolist() == [0, 0, 1000, x[3]] and slopes[:4].tolist() == [0, 0, 1, 1]
-    assert gelus[:4].tolist() == [0, 0, 1000, x[3]] and gelu_slopes[:4].tolist() == [0, 0, 1, 1]
-    assert silus[:2].abs().max() < 1e-35 and silus[2:4].tolist() == [1000, x[3]]
-    assert silu_slopes[:2].abs().max() < 1e-35 and silu_slopes[2:4].tolist() == [1, 1]
     assert all(value[6].isnan() and value[7].isfinite() for value in values)
 
 
+def both(backend='numba'):
+    """Results and gradients of both operators: y, dx, doffset, y, du, ddt, dA, dB, dC, dD, dbias."""
+    torch.manual_seed(1)
+    for operator, args in (
+        ('adaptive_sample', make_sample(2, 9, 7, 15, group=5)),
+        ('selective_scan', make_scan(2, 150, 27)),
+    ):
+        yield from results(operator, args, backend, torch.randn_like(args[0]))
+
+
 def test_any_number_of_threads_gives_the_same(with_threads, close):
-    scan, map_and_offset = scanning.make(2, 150, 27), (torch.randn(2, 9, 7, 15), torch.randn(2, 9, 7, 6))
-    dy, dmap = torch.randn(2, 150, 27), torch.randn(2, 9, 7, 15)  # channels that are filled up
-    results = []
-    for count in (1, 2, 3, 16):
+    with_threads(1)
+    alone = list(both())
+    for count in (2, 3, 16):
         with_threads(count)
-        gradients = selective_scan_backward(dy, *scan, backend='numba')
-        sampled = adaptive_sample_backward(dmap, *map_and_offset, backend='numba')
-        outputs = selective_scan(*scan, backend='numba'), adaptive_sample(*map_and_offset, backend='numba')
-        results.append((*outputs, *sampled, *gradients))
-    for other in results[1:]:
-        for value, alone in zip(other[:6], results[0][:6], strict=True):  # y, y, dx, doffset, du, ddt
-            assert value.equal(alone)
-        for value, alone in zip(other[6:], results[0][6:], strict=True):
-            close(value, alone)
-
-
-def test_the_scans_derivative_takes_the_states_that_the_forward_gives(close):
-    inputs, dy = scanning.make(2, 150, 24), torch.randn(2, 150, 24)
-    y, starts = numba_launch.scan(*inputs)
-    assert y.equal(numba_launch.forward(*inputs)) and starts.shape == (4, 2, 24) and not starts[0].any()
-    given = numba_launch.gradients(dy, *inputs, starts=starts)
-    for value, alone in zip(given, numba_launch.gradients(dy, *inputs), strict=True):
-        assert value.equal(alone)
-    with pytest.raises(AssertionError):  # and takes them indeed
-        close(numba_launch.gradients(dy, *inputs, starts=1 + starts)[1], given[1])
+        values = list(both())
+        assert all(map(torch.equal, values[:6], alone))
+        for value, truth in zip(values[6:], alone[6:], strict=True):  # sums over channels and over time
+            close(value, truth)
 
 
 def test_a_thread_beside_the_main_one_may_run_them():
-    from concurrent.futures import ThreadPoolExecutor
-
-    inputs = scanning.make(2, 150, 24)
-    alone = selective_scan(*inputs, backend='numba')
+    args = make_scan(2, 150, 24)
+    alone = selective_scan(*args, backend='numba')
     with ThreadPoolExecutor(4) as pool:
-        beside = list(pool.map(lambda _: selective_scan(*inputs, backend='numba'), range(16)))
+        beside = list(pool.map(lambda _: selective_scan(*args, backend='numba'), range(16)))
     assert all(y.equal(alone) for y in beside)
 
 
@@ -155,7 +99,7 @@ def test_without_numba_another_backend_runs(error, reason, monkeypatch):
 
     monkeypatch.setattr(threads.importlib, 'import_module', refuse)
     threads._without_numba.cache_clear()
-    inputs = scanning.make(1, 5, 8)
+    inputs = make_scan(1, 5, 8)
     try:
         assert selective_scan(*inputs).shape == (1, 5, 8)
         with pytest.raises(RuntimeError, match=reason):
@@ -299,19 +243,15 @@ def defaults():
 
 @pytest.mark.parametrize(('dtype', 'device'), [('bfloat16', 'cpu'), ('float64', 'cpu'), ('float32', 'meta')])
 def test_torchs_defaults_do_not_reach_a_kernels_memory(dtype, device, defaults):
-    scan, maps = scanning.make(2, 90, 24), (torch.randn(2, 9, 7, 24), torch.randn(2, 9, 7, 6))
+    args = make_scan(2, 90, 24), make_sample(2, 9, 7, 24, group=8)
 
     def run():
-        return (
-            selective_scan(*scan, backend='numba'),
-            adaptive_sample(*maps, backend='numba'),
-            *selective_scan_backward(scan[0], *scan, backend='numba'),
-            *adaptive_sample_backward(maps[0], *maps, backend='numba'),
-        )
+        yield from results('selective_scan', args[0], 'numba', args[0][0])
+        yield from results('adaptive_sample', args[1], 'numba', args[1][0])
 
-    usual = run()
+    usual = list(run())
     defaults(getattr(torch, dtype), device)
-    assert all(value.equal(alone) for value, alone in zip(run(), usual, strict=True))
+    assert all(map(torch.equal, run(), usual))
 
 
 @pytest.mark.parametrize(
@@ -325,8 +265,8 @@ def test_a_kernel_refuses_what_it_would_misread(value):
 def test_a_change_of_the_sources_is_a_new_name_in_the_cache(tmp_path, monkeypatch):
     from damamba.ops.cpu import entry
 
-    shared, own = tmp_path / 'cpu', tmp_path / 'depthwise'
-    before = entry._digest(ROOT / 'damamba/ops/depthwise')
+    shared, own = tmp_path / 'cpu', tmp_path / 'selective_scan'
+    before = entry._digest(ROOT / 'damamba/ops/selective_scan')
     for folder in (shared, own):
         shutil.copytree(ROOT / 'damamba/ops' / folder.name, folder, ignore=shutil.ignore_patterns('__pycache__'))
     monkeypatch.setattr(entry, '__file__', str(shared / 'entry.py'))
@@ -336,14 +276,3 @@ def test_a_change_of_the_sources_is_a_new_name_in_the_cache(tmp_path, monkeypatc
         changed.write_text('changed')
         assert entry._digest.__wrapped__(own) != before
         changed.write_text(text)
-
-
-def test_a_thread_keeps_its_room_and_shares_it_with_none(monkeypatch):
-    first = threads.room(3, 5)
-    assert first.shape == (3, 5) and first.is_contiguous() and first.dtype == torch.float32
-    assert threads.room(2, 4).data_ptr() == first.data_ptr()
-    with ThreadPoolExecutor(1) as other:
-        assert other.submit(threads.room, 3, 5).result().data_ptr() != threads.room(3, 5).data_ptr()
-    monkeypatch.setattr(threads, 'MOST', 10)
-    large = threads.room(11)
-    assert large.data_ptr() != threads.room(10).data_ptr() == first.data_ptr()

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import damamba.ops
 from damamba.ops.backend import ENV
-from tests.ops.helpers import FAST_RUNS, PACKAGES, RUNS, call, compare, leaves, make, make_sample, make_scan, results
+from tests.ops.helpers import FAST_RUNS, PACKAGES, RUNS, call, leaves, make, make_sample, make_scan, results
 
 OPERATIONS = {'adaptive_sample': (8, 16), 'selective_scan': (8, 22)}  # for an element, forward and backward
 KINDS = [(torch.bfloat16, 'transposed'), (torch.float32, 'with gaps')]
@@ -35,27 +35,16 @@ def sized(operator, batch, height, width):
     return make_sample(batch, height, width, 16)
 
 
-def check(operator, backend, args):
+@pytest.mark.parametrize(('dtype', 'layout'), KINDS, ids=str)
+@pytest.mark.parametrize(('operator', 'backend'), FAST_RUNS)
+def test_opcheck_passes(operator, backend, dtype, layout, device):
+    args = make(operator, dtype, device, layout)
+    if layout == 'with gaps' and operator == 'adaptive_sample':
+        args = [t[..., :size] for t, size in zip(args, (5, 2), strict=True)]  # an odd number of channels
     call(operator, args, backend)  # skips where it can't run
     forward, backward = overloads(operator)
     torch.library.opcheck(forward, tuple(leaves(args)), dict(backend=backend))
     torch.library.opcheck(backward, (torch.randn_like(args[0]), *args), dict(backend=backend))
-
-
-@pytest.mark.parametrize(('dtype', 'layout'), KINDS, ids=str)
-@pytest.mark.parametrize(('operator', 'backend'), FAST_RUNS)
-def test_opcheck_passes(operator, backend, dtype, layout, device):
-    check(operator, backend, make(operator, dtype, device, layout))
-
-
-@pytest.mark.parametrize('groups', [1, 5])
-def test_opcheck_passes_with_odd_channels(groups, device):
-    for backend in PACKAGES['adaptive_sample'].BACKENDS:
-        if (
-            PACKAGES['adaptive_sample'].BACKENDS[backend].why_not(x := torch.randn(1, 2, 3, 5, device=device), x)
-            is None
-        ):
-            check('adaptive_sample', backend, [x, torch.randn(1, 2, 3, 2 * groups, device=device)])
 
 
 @pytest.mark.parametrize('strict', [True, False], ids=['strict', 'not strict'])
@@ -163,18 +152,6 @@ def test_selective_checkpointing_keeps_the_result_if_it_is_told_to(operator, mon
         assert all(map(torch.equal, value, gradients[0]))
 
 
-@pytest.mark.parametrize(('operator', 'backend'), RUNS)
-def test_the_result_may_be_written_to(operator, backend):
-    args = make(operator)
-    upstream = torch.randn_like(args[0])
-    inputs = leaves(args)
-    doubled = call(operator, inputs, backend).mul_(2)
-    for value, truth in zip(
-        torch.autograd.grad(doubled, inputs, upstream), results(operator, args, backend, 2 * upstream)[1:], strict=True
-    ):
-        assert torch.equal(value, truth)
-
-
 def differentiated_twice(function, args):
     args = leaves(args)
     gradients = torch.autograd.grad(function(*args).square().sum(), args, create_graph=True)
@@ -211,48 +188,3 @@ def test_a_graph_of_the_derivative_may_be_made(operator):
         inputs = leaves(args)
         gradients.append(torch.autograd.grad(public(operator)(*inputs).square().sum(), inputs, create_graph=create))
     assert all(map(torch.equal, *gradients)) and gradients[1][0].requires_grad
-
-
-SAMPLES, SCANS = ([b for name, b in FAST_RUNS if name == operator] for operator in PACKAGES)
-
-
-def same_bits(operator, args, backend):
-    """Assert that two runs give the same bits; returns the gradients."""
-    upstream = torch.randn_like(args[0])
-    first, second = (results(operator, args, backend, upstream) for _ in range(2))
-    for a, b in zip(first, second, strict=True):
-        assert torch.equal(a, b)
-    return first[1:]
-
-
-@pytest.mark.parametrize('backend', SCANS)
-def test_the_scan_gives_the_same_bits_every_time(backend, device):
-    size = (2, 4099, 80) if device == 'cuda' else (2, 77, 5)
-    same_bits('selective_scan', [t.to(device) for t in make_scan(*size)], backend)
-
-
-def meeting(size, groups, device):
-    """A map, and offsets that lead every sample of it between the same four pixels."""
-    batch, height, width, _ = size
-    offset = torch.empty(batch, height, width, groups, 2, device=device)
-    offset[..., 0] = width // 2 + 0.25 - torch.arange(width, device=device).view(1, 1, -1, 1)
-    offset[..., 1] = height // 2 + 0.75 - torch.arange(height, device=device).view(1, -1, 1, 1)
-    return torch.randn(size, device=device), offset.flatten(3)
-
-
-@pytest.mark.parametrize('where', ['anywhere', 'on one pixel'])
-@pytest.mark.parametrize('backend', SAMPLES)
-def test_the_sampling_gives_the_same_bits_when_it_is_told_to(backend, where, device, deterministic_algorithms):
-    size = (2, 65, 67, 80) if device == 'cuda' else (2, 5, 7, 32)
-    args = meeting(size, size[3] // 16, device)
-    if where == 'anywhere':
-        args[1].normal_(std=3)
-    same_bits('adaptive_sample', args, backend)
-
-
-@pytest.mark.parametrize('deterministic', [False, True], ids=['as it comes', 'deterministic'])
-@pytest.mark.parametrize('backend', SAMPLES)
-def test_samples_that_meet_on_one_pixel_add_up(backend, deterministic, device, close, request):
-    if deterministic:
-        request.getfixturevalue('deterministic_algorithms')
-    compare('adaptive_sample', meeting((2, 5, 7, 32), 2, device), backend, close)

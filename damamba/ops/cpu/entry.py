@@ -20,7 +20,6 @@ for _name, _address in addresses().items():
     llvmlite.binding.add_symbol(f'damamba_{_name}', _address)
 _thread = types.ExternalFunction('damamba_omp_get_thread_num', types.int32())
 _threads = types.ExternalFunction('damamba_omp_get_num_threads', types.int32())
-_barrier = types.ExternalFunction('damamba_GOMP_barrier', types.void())
 
 
 @cache
@@ -110,9 +109,3 @@ def share(count):
     """What of this many pieces is this thread's: from the first to before the last."""
     part, parts = thread(), threads()
     return count * part // parts, count * (part + 1) // parts
-
-
-@njit(**OPTIONS)
-def barrier():
-    """Wait here for all other threads of this kernel."""
-    _barrier()

@@ -220,35 +220,3 @@ def softplus(x):
     series = series * q + 2 / 3
     series = series * q + 2.0
     return larger(splat(float32(0.0)), x) + series * s, positive(x, splat(float32(1.0)), z) / (z + 1.0)
-
-
-@njit(**OPTIONS)
-def silu(x):
-    """x sigmoid(x), and its derivative."""
-    x = larger(splat(float32(LOWEST)), x)  # e^88 is the largest one; below, both are 0 but for a rounding
-    inverse = exp_below(0.0 - x)
-    share = 1.0 / (inverse + 1.0)
-    return x * share, share * (x * (inverse * share) + 1.0)
-
-
-# The normal distribution's tail: Phi(-t) = e^(-t^2 / 2) s P(s) for t >= 0, with s = 1 / (1 + STRETCH t). P is fitted
-# by least squares of the relative error to half erfcx(t / sqrt(2)), for t up to 13.3, beyond which e^(-t^2 / 2) is 0 in
-# float32. tests/ops/test_numba.py holds it to a few roundings.
-STRETCH = 0.34
-P0, P1, P2, P3 = 0.135618856, 0.136142389, 0.114967482, 0.116314465
-P4, P5, P6, P7, P8 = -0.0470853843, 0.205778805, -0.276415289, 0.141150717, -0.0264720289
-BELL = 1 / math.sqrt(2 * math.pi)
-
-
-@njit(**OPTIONS)
-def gelu(x):
-    """x Phi(x), Phi being the normal distribution's, and its derivative Phi(x) + x Phi'(x)."""
-    bell = exp_below(x * x * -0.5)
-    s = 1.0 / (magnitude(x) * STRETCH + 1.0)
-    s2 = s * s
-    s4 = s2 * s2  # by pairs: a processor does them side by side
-    lower = (s * P1 + P0) + s2 * (s * P3 + P2)
-    upper = (s * P5 + P4) + s2 * (s * P7 + P6)
-    tail = bell * s * (lower + s4 * (upper + s4 * P8))
-    below = positive(x, 1.0 - tail, tail)
-    return x * below, below + x * bell * BELL

@@ -8,24 +8,13 @@ address of any compiled function.
 import ctypes
 import functools
 import importlib
-import math
 import os
-import threading
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from damamba.ops import triton_needs
-from damamba.ops.backend import ENV
-
-NAME = 'numba'
 LIBRARY = 'libgomp.so.1'
-EAGER = Tensor, Parameter
-MOST = 2**22  # numbers, 16 MB, that a caller's thread keeps for its kernels' rooms
 WIDTH = 8  # numbers of float32 that a kernel computes at once: what AVX2 holds; wider ones hardly gain
-WIDE = 2 * WIDTH  # of a product's rows
 
 
 @functools.cache
@@ -57,17 +46,11 @@ def _without_numba() -> str | None:
 
 
 def addresses() -> dict[str, int]:
-    """The functions by which a kernel learns which of how many threads it runs on, and waits for the others."""
+    """The functions by which a kernel learns which of how many threads it runs on."""
     return {
         name: ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value
-        for name in ('omp_get_thread_num', 'omp_get_num_threads', 'GOMP_barrier')
+        for name in ('omp_get_thread_num', 'omp_get_num_threads')
     }
-
-
-def chosen() -> bool:
-    """Whether Numba's kernels can run and nobody asked for another backend, or for Triton's interpreter."""
-    asked = os.environ.get(ENV) or (None if triton_needs.interpreted() else NAME)
-    return asked == NAME and missing() is None
 
 
 def why_not(tensor: Tensor) -> str | None:
@@ -79,16 +62,6 @@ def why_not(tensor: Tensor) -> str | None:
     return missing()
 
 
-def plain(*tensors: Tensor) -> bool:
-    """Whether nobody but eager torch has a say in these, so that a kernel may be called past its dispatcher.
-
-    They are float32 on the CPU, and nothing compiles, casts, fakes or counts.
-    """
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled('cpu') or is_in_torch_dispatch_mode():
-        return False
-    return all(type(t) in EAGER and t.is_cpu and t.dtype == torch.float32 for t in tensors)
-
-
 def empty(*shape: int) -> Tensor:
     """Memory for a kernel, whatever torch's default type and device are."""
     return torch.empty(shape, dtype=torch.float32, device='cpu')
@@ -97,29 +70,6 @@ def empty(*shape: int) -> Tensor:
 def zeros(*shape: int) -> Tensor:
     """The same, filled with 0."""
     return torch.zeros(shape, dtype=torch.float32, device='cpu')
-
-
-class _Own(threading.local):
-    """What each of Python's threads has for the kernels that it calls."""
-
-    def __init__(self):
-        self.room = empty(0)
-
-
-_own = _Own()
-
-
-def room(*shape: int) -> Tensor:
-    """Memory for what a kernel notes while it runs: the calling thread's last such memory, where it is large enough.
-
-    It is warm in the caches, as new memory is not, and holds anything. The next call in this thread gives the same one.
-    """
-    count = math.prod(shape)
-    if count > MOST:
-        return empty(*shape)
-    if count > _own.room.numel():
-        _own.room = empty(count)
-    return _own.room[:count].view(shape)
 
 
 def dense(value: Tensor) -> Tensor:

@@ -16,12 +16,11 @@ def forward(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, d
     """Scan u (B, L, C); see :func:`damamba.ops.selective_scan`."""
     dtype = u.dtype
     u, dt, A, B, C, D, dt_bias = (t.to(torch.promote_types(dtype, torch.float32)) for t in (u, dt, A, B, C, D, dt_bias))
-    h = torch.zeros_like(u[:, 0]) if u.shape[1] else None
-    out = []
-    for t in range(u.shape[1]):
-        d = F.softplus(dt[:, t] + dt_bias)  # [B, C]
-        h = torch.exp(d * A) * h + d * B[:, t, None] * u[:, t]
-        out.append(C[:, t, None] * h + D * u[:, t])
+    h, out = u.new_zeros(u.shape[0], u.shape[2]), []
+    for x, step, b, c in zip(*(t.unbind(1) for t in (u, dt, B, C)), strict=True):
+        d = F.softplus(step + dt_bias)  # [B, C]
+        h = torch.exp(d * A) * h + d * b[:, None] * x
+        out.append(c[:, None] * h + D * x)
     return (torch.stack(out, dim=1) if out else u * D).to(dtype)
 
 
