@@ -60,35 +60,12 @@ def test_half_a_pixel_to_the_right_is_the_mean_of_two_columns_and_fades_at_the_b
     assert doffset[..., 1].flatten().tolist() == [2.5, 1.5, -4.0, -2.5]  # below minus here, both at x + 0.5
 
 
-def test_a_sample_between_four_pixels_takes_a_share_of_each(backend, device):
-    x, offset = square(device)
-    offset[0, 0, 0] = torch.tensor([0.25, 0.5])
-    y, _, doffset = results(x, offset, backend, torch.ones_like(x))
-    assert y[0, 0, 0].item() == 0.5 * (0.75 * 1 + 0.25 * 2) + 0.5 * (0.75 * 3 + 0.25 * 5)
-    assert doffset[0, 0, 0].tolist() == [0.5 * (2 - 1) + 0.5 * (5 - 3), 0.75 * (3 - 1) + 0.25 * (5 - 2)]
-
-
 def test_offsets_are_ordered_column_first_group_by_group(backend, device):
     x = torch.arange(24.0, device=device).view(1, 2, 3, 4)  # groups: channels 0 1, channels 2 3
     offset = torch.zeros(1, 2, 3, 4, device=device)
     offset[0, 0, 0] = torch.tensor([2.0, 0.0, 0.0, 1.0])  # group 0 two columns to the right, group 1 one row down
     y = call('adaptive_sample', (x, offset), backend)
     assert y[0, 0, 0].tolist() == [*x[0, 0, 2, :2].tolist(), *x[0, 1, 0, 2:].tolist()]
-
-
-def test_no_offset_returns_the_map_and_its_gradient_bit_for_bit(backend, device):
-    x, offset = (t.to(device) for t in make_sample(2, 6, 5, 48, spread=0))
-    upstream = torch.randn_like(x)
-    y, dx, _ = results(x, offset, backend, upstream)
-    assert torch.equal(y, x)
-    assert torch.equal(dx, upstream)
-
-
-def test_at_an_integer_the_derivative_looks_to_the_right_and_down(backend, device):
-    x, offset = square(device)
-    _, _, doffset = results(x, offset, backend, torch.ones_like(x))
-    assert doffset[..., 0].flatten().tolist() == [2 - 1, 0 - 2, 5 - 3, 0 - 5]  # nothing lies right of the last column
-    assert doffset[..., 1].flatten().tolist() == [3 - 1, 5 - 2, 0 - 3, 0 - 5]
 
 
 def at(positions, device):

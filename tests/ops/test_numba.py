@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from damamba.ops import adaptive_sample, selective_scan
+from damamba.ops import selective_scan
 from damamba.ops.cpu import threads
 from tests.detection import ROOT
 from tests.ops.helpers import make_sample, make_scan, results
@@ -85,51 +85,41 @@ def test_a_thread_beside_the_main_one_may_run_them():
     assert all(y.equal(alone) for y in beside)
 
 
-@pytest.mark.parametrize(
-    ('error', 'reason'),
-    [
-        (ModuleNotFoundError("No module named 'numba'", name='numba'), 'Numba is not installed'),
-        (ImportError('Numba needs NumPy 2.3 or less'), 'Numba does not load: Numba needs NumPy 2.3 or less'),
-        (ModuleNotFoundError("No module named 'llvmlite'", name='llvmlite'), "Numba does not load: No module named 'l"),
-    ],
-)
-def test_without_numba_another_backend_runs(error, reason, monkeypatch):
-    def refuse(name):
+def raising(error):
+    def function(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(threads.importlib, 'import_module', refuse)
-    threads._without_numba.cache_clear()
+    return function
+
+
+LACKS = {  # what does not load, or None for torch's threads, and the reason that is given
+    'Numba is not installed': ModuleNotFoundError("No module named 'numba'", name='numba'),
+    'Numba does not load: Numba needs NumPy 2.3 or less': ImportError('Numba needs NumPy 2.3 or less'),
+    "Numba does not load: No module named 'llvmlite'": ModuleNotFoundError(
+        "No module named 'llvmlite'", name='llvmlite'
+    ),
+    'torch does not use libgomp': None,
+}
+
+
+@pytest.mark.parametrize('reason', LACKS)
+def test_without_numba_or_the_threads_of_torch_another_backend_runs(reason, monkeypatch):
+    if LACKS[reason]:
+        monkeypatch.setattr(threads.importlib, 'import_module', raising(LACKS[reason]))
+        monkeypatch.setattr(threads, '_without_numba', threads._without_numba.__wrapped__)
+    else:
+        monkeypatch.setattr(threads, 'openmp', lambda: None)
     inputs = make_scan(1, 5, 8)
-    try:
-        assert selective_scan(*inputs).shape == (1, 5, 8)
-        with pytest.raises(RuntimeError, match=reason):
-            selective_scan(*inputs, backend='numba')
-    finally:
-        threads._without_numba.cache_clear()
-
-
-def test_without_the_threads_of_torch_another_backend_runs(monkeypatch):
-    monkeypatch.setattr(threads, 'openmp', lambda: None)
-    inputs = torch.randn(1, 2, 3, 8), torch.randn(1, 2, 3, 2)
-    assert adaptive_sample(*inputs).shape == (1, 2, 3, 8)
-    with pytest.raises(RuntimeError, match='torch does not use libgomp'):
-        adaptive_sample(*inputs, backend='numba')
-
-
-def run_python(code, **environment):
-    """Run code in a fresh interpreter in the checkout."""
-    result = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    assert selective_scan(*inputs).shape == (1, 5, 8)
+    with pytest.raises(RuntimeError, match=reason):
+        selective_scan(*inputs, backend='numba')
 
 
 FORKED = """
 import os, sys
 import torch
 from damamba.ops import selective_scan
-print('numba' in sys.modules)
+print('numba' in sys.modules, 'torch._dynamo' in sys.modules)
 sequence, weights, channels = torch.ones(1, 9, 8), torch.ones(1, 9), torch.ones(8)
 inputs = sequence, sequence, -channels, weights, weights, channels, channels
 y = selective_scan(*inputs, backend='numba')
@@ -142,14 +132,10 @@ print(os.waitpid(child, 0)[1])
 """
 
 
-@pytest.fixture(scope='module')
-def printed():
-    """What a process says of Numba: whether it is loaded, before and after a scan; how a forked child has ended."""
-    return run_python(FORKED, OMP_NUM_THREADS='2').split()
-
-
-def test_importing_the_operators_does_not_load_numba(printed):
-    assert printed[:2] == ['False', 'True']
+def test_numba_and_dynamo_are_loaded_when_they_are_needed_and_a_forked_process_may_run_the_kernels():
+    ours = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='2')
+    done = subprocess.run([sys.executable, '-c', FORKED], capture_output=True, text=True, env=ours)
+    assert done.stdout.split() == ['False', 'False', 'True', '0'], done.stderr
 
 
 SEVEN = """
@@ -207,18 +193,11 @@ def test_a_kernel_runs_though_a_file_of_its_cache_is_broken(suffix, how, compile
     assert len(said) == (how != 'is gone') and all("Numba's cache fails" in text for text in said)
 
 
-def refuse(number):
-    def raise_it(*args, **kwargs):
-        raise OSError(number, os.strerror(number))
-
-    return raise_it
-
-
 UNWRITABLE = {
     'no folder will do': lambda patch: patch.setattr('numba.core.caching.CacheImpl._locator_classes', []),
-    'the folder is read-only': lambda patch: patch.setattr('os.makedirs', refuse(errno.EROFS)),
+    'the folder is read-only': lambda patch: patch.setattr('os.makedirs', raising(OSError(errno.EROFS, 'read-only'))),
     'the disk is full': lambda patch: patch.setattr(
-        'numba.core.caching.IndexDataCacheFile._open_for_write', refuse(errno.ENOSPC)
+        'numba.core.caching.IndexDataCacheFile._open_for_write', raising(OSError(errno.ENOSPC, 'full'))
     ),
 }
 
@@ -229,29 +208,16 @@ def test_a_kernel_runs_though_its_cache_cannot_be_written(what, compiled, monkey
     assert ["Numba's cache fails" in text for text in compiled()[1]] == [True]
 
 
-def test_a_forked_process_may_run_them(printed):
-    assert printed[2:] == ['0']
-
-
-@pytest.fixture
-def defaults():
-    """Set torch's default type and device for a test."""
-    yield lambda dtype, device: (torch.set_default_dtype(dtype), torch.set_default_device(device))
-    torch.set_default_dtype(torch.float32)
-    torch.set_default_device(None)
-
-
 @pytest.mark.parametrize(('dtype', 'device'), [('bfloat16', 'cpu'), ('float64', 'cpu'), ('float32', 'meta')])
-def test_torchs_defaults_do_not_reach_a_kernels_memory(dtype, device, defaults):
-    args = make_scan(2, 90, 24), make_sample(2, 9, 7, 24, group=8)
-
-    def run():
-        yield from results('selective_scan', args[0], 'numba', args[0][0])
-        yield from results('adaptive_sample', args[1], 'numba', args[1][0])
-
-    usual = list(run())
-    defaults(getattr(torch, dtype), device)
-    assert all(map(torch.equal, run(), usual))
+def test_torchs_defaults_do_not_reach_a_kernels_memory(dtype, device, request):
+    args, usual = make_scan(2, 90, 24), []
+    for _ in range(2):
+        usual.append(results('selective_scan', args, 'numba', args[0]))
+        usual.append(results('adaptive_sample', [args[0][None], args[1][None]], 'numba', args[0][None]))
+        request.addfinalizer(lambda: (torch.set_default_dtype(torch.float32), torch.set_default_device(None)))
+        torch.set_default_dtype(getattr(torch, dtype))
+        torch.set_default_device(device)
+    assert all(map(torch.equal, usual[0] + usual[1], usual[2] + usual[3]))
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,7 @@ def kernel(function):
 @cache
 def _complain(kind: type[Exception]) -> None:
     """Say it once, not for each kernel."""
-    text = (
-        "Numba's cache fails (%s): kernels are compiled in every process anew. NUMBA_CACHE_DIR=<an empty folder> helps"
-    )
+    text = "Numba's cache fails (%s): each process compiles anew. NUMBA_CACHE_DIR=<an empty folder> may help"
     logger.warning(text, kind.__name__)
 
 
