@@ -2,11 +2,10 @@
 
 The feed-forward network widens the map three or four times, to 86 MB at 800x1344. A strip of it is made, used and
 dropped before the next one. The rows that a strip needs of its neighbours are computed twice. Batch normalisation is
-folded into the convolution beside it, and GELU is done where that convolution writes.
+folded into the convolution beside it.
 """
 
 import math
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -19,7 +18,6 @@ from damamba.ops import adaptive_sample
 
 STRIP = 20 * 2**20  # bytes of the widest map inside: what the CPU's caches hold and the allocator does not give back
 FEWEST = 12  # rows of a strip, down to which maps are cut for the threads' sake
-ONEDNN = 'mkldnn::_convolution_pointwise'  # private to torch
 Index = tuple[slice, slice, slice]  # of [B, C, H, W]
 
 
@@ -143,18 +141,6 @@ def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, act: nn.GELU, stride: int = 1) -> Tensor:
-    """GELU of a 1x1 or 3x3 convolution: in one pass where oneDNN takes it, else in place."""
-    padding = weight.shape[2] // 2
-    if x.dtype == torch.float32 and torch.backends.mkldnn.enabled and not torch.is_autocast_enabled('cpu') and _has():
-        sizes = [padding] * 2, [stride] * 2, [1, 1]
-        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *sizes, 1, 'gelu', [], act.approximate)
-    return torch.ops.aten.gelu_(F.conv2d(x, weight, bias, stride, padding), approximate=act.approximate)
-
-
-@cache
-def _has() -> bool:
-    """Whether this torch has oneDNN's convolution with what follows it."""
-    try:
-        return torch._C._dispatch_has_kernel_for_dispatch_key(ONEDNN, 'CPU')
-    except RuntimeError:  # it has no such operator
-        return False
+    """GELU of a 1x1 or 3x3 convolution, in the convolution's memory."""
+    x = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)
+    return torch.ops.aten.gelu_(x, approximate=act.approximate)

@@ -208,20 +208,6 @@ def test_fused_or_not_with_or_without_statistics_the_features_are_the_formulas(n
             assert (value - truth).abs().max() <= (0.1 if autocast else 1e-5) * truth.abs().max()
 
 
-@pytest.mark.parametrize('change', [('enabled', False), ('ONEDNN', 'mkldnn::_of_another_version')], ids=['off', 'old'])
-def test_without_onednns_fused_gelu_inference_is_the_same(change, monkeypatch, close):
-    model, x = settle(mini()).eval(), torch.randn(1, 3, 64, 96)
-    strips._has.cache_clear()
-    with torch.no_grad():
-        truths = model(x)
-        strips._has.cache_clear()
-        monkeypatch.setattr(torch.backends.mkldnn if change[0] == 'enabled' else strips, *change)
-        outs = model(x)
-    strips._has.cache_clear()
-    for value, truth in zip(outs, truths, strict=True):
-        close(value, truth)
-
-
 @pytest.mark.parametrize('height', [16, 17, 18, 19])
 def test_the_stems_strips_fit_together(height, threads, monkeypatch, close):
     monkeypatch.setattr(strips, 'FEWEST', 1)
