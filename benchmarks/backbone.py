@@ -9,7 +9,7 @@ contiguous. bf16 means autocast. In training DAMamba does not compute what stoch
 others do. One draw leaves out twice as much as another, so the fewer rounds, the more chance there is in the ratio.
 "Nothing dropped" is DAMamba-T at a rate of 0, and memory is always measured like that: on a GPU, the most that is
 allocated during a step with nothing else on the device (weights and gradients included); on the CPU, what a forward
-keeps for the backward, each storage once, without parameters and features. The operators' share is their time at each
+makes and keeps for the backward, each storage once. The operators' share is their time at each
 stage's shapes, times the stage's depth, from flushed caches, of a forward + backward with nothing dropped.
 """
 
@@ -71,7 +71,7 @@ def _training_bytes(name: str, shape: Shape, dtype: str, device: str) -> int:
     if device == 'cuda':
         return runner.peak_bytes(train_step(model, x, dtype))
     with precision(dtype, device):
-        return runner.saved_bytes(model, lambda: model(x))
+        return runner.saved_bytes(lambda: model(x))
 
 
 def find_baseline(timings: dict[str, Timing], measure: str = '') -> str | None:

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 from damamba import __version__
 
@@ -188,7 +187,7 @@ def copy_bandwidth(clock: Clock, repeat: int = 10) -> float:
 
 
 class _Storages(TorchDispatchMode):
-    """Notes every storage that an operator makes."""
+    """Notes every storage that an operator makes, as the ones of its arguments are not."""
 
     def __init__(self):
         super().__init__()
@@ -196,37 +195,25 @@ class _Storages(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         results = operator(*args, **(kwargs or {}))
-        tree_map_only(torch.Tensor, self.note, results)
+        given = {key for key, _ in _storages((args, kwargs))}
+        self.made |= {key: (StorageWeakRef(it), it.nbytes()) for key, it in _storages(results) if key not in given}
         return results
 
-    def note(self, tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        self.made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        return tensor
+
+def _storages(values: object) -> list[tuple[int, torch.UntypedStorage]]:
+    storages = [it.untyped_storage() for it in tree_leaves(values) if isinstance(it, torch.Tensor)]
+    return [(storage._cdata, storage) for storage in storages]
 
 
-def saved_bytes(model: nn.Module, forward: Case) -> int:
-    """What a forward pass keeps for the backward: each storage once, the parameters and the features left out.
-
-    These are the tensors that autograd keeps, and whatever else the forward made and still lives after it: what is to
-    be recomputed is not autograd's.
-    """
-    kept: dict[int, int] = {}
-    with _Storages() as storages, torch.autograd.graph.saved_tensors_hooks(_noting(kept), lambda tensor: tensor):
+def saved_bytes(forward: Case) -> int:
+    """What a forward pass makes and its backward needs, each storage once; the picture and parameters are not made."""
+    with _Storages() as storages:
         result = forward()
-    alive = {key: size for key, (storage, size) in storages.made.items() if not storage.expired()}
-    own = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
-    features = {t.untyped_storage()._cdata for t in tree_leaves(result)} - kept.keys()
-    return sum(size for key, size in {**alive, **kept}.items() if key not in own | features)
-
-
-def _noting(kept: dict[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
-        return tensor  # the graph keeps it alive: no later storage gets its place
-
-    return pack
+    graph = [feature.grad_fn for feature in tree_leaves(result)]
+    del result  # of the features, those alone that the graph keeps
+    kept = sum(size for storage, size in storages.made.values() if not storage.expired())
+    del graph
+    return kept
 
 
 def peak_bytes(step: Case) -> int:

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.runner import saved_bytes
 from damamba import execution
 from damamba.execution import memory, skipping, strips
-from damamba.models import fuse
+from damamba.models import DAMamba, fuse
 from damamba.models.damamba import Block
 from damamba.models.layers import Stem
 from tests.models.helpers import mini, norms_of, statistics
@@ -48,7 +49,11 @@ def step(model, x, names):
     with execution.only(*names):
         outs = model(x)
     outs = outs if isinstance(outs, tuple) else (outs,)
-    sum((out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum() for out in outs).backward()
+    sum(
+        (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum()
+        for out in outs
+        if out.requires_grad
+    ).backward()
     grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     after = statistics(model)
     model.load_state_dict({**model.state_dict(), **before})
@@ -73,6 +78,38 @@ def test_a_training_step_is_the_formulas(training, rate, monkeypatch, close):
         assert (grad - true_grads[name]).abs().max() <= 1e-12 * largest, name
     for name, value in buffers.items():
         torch.testing.assert_close(value, true_buffers[name], msg=name)
+
+
+@pytest.mark.parametrize('autocast', [False, True], ids=['float32', 'autocast'])
+@pytest.mark.parametrize('options', [dict(frozen_stages=1), dict(norm_eval=True)], ids=str)
+@pytest.mark.parametrize('training', ['memory', 'with_cp'])
+def test_what_is_recomputed_is_the_same_to_the_last_bit(training, options, autocast, monkeypatch):
+    monkeypatch.setattr(memory, 'WORTH', 0)
+    names, with_cp = TRAININGS[training]
+    model, x, runs = mini(drop_path_rate=0.5, with_cp=with_cp, **options).train(), torch.randn(2, 3, 65, 97), []
+    for allowed in (names, []):
+        with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+            runs.append(step(model, x, [it for it in allowed if it != 'skipping']))
+        for block in (block for stage in model.stages for block in stage.blocks):
+            block.with_cp = False
+    (outs, grads, buffers), (truths, true_grads, true_buffers) = runs
+    for value, truth in zip((*outs, *buffers.values()), (*truths, *true_buffers.values()), strict=True):
+        assert torch.equal(value, truth)
+    for name, grad in grads.items():
+        assert (grad is None and true_grads[name] is None) or torch.equal(grad, true_grads[name]), name
+
+
+SWIN_T = (
+    2380e6  # bytes that MMDetection's Swin-T keeps for the backward of a picture of 800x1344: benchmarks/backbone.py
+)
+
+
+@pytest.mark.parametrize(('with_cp', 'share'), [(False, 1.4), (True, 0.3)])
+def test_a_training_keeps_little_beside_a_swins(with_cp, share, monkeypatch):
+    monkeypatch.setattr(memory, 'WORTH', memory.WORTH // 4)  # a quarter of the picture, and of the maps
+    model = DAMamba('tiny', drop_path_rate=0.0, with_cp=with_cp).train()
+    picture = torch.zeros(1, 3, 400, 672)
+    assert 0.15 * SWIN_T < 4 * saved_bytes(lambda: model(picture)) <= share * SWIN_T
 
 
 @pytest.mark.parametrize('training', ['memory', 'both', 'with_cp'])

@@ -1,4 +1,4 @@
-"""The backbone in a training: what is frozen, what is recomputed, where the weights come from."""
+"""The backbone in a training: what is frozen, and where the weights come from."""
 
 import copy
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import nn
 
 from damamba.checkpoint import CheckpointError
 from damamba.models.damamba import Block
-from tests.models.helpers import mini, norms_of, statistics
+from tests.models.helpers import mini, statistics
 
 # What is frozen
 
@@ -64,65 +64,6 @@ def test_norm_eval_keeps_statistics_but_trains_everything():
     assert all(torch.equal(value, before[name]) for name, value in statistics(model).items())
     assert all(p.grad is not None for n, p in model.named_parameters() if not n.endswith('conv_constant'))
     assert all(m.drop_path.training for m in model.modules() if isinstance(m, Block))
-
-
-# Checkpointing of activations
-
-
-def training_step(model, autocast=False):
-    """Outputs, gradients, statistics and the bytes kept for the backward, of one step with fixed random numbers."""
-    torch.manual_seed(1)
-    picture = torch.randn(2, 3, 65, 97)
-    kept = 0
-
-    def pack(tensor):
-        nonlocal kept
-        kept += tensor.numel() * tensor.element_size()
-        return tensor
-
-    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=autocast):
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            outs = model(picture)
-        loss = sum(out.float().square().mean() for out in outs)
-    loss.backward()
-    return outs, {n: p.grad for n, p in model.named_parameters()}, statistics(model), kept
-
-
-@pytest.mark.parametrize(
-    ('options', 'autocast'),
-    [(dict(), False), (dict(), True), (dict(frozen_stages=1), True), (dict(norm_eval=True), False)],
-    ids=str,
-)
-def test_with_cp_keeps_less_and_changes_no_output_gradient_or_statistic(options, autocast):
-    plain = mini(drop_path_rate=0.5, **options)
-    saving = mini(drop_path_rate=0.5, with_cp=True, **options)
-    saving.load_state_dict(plain.state_dict())
-    outs, grads, buffers, kept = training_step(plain.train(), autocast)
-    cp_outs, cp_grads, cp_buffers, cp_kept = training_step(saving.train(), autocast)
-    assert all(torch.equal(a, b) for a, b in zip(outs, cp_outs, strict=True))
-    for name, grad in grads.items():
-        assert (grad is None and cp_grads[name] is None) or torch.equal(grad, cp_grads[name]), name
-    for name, value in buffers.items():
-        assert torch.equal(value, cp_buffers[name]), name
-    assert cp_kept < 0.5 * kept
-
-
-def test_with_cp_counts_every_batch_once():
-    model = mini(with_cp=True).train()
-    for _ in range(2):
-        training_step(model)
-    assert {norm.num_batches_tracked.item() for norm in norms_of(model)} == {2}
-
-
-def test_with_cp_leaves_inference_alone():
-    model = mini(with_cp=True).eval()
-    plain = mini().eval()
-    plain.load_state_dict(model.state_dict())
-    picture = torch.randn(1, 3, 32, 32)
-    with torch.no_grad():
-        outs, truths = model(picture), plain(picture)
-    assert not any(out.requires_grad for out in outs)
-    assert all(torch.equal(a, b) for a, b in zip(outs, truths, strict=True))
 
 
 # Pretrained weights
