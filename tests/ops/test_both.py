@@ -214,6 +214,7 @@ WRONG = [  # what another argument is, and what the error says
     (TypeError, dict(u=zeros(2, 7, 5).long()), 'u must be float16, bfloat16, float32 or float64, got torch.int64'),
     (ValueError, dict(dt=zeros(2, 6, 5)), 'dt must be (2, 7, 5), got (2, 6, 5)'),
     (TypeError, dict(dt=zeros(2, 7, 5).half()), 'dt must be torch.float32 (the dtype of u), got torch.float16'),
+    (TypeError, dict(u=zeros(2, 7, 5).half()), 'dt must be torch.float16 (the dtype of u), got torch.float32'),
     (TypeError, dict(dt=zeros(2, 7, 5).long()), 'dt must be float16, bfloat16, float32 or float64, got torch.int64'),
     (ValueError, dict(A=zeros(5, 1)), 'A must be (5), got (5, 1)'),
     (TypeError, dict(A=None), 'A must be a tensor, got NoneType'),
