@@ -104,3 +104,9 @@ def pairwise(factors: dict[str, list], affordable: Callable[[dict], bool] = lamb
         chosen.append(cases[best])
         left -= pairs[best]
     return chosen
+
+
+def parametrize(cases: list[dict]) -> pytest.MarkDecorator:
+    """Have a test take each combination as its arguments."""
+    rows = [pytest.param(*case.values(), id='-'.join(map(str, case.values()))) for case in cases]
+    return pytest.mark.parametrize(tuple(cases[0]), rows)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import TOLERANCES
-from tests.ops.helpers import BACKENDS, FAST, FLOAT32, PACKAGES, call, cast, make_scan, pairwise, results
+from tests.ops.helpers import BACKENDS, FAST, FLOAT32, PACKAGES, call, cast, make_scan, pairwise, parametrize, results
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 HALVES = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
@@ -19,8 +19,7 @@ TINY = 2.0**-24  # its smallest number above 0
 
 def meetings(**factors):
     """Each case meets each backend and each type, not all of them together."""
-    cases = pairwise({'backend': FAST, 'dtype': DTYPES, **factors})
-    return [pytest.param(*case.values(), id='-'.join(map(str, case.values()))) for case in cases]
+    return pairwise({'backend': FAST, 'dtype': DTYPES, **factors})
 
 
 def hold(operator, args, backend):
@@ -77,7 +76,7 @@ SCANS = {  # the argument and what becomes of it; where steps are huge, what the
 }
 
 
-@pytest.mark.parametrize(('backend', 'dtype', 'case'), meetings(case=list(SCANS)))
+@parametrize(meetings(case=list(SCANS)))
 def test_scans_of_extreme_inputs_are_finite_and_the_truth(backend, dtype, case, device):
     args = dict(zip(PACKAGES['selective_scan'].INPUTS, make_scan(2, 37, 5), strict=True))
     args.update({name: change(args[name]) for name, change in SCANS[case].items()})
@@ -129,7 +128,7 @@ SAMPLES = [
 SIZE = (2, 3, 5, 32)  # B, H, W, C, in 2 groups
 
 
-@pytest.mark.parametrize(('backend', 'dtype', 'map_name', 'offset_name'), SAMPLES)
+@parametrize(SAMPLES)
 def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(backend, dtype, map_name, offset_name, device):
     x, offset = MAPS[map_name](*SIZE).to(device, dtype), FAR[offset_name](*SIZE[:3], 4).float().to(device)
     hold('adaptive_sample', (x, offset), backend)
