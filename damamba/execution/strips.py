@@ -2,7 +2,7 @@
 
 The feed-forward network widens the map three or four times, to 86 MB at 800x1344. A strip of it is made, used and
 dropped before the next one. The rows that a strip needs of its neighbours are computed twice. Batch normalisation is
-folded into the convolution beside it.
+folded into the convolution beside it, and GELU is done where that writes.
 """
 
 import math
@@ -16,8 +16,9 @@ from damamba.execution import folding
 from damamba.execution.team import each
 from damamba.ops import adaptive_sample
 
-STRIP = 20 * 2**20  # bytes of the widest map inside: what the CPU's caches hold and the allocator does not give back
+STRIP = 10 * 2**20  # bytes of the widest map inside: what the caches hold for each thread
 FEWEST = 12  # rows of a strip, down to which maps are cut for the threads' sake
+FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_convolution_pointwise')  # torch's own
 Index = tuple[slice, slice, slice]  # of [B, C, H, W]
 
 
@@ -48,17 +49,18 @@ def _infers(module: nn.Module, x: Tensor) -> bool:
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """The formula: [B, C, H, W] -> [B, C, H, W]."""
     mixer, mlp = block.token_mixer, block.mlp
-    embedded, z, offset = _like(x), _like(x), _like(x, mixer.da_scan.offset.out_features, torch.float32)
-    channels, wide, widen = x.shape[1], mlp.fc1.out_channels, folding.before(block.norm2, mlp.fc1)
+    da_scan, channels, wide = mixer.da_scan, x.shape[1], mlp.fc1.out_channels
+    embedded, z, offset = block.pos_embed(x), _like(x), _like(x, da_scan.offset.out_features, torch.float32)
+    widen = folding.before(block.norm2, mlp.fc1)
 
     def look(strip: Strip) -> None:
-        here = block.pos_embed(x[strip.read])
-        normed = block.norm1(here)
-        embedded[strip.rows] = here[strip.inner]
+        normed = block.norm1(embedded[strip.read])
         torch.ops.aten.silu.out(mixer.conv2d(mixer.in_proj(normed))[strip.inner], out=z[strip.rows])
-        offset[strip.rows] = mixer.da_scan(normed).permute(0, 3, 1, 2)[strip.inner]
+        convolve, norm, act = da_scan.dw_conv
+        features = _gelu(norm(convolve(normed)[strip.inner]), act)
+        offset[strip.rows] = da_scan.offset(features).permute(0, 3, 1, 2)
 
-    each(look, strips(x, 2 * channels, halo=2))
+    each(look, strips(x, 2 * channels, halo=1))
     u = adaptive_sample(z.permute(0, 2, 3, 1), offset.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     dt, by_step = z, _like(x, 2)  # z's memory is free, and so is dt's after the scan
 
@@ -141,6 +143,13 @@ def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, act: nn.GELU, stride: int = 1) -> Tensor:
-    """GELU of a 1x1 or 3x3 convolution, in the convolution's memory."""
-    x = F.conv2d(x, weight, bias, stride, weight.shape[2] // 2)
+    """GELU of a 1x1 or 3x3 convolution: in one pass where oneDNN takes it, else in the convolution's memory."""
+    padding = weight.shape[2] // 2
+    if FUSED and torch.backends.mkldnn.enabled and x.dtype == torch.float32:
+        sizes = [padding] * 2, [stride] * 2, [1, 1]
+        return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *sizes, 1, 'gelu', [], act.approximate)
+    return _gelu(F.conv2d(x, weight, bias, stride, padding), act)
+
+
+def _gelu(x: Tensor, act: nn.GELU) -> Tensor:
     return torch.ops.aten.gelu_(x, approximate=act.approximate)

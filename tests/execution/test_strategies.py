@@ -245,6 +245,16 @@ def test_fused_or_not_with_or_without_statistics_the_features_are_the_formulas(n
             assert (value - truth).abs().max() <= (0.1 if autocast else 1e-5) * truth.abs().max()
 
 
+@pytest.mark.parametrize('change', [(torch.backends.mkldnn, 'enabled'), (strips, 'FUSED')], ids=['off', 'old'])
+def test_without_onednns_fused_gelu_inference_is_the_same(change, monkeypatch, close):
+    model, x = settle(mini()).eval(), torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        truths = model(x)
+        monkeypatch.setattr(*change, False)
+        for value, truth in zip(model(x), truths, strict=True):
+            close(value, truth)
+
+
 @pytest.mark.parametrize('height', [16, 17, 18, 19])
 def test_the_stems_strips_fit_together(height, threads, monkeypatch, close):
     monkeypatch.setattr(strips, 'FEWEST', 1)
