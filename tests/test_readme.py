@@ -143,7 +143,7 @@ def test_every_relative_link_leads_somewhere(name):
 @pytest.mark.parametrize('name', TEXTS)
 def test_every_module_and_function_that_is_mentioned_exists(name):
     for span in spans(TEXTS[name]):
-        for dotted in re.findall(r'(?<![\w/])damamba(?:\.[A-Za-z_]\w*)+', span):
+        for dotted in re.findall(r'(?<![\w/.])damamba(?:\.[A-Za-z_]\w*)+', span):
             assert pkgutil.resolve_name(dotted) is not None
 
 

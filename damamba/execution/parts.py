@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.modules import module as torch_module
+from torch.nn.modules.batchnorm import _BatchNorm
 
 HOOKS = '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks'
 PLAIN = Tensor, Parameter, type(None)
@@ -10,7 +11,13 @@ PLAIN = Tensor, Parameter, type(None)
 
 def note_parts(module: nn.Module) -> None:
     """Note the types of a module's parts, in their order: it has just been built."""
-    module.parts = tuple(type(part) for part in module.modules())
+    module.parts = tuple(map(_kind, module.modules()))
+
+
+def _kind(part: nn.Module) -> type:
+    """Its type; one for all batch normalisations, which MMEngine and torch turn into SyncBN and back."""
+    is_norm = isinstance(part, _BatchNorm) and type(part).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    return _BatchNorm if is_norm else type(part)
 
 
 def as_built(module: nn.Module) -> bool:
@@ -23,7 +30,7 @@ def as_built(module: nn.Module) -> bool:
     if torch_module._has_any_global_hook():
         return False
     parts = list(module.modules())
-    return tuple(map(type, parts)) == module.parts and all(map(_is_plain, parts))
+    return tuple(map(_kind, parts)) == module.parts and all(map(_is_plain, parts))
 
 
 def _is_plain(part: nn.Module) -> bool:

@@ -5,9 +5,10 @@ for all samples and multiplies some by 0; a branch that none goes through gets g
 so that no GPU has to be waited for, and those of a whole model go to its device in one copy.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -21,24 +22,36 @@ _drawn: ContextVar[Mapping[nn.Module, tuple[Kept, Kept]]] = ContextVar('drawn', 
 
 
 def applies(block: nn.Module, x: Tensor) -> bool:
-    """Whether stochastic depth is at work."""
-    return block.drop_path.drops() and not x.is_meta
+    """Whether stochastic depth is at work; or statistics are other processes' too, which are to be gathered once."""
+    return not x.is_meta and (block.drop_path.drops() or _gathers(block))
+
+
+def _gathers(block: nn.Module) -> bool:
+    return isinstance(block.norm2, nn.SyncBatchNorm) and block.norm2.training and torch.is_grad_enabled()
 
 
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """The formula: [B, C, H, W] -> [B, C, H, W]."""
-    kept = _drawn.get().get(block.drop_path) or _draw([block.drop_path], len(x), x.device)[0]
-    if memory.applies(block, x) or block.with_cp:
-        return memory.recompute(_formula, block, x, *kept, block=block)
-    return _formula(block, x, *kept)
+    kept = None, None
+    if block.drop_path.drops():
+        kept = _drawn.get().get(block.drop_path) or _draw([block.drop_path], len(x), x.device)[0]
+    recomputes = memory.applies(block, x) or (block.with_cp and torch.is_grad_enabled())
+    again = partial(memory.recompute, block=block)
+    if recomputes and not _gathers(block):
+        return again(_formula, block, x, *kept)
+    return _formula(block, x, *kept, call=again if recomputes else _call)
 
 
-def _formula(block: nn.Module, x: Tensor, first: Kept, second: Kept) -> Tensor:
+def _call(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return function(x)
+
+
+def _formula(block: nn.Module, x: Tensor, first: Kept, second: Kept, call: Callable = _call) -> Tensor:
     """The block's formula, of the samples that go through the mixer, and through the feed-forward network."""
     x = block.pos_embed(x)
-    branch = block.token_mixer(block.norm1(_take(x, first)))
+    branch = call(lambda y: block.token_mixer(block.norm1(y)), _take(x, first))
     x = _add(x, branch, block.layer_scale_1, first, block.drop_path)
-    branch = block.mlp(_take(block.norm2(x), second))
+    branch = call(block.mlp, _take(block.norm2(x), second))
     return _add(x, branch, block.layer_scale_2, second, block.drop_path)
 
 
@@ -51,7 +64,7 @@ def _add(x: Tensor, branch: Tensor, scale: Tensor | None, kept: Kept, drop_path:
     """x [B, C, H, W] and the branch of the samples kept, each divided by how often it is not left out."""
     if scale is not None:
         branch = (branch * scale.view(1, -1, 1, 1)).to(branch.dtype)
-    share = 1 / (1 - drop_path.drop_prob)
+    share = 1 / (1 - drop_path.drop_prob) if drop_path.drops() else 1
     if kept is None:
         return torch.add(x, branch, alpha=share)
     dtype = torch.promote_types(x.dtype, branch.dtype)

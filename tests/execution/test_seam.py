@@ -126,6 +126,16 @@ def test_a_hook_for_all_modules_sees_all(mode):
     assert choice(block, mode) != 'formula'
 
 
+def test_what_mmengine_and_torch_make_of_batch_normalisation_changes_nothing(mode):
+    block = make(mode)
+    assert choice(nn.SyncBatchNorm.convert_sync_batchnorm(block), mode) != 'formula'
+    utils = pytest.importorskip('mmengine.model')
+    block = utils.revert_sync_batchnorm(block)
+    assert type(block.norm2) not in (nn.BatchNorm2d, nn.SyncBatchNorm) and choice(block, mode) != 'formula'
+    block.norm2.forward = lambda x: x
+    assert choice(block, mode) == 'formula'
+
+
 class LoRA(nn.Module):
     """A frozen layer and, beside it, two small ones."""
 

@@ -18,7 +18,7 @@ KERNELS = {
     ('selective_scan', 'forward'): {'summarise', 'carry', 'scan'},
     ('selective_scan', 'backward'): {'summarise', 'carry', 'scan_back', 'total'},
 }
-SPILLED = 64  # bytes of a thread's stack in scan_back, at its cap of 168 registers
+SPILLED = 72  # bytes of a thread's stack in scan_back, at its cap of 168 registers
 
 
 @pytest.fixture(scope='module')
