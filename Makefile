@@ -6,7 +6,7 @@ VENV ?= .venv
 IN_VENV = $(VENV)/bin/python -m
 TORCH = $(shell grep -E '^torch(vision)?==' requirements.txt)
 
-.PHONY: help install demo test e2e gpu lint format clean $(if $(TORCH_INDEX),$(VENV)/installed)
+.PHONY: help install demo test e2e gpu lint format flags clean $(if $(TORCH_INDEX),$(VENV)/installed)
 .DEFAULT_GOAL := help
 
 help:
@@ -51,6 +51,9 @@ lint: install
 format: install
 	$(IN_VENV) ruff check --fix .
 	$(IN_VENV) ruff format .
+
+flags: install
+	$(VENV)/bin/python docs/flags.py
 
 clean:
 	rm -rf build dist *.egg-info tools/opencv_python/build tools/opencv_python/*.egg-info .pytest_cache .ruff_cache

@@ -6,7 +6,9 @@ set -eu
 if [ $# -lt 3 ]; then echo "usage: bash dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]" >&2; exit 2; fi
 here=$(cd "$(dirname "$0")" && pwd)
 python=python
-if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$here/.venv/bin/python" ]; then python=$here/.venv/bin/python; fi
+case ${VIRTUAL_ENV:-${CONDA_PREFIX:+${CONDA_DEFAULT_ENV:-named}}} in  # an active environment comes first
+    '' | base) if [ -x "$here/.venv/bin/python" ]; then python=$here/.venv/bin/python; fi ;;
+esac
 
 export DAMAMBA_THREADS=${OMP_NUM_THREADS:-auto}  # CPU processes share the cores unless the user has decided
 PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-$python}" -m torch.distributed.run \

@@ -76,7 +76,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['damamba*']),
-    package_data={'damamba.reporting': ['templates/*.j2']},
+    package_data={
+        'damamba.reporting': ['templates/*.j2', '*.csv', 'charts/*.mplstyle'],
+        'damamba.run_record': ['*.csv'],
+    },
     python_requires='>=3.10',
     install_requires=['torch>=2.10', 'numpy', 'numba>=0.60', 'safetensors'],
     extras_require={'detection': DETECTION, 'tuning': TUNING, 'dev': DEV, 'all': DETECTION + TUNING + DEV},

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: no
 from benchmarks import runner
 from benchmarks.ops import step_time
 from benchmarks.peers import PEERS, SWINS, build, build_steps, picture, precision, split_available, train_step
-from benchmarks.runner import DTYPES, Clock, Shape, Timing
+from benchmarks.runner import Clock, Shape, Timing
 from damamba.models.drop_path import DropPath
 
 NAME = 'backbone'
@@ -162,13 +162,10 @@ def print_rows(rows: Sequence[dict], args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shape = dict(type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--forward', 'pictures for the forward and for memory', **shape)
-    runner.add_per_device(parser, DEFAULTS, '--train', 'pictures for forward + backward', **shape)
-    dtypes = dict(nargs='+', choices=list(DTYPES))
-    runner.add_per_device(parser, DEFAULTS, '--dtypes', 'float32, or bfloat16 under autocast', **dtypes)
-    models = dict(nargs='+', choices=list(PEERS), metavar='MODEL', help=f'of {", ".join(PEERS)}; default: all')
-    parser.add_argument('--models', default=list(PEERS), **models)
+    runner.add_shape(parser, DEFAULTS, '--forward', 'pictures for the forward and for memory')
+    runner.add_shape(parser, DEFAULTS, '--train', 'pictures for forward + backward')
+    runner.add_dtypes(parser, DEFAULTS)
+    runner.add_models(parser, PEERS)
     parser.add_argument('--measures', nargs='+', choices=ALONE, default=ALONE)
     parser.add_argument('--busy', action='store_true', help='only the forward, beside a process that keeps a core busy')
     args = runner.parse(parser, argv, DEFAULTS, NAME)
@@ -182,9 +179,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    rows = runner.collect(measure_all(args), args)
-    print_rows(rows, args)
-    runner.print_origin(rows, args)
+    runner.run(measure_all(args), args, print_rows)
 
 
 if __name__ == '__main__':

@@ -149,12 +149,9 @@ def prepare_mmdet() -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shape = dict(type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--shape', 'batch of an iteration; a test image is one of it', **shape)
-    dtypes = dict(nargs='+', choices=list(DTYPES))
-    runner.add_per_device(parser, DEFAULTS, '--dtypes', 'float32, or bfloat16 under autocast', **dtypes)
-    models = dict(nargs='+', choices=list(MODELS), metavar='MODEL', help=f'of {", ".join(MODELS)}; default: all')
-    parser.add_argument('--models', default=list(MODELS), **models)
+    runner.add_shape(parser, DEFAULTS, '--shape', 'batch of an iteration; a test image is one of it')
+    runner.add_dtypes(parser, DEFAULTS)
+    runner.add_models(parser, MODELS)
     parser.add_argument('--measures', nargs='+', choices=list(MEASURES), default=list(MEASURES))
     return runner.parse(parser, argv, DEFAULTS, NAME)
 

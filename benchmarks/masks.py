@@ -84,7 +84,7 @@ def measure(name: str, plain: bool, args: argparse.Namespace) -> dict:
     from mmengine.evaluator import Evaluator
 
     from damamba.engine.speed import peak_memory
-    from damamba.evaluation.coco import CocoInstanceMetric
+    from damamba.evaluation.metric import CocoInstanceMetric
 
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
@@ -136,11 +136,9 @@ def print_rows(rows: Sequence[dict], args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shape = dict(type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--shape', 'pictures of a step as their files have them', **shape)
-    runner.add_per_device(parser, DEFAULTS, '--scale', 'what they are brought to; its batch is not used', **shape)
-    models = dict(nargs='+', choices=list(LABELS), metavar='MODEL', help=f'of {", ".join(LABELS)}; default: all')
-    parser.add_argument('--models', default=list(LABELS), **models)
+    runner.add_shape(parser, DEFAULTS, '--shape', 'pictures of a step as their files have them')
+    runner.add_shape(parser, DEFAULTS, '--scale', 'what they are brought to; its batch is not used')
+    runner.add_models(parser, LABELS)
     parser.add_argument('--plain', action='store_true', help="measure Mask2Former with MMDetection's head, too")
     return runner.parse(parser, argv, DEFAULTS, NAME)
 
@@ -150,9 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     detector.prepare_mmdet()
     cases = [(name, False) for name in args.models]
     cases += [('mask2former', True)] if args.plain and 'mask2former' in args.models else []
-    rows = runner.collect(([measure_apart(name, plain, args)] for name, plain in cases), args)
-    print_rows(rows, args)
-    runner.print_origin(rows, args)
+    runner.run(([measure_apart(name, plain, args)] for name, plain in cases), args, print_rows)
 
 
 if __name__ == '__main__':

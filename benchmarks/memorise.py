@@ -99,7 +99,7 @@ def configure(args: argparse.Namespace) -> Config:
 
 
 def use_data(cfg: Config, args: argparse.Namespace, data: dict, classes: tuple[str, ...]) -> None:
-    """Point every dataloader and evaluator at the chosen pictures."""
+    """Point every dataloader at the chosen pictures."""
     subset = args.work_dir.resolve() / 'annotations.json'
     subset.parent.mkdir(parents=True, exist_ok=True)
     subset.write_text(json.dumps(data))
@@ -114,8 +114,6 @@ def use_data(cfg: Config, args: argparse.Namespace, data: dict, classes: tuple[s
         loader = cfg[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
         loader.dataset.update(ann_file=str(subset), metainfo=dict(classes=classes), pipeline=pipeline, **where)
-    for split in ('val', 'test'):
-        cfg[f'{split}_evaluator'].ann_file = str(subset)
     cfg.train_dataloader.update(batch_size=args.count, batch_sampler=None)
 
 

@@ -60,7 +60,7 @@ class Operator(NamedTuple):
     plain: ModuleType
     inputs: Callable[[Map, torch.dtype, str], tuple[Tensor, ...]]
     steps: Callable[[Map], int]  # of the reference's loop
-    unrolled: Callable[[Map, str], int]  # of plain torch's loops on a device, which torch.compile unrolls
+    unrolled: Callable[[Map], int]  # of plain torch's loops, which torch.compile unrolls
 
 
 def sample_inputs(size: Map, dtype: torch.dtype, device: str) -> tuple[Tensor, ...]:
@@ -78,15 +78,9 @@ def scan_inputs(size: Map, dtype: torch.dtype, device: str) -> tuple[Tensor, ...
     return u, dt, -weights, projected[..., -2], projected[..., -1], weights.clone(), -3 * weights
 
 
-def count_scan_steps(size: Map, device: str) -> int:
-    """The steps of plain torch's scan: those of every level of a segment, for each of the segments."""
-    sequence = torch.empty(size.batch, size.height * size.width, size.channels, device=device)
-    segments = scan.segments(sequence)
-    return len(segments) * _count_levels(segments[0].stop) if segments else 0
-
-
-def _count_levels(length: int) -> int:
-    return length if length <= scan.CHUNK else scan.CHUNK + length % scan.CHUNK + _count_levels(length // scan.CHUNK)
+def count_scan_steps(length: int) -> int:
+    """The steps of plain torch's scan, at all of its levels."""
+    return length if length <= scan.CHUNK else scan.CHUNK + length % scan.CHUNK + count_scan_steps(length // scan.CHUNK)
 
 
 OPERATORS = {
@@ -96,7 +90,7 @@ OPERATORS = {
         sample,
         sample_inputs,
         steps=lambda m: m.batch * m.height * m.width * m.channels // GROUP_CHANNELS,
-        unrolled=lambda m, device: 0,
+        unrolled=lambda m: 0,
     ),
     'selective_scan': Operator(
         ops.selective_scan,
@@ -104,7 +98,7 @@ OPERATORS = {
         scan,
         scan_inputs,
         steps=lambda m: m.height * m.width,
-        unrolled=lambda m, device: count_scan_steps(m, device),
+        unrolled=lambda m: count_scan_steps(m.height * m.width),
     ),
 }
 
@@ -155,16 +149,16 @@ def implementations(operator: Operator) -> list[str]:
     return [*operator.backends, COMPILED]
 
 
-def count_steps(operator: Operator, name: str, size: Map, device: str) -> int:
+def count_steps(operator: Operator, name: str, size: Map) -> int:
     """The steps that an implementation loops over in Python, or that torch.compile unrolls."""
-    return operator.steps(size) if name == 'reference' else operator.unrolled(size, device) if name == COMPILED else 0
+    return operator.steps(size) if name == 'reference' else operator.unrolled(size) if name == COMPILED else 0
 
 
 def why_not(operator: Operator, name: str, size: Map, args: argparse.Namespace) -> str | None:
     """Why an implementation is not even tried."""
     if name in args.skip:
         return f'not run: --skip {name}'
-    steps = count_steps(operator, name, size, args.device)
+    steps = count_steps(operator, name, size)
     if name == COMPILED and steps > args.unroll:
         return f'not run where it unrolls more than {args.unroll} steps (--unroll): minutes to compile, and slow then'
     if name == 'reference' and steps > args.steps:
@@ -188,7 +182,7 @@ def measure(name: str, size: Map, dtype: str, kind: str, args: argparse.Namespac
         {
             **shared,
             'implementation': impl,
-            'steps': count_steps(operator, impl, size, args.device),
+            'steps': count_steps(operator, impl, size),
             **figures(timings.get(impl, Timing(note=reason or '')), moved, args),
         }
         for impl, reason in reasons.items()
@@ -248,8 +242,7 @@ def _cells(row: dict | None) -> tuple[str, str]:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shapes = dict(nargs='+', type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--shapes', 'batches of pictures whose stages are taken', **shapes)
+    runner.add_shape(parser, DEFAULTS, '--shapes', 'batches of pictures whose stages are taken', nargs='+')
     parser.add_argument('--dtypes', nargs='+', choices=list(DTYPES), default=list(DTYPES))
     parser.add_argument('--operators', nargs='+', choices=list(OPERATORS), default=list(OPERATORS))
     names = sorted({name for operator in OPERATORS.values() for name in implementations(operator)})
@@ -272,9 +265,7 @@ def main(argv: list[str] | None = None) -> None:
         for dtype in args.dtypes
         for kind in PASSES
     )
-    rows = runner.collect(groups, args)
-    print_rows(rows, args)
-    runner.print_origin(rows, args)
+    runner.run(groups, args, print_rows)
 
 
 if __name__ == '__main__':

@@ -84,6 +84,22 @@ def add_per_device(parser: argparse.ArgumentParser, defaults: Mapping[str, dict]
     parser.add_argument(flag, help=f'{text} (default on {shown})', **more)
 
 
+def add_shape(parser: argparse.ArgumentParser, defaults: Mapping[str, dict], flag: str, text: str, **more) -> None:
+    """Add a flag that takes a shape, or with ``nargs`` several."""
+    add_per_device(parser, defaults, flag, text, type=Shape.parse, metavar='BxHxW', **more)
+
+
+def add_dtypes(parser: argparse.ArgumentParser, defaults: Mapping[str, dict]) -> None:
+    text = 'float32, or bfloat16 under autocast'
+    add_per_device(parser, defaults, '--dtypes', text, nargs='+', choices=list(DTYPES))
+
+
+def add_models(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    names = list(names)
+    text = f'of {", ".join(names)}; default: all'
+    parser.add_argument('--models', nargs='+', choices=names, metavar='MODEL', default=names, help=text)
+
+
 def _show_default(value: object) -> str:
     return str(value) if isinstance(value, (str, int, Shape)) else ' '.join(map(str, value))
 
@@ -289,6 +305,17 @@ def collect(groups: Iterable[Sequence[Mapping[str, object]]], args: argparse.Nam
         if rows:
             write_csv(args.out, rows, args)
     return rows
+
+
+def run(
+    groups: Iterable[Sequence[Mapping[str, object]]],
+    args: argparse.Namespace,
+    show: Callable[[Sequence[Mapping[str, object]], argparse.Namespace], None],
+) -> None:
+    """Measure, write and show all rows."""
+    rows = collect(groups, args)
+    show(rows, args)
+    print_origin(rows, args)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], args: argparse.Namespace) -> None:

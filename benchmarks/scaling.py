@@ -95,9 +95,8 @@ def _line(row: dict) -> tuple[str, ...]:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shapes = dict(nargs='*', type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--pixels', 'pictures of rising size; none leaves this out', **shapes)
-    runner.add_per_device(parser, DEFAULTS, '--batch', 'batches of rising size; none leaves this out', **shapes)
+    runner.add_shape(parser, DEFAULTS, '--pixels', 'pictures of rising size; none leaves this out', nargs='*')
+    runner.add_shape(parser, DEFAULTS, '--batch', 'batches of rising size; none leaves this out', nargs='*')
     runner.add_per_device(parser, DEFAULTS, '--dtype', 'float32, or bfloat16 under autocast', choices=list(DTYPES))
     models = dict(nargs='+', choices=list(PEERS), metavar='MODEL', help=f'of {", ".join(PEERS)}')
     parser.add_argument('--models', default=['damamba', 'swin-timm'], **models)

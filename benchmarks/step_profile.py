@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: no
 
 from benchmarks import runner
 from benchmarks.peers import PEERS, build, picture, train_step
-from benchmarks.runner import DTYPES, Case, Shape, Timing
+from benchmarks.runner import Case, Shape, Timing
 
 NAME = 'step_profile'
 MODEL = 'damamba-whole'
@@ -86,19 +86,15 @@ def print_rows(rows: Sequence[dict], args: argparse.Namespace) -> None:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shape = dict(type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--train', 'pictures of a step', **shape)
-    dtypes = dict(nargs='+', choices=list(DTYPES))
-    runner.add_per_device(parser, DEFAULTS, '--dtypes', 'float32, or bfloat16 under autocast', **dtypes)
+    runner.add_shape(parser, DEFAULTS, '--train', 'pictures of a step')
+    runner.add_dtypes(parser, DEFAULTS)
     parser.add_argument('--most', type=int, default=30, help='how many operators; default: %(default)s')
     return runner.parse(parser, argv, DEFAULTS, NAME)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    rows = runner.collect(measure_all(args), args)
-    print_rows(rows, args)
-    runner.print_origin(rows, args)
+    runner.run(measure_all(args), args, print_rows)
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ from benchmarks.runner import Case, Clock, Shape, Timing
 from damamba import execution
 from damamba.execution import memory
 from damamba.models import fuse
+from damamba.models.damamba import Block
 from damamba.models.drop_path import DropPath
 
 NAME = 'strategies'
@@ -38,12 +39,15 @@ WAYS = {  # of each measure: the strategies that are allowed
         'skipping, with_cp': ['skipping', 'memory'],
     },
     'memory': {FORMULA: [], 'memory': ['memory'], 'with_cp': ['memory']},
+    'host': {FORMULA: [], 'memory': ['memory'], 'with_cp': ['memory']},
 }
-UNITS = {'forward': 'ms', 'train': 'ms', 'memory': 'MB'}
+SMALL = 4, 4  # of a map
+UNITS = {'forward': 'ms', 'train': 'ms', 'memory': 'MB', 'host': 'ms'}
 TITLES = {
     'forward': 'Forward, evaluation, milliseconds',
     'train': 'Forward + backward, milliseconds',
     'memory': 'Kept for the backward, nothing dropped, MB for each image',
+    'host': 'Forward + backward of one block on a map so small that the calls alone count, milliseconds',
 }
 DEFAULTS = {
     'cpu': dict(repeat=7, forward=Shape(1, 800, 1344), train=Shape(1, 512, 512)),
@@ -57,6 +61,18 @@ def make_model(way: str, measure: str, shape: Shape, args: argparse.Namespace) -
         for path in (m for m in model.modules() if isinstance(m, DropPath)):
             path.drop_prob = 0.0
     return fuse(model) if way.startswith('fused') else model
+
+
+def make_block_step(way: str, args: argparse.Namespace) -> Case:
+    """A training step of a block of stage 3 on the smallest map."""
+    block = Block(320, 3, 0.0, False, dict(type='BN'), with_cp=way == 'with_cp').to(args.device)
+    x = torch.randn(2, 320, *SMALL, device=args.device).to(memory_format=torch.channels_last).requires_grad_()
+
+    def run() -> None:
+        with execution.only(*WAYS['host'][way]), patch.object(memory, 'WORTH', 0):
+            block(x).sum().backward()
+
+    return run
 
 
 def make_step(way: str, measure: str, shape: Shape, args: argparse.Namespace) -> Case:
@@ -87,6 +103,9 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
         shape = args.train if measure == 'train' else args.forward
         if measure == 'memory':
             timings = {way: keep(way, args) for way in WAYS[measure]}
+        elif measure == 'host':
+            shape, steps = Shape(2, *SMALL), {way: make_block_step(way, args) for way in WAYS[measure]}
+            timings = runner.interleave(steps, 20 * args.repeat, Clock(args.device))
         else:
             steps = {way: make_step(way, measure, shape, args) for way in WAYS[measure]}
             timings = runner.interleave(steps, args.repeat, Clock(args.device))
@@ -101,25 +120,22 @@ def _describe(measure: str, way: str, shape: Shape) -> dict:
 
 def print_rows(rows: Sequence[dict], args: argparse.Namespace) -> None:
     for measure in args.measures:
-        shape = args.train if measure == 'train' else args.forward
+        shape = next(Shape(row['batch'], row['height'], row['width']) for row in rows if row['measure'] == measure)
         title = f'{TITLES[measure]}: {shape}, {args.device}, {args.threads} threads'
         runner.print_comparison(title, [row for row in rows if row['measure'] == measure])
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = runner.make_parser(__doc__)
-    shape = dict(type=Shape.parse, metavar='BxHxW')
-    runner.add_per_device(parser, DEFAULTS, '--forward', 'pictures for the forward and for memory', **shape)
-    runner.add_per_device(parser, DEFAULTS, '--train', 'pictures for forward + backward', **shape)
+    runner.add_shape(parser, DEFAULTS, '--forward', 'pictures for the forward and for memory')
+    runner.add_shape(parser, DEFAULTS, '--train', 'pictures for forward + backward')
     parser.add_argument('--measures', nargs='+', choices=list(WAYS), default=list(WAYS))
     return runner.parse(parser, argv, DEFAULTS, NAME)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    rows = runner.collect(measure_all(args), args)
-    print_rows(rows, args)
-    runner.print_origin(rows, args)
+    runner.run(measure_all(args), args, print_rows)
 
 
 if __name__ == '__main__':

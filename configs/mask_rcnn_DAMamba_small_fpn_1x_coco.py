@@ -16,4 +16,9 @@ model = dict(
     ),
     neck=dict(in_channels=[96, 192, 384, 512]),
 )
-train_dataloader = dict(batch_size=1)  # x 16 GPUs = 16
+train_dataloader = dict(
+    batch_size=1,  # x 16 GPUs = 16
+    dataset=dict(data_root=data_root),
+)
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader

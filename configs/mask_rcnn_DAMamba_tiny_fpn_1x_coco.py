@@ -16,4 +16,9 @@ model = dict(
     ),
     neck=dict(in_channels=[80, 160, 320, 512]),
 )
-train_dataloader = dict(batch_size=2)  # x 8 GPUs = 16
+train_dataloader = dict(
+    batch_size=2,  # x 8 GPUs = 16
+    dataset=dict(data_root=data_root),
+)
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader

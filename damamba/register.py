@@ -17,7 +17,7 @@ except ImportError as error:
     raise ImportError(f'MMDetection does not load ({error}): `{check}` names the command that mends it') from error
 
 from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
-from mmengine.registry import OPTIM_WRAPPERS, RUNNERS  # noqa: E402
+from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS, RUNNERS  # noqa: E402
 
 from damamba.datasets.armbench import ARMBenchDataset  # noqa: E402
 from damamba.datasets.named import NamedCocoDataset  # noqa: E402
@@ -29,11 +29,13 @@ from damamba.detection import (  # noqa: E402
     Float32RPNHead,
 )
 from damamba.engine.amp import Bfloat16OptimWrapper  # noqa: E402
-from damamba.engine.hooks import FuseConvBNHook  # noqa: E402
+from damamba.engine.hooks import DrawingHook, FuseConvBNHook  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
 from damamba.engine.progress import ProgressHook  # noqa: E402
 from damamba.engine.runner import DAMambaRunner  # noqa: E402
-from damamba.evaluation.coco import CocoInstanceMetric  # noqa: E402
+from damamba.engine.tta import InstanceTTAModel  # noqa: E402
+from damamba.engine.warm_up import WarmUp  # noqa: E402
+from damamba.evaluation.metric import CocoInstanceMetric  # noqa: E402
 from damamba.models import ARCHS, DAMamba  # noqa: E402
 
 
@@ -52,13 +54,16 @@ MODELS.register_module(module=Float32RoIExtractor)
 MODELS.register_module(module=Float32RPNHead)
 MODELS.register_module(module=ChunkedMaskHead)
 MODELS.register_module(module=ChunkedMaskFormerFusionHead)
+MODELS.register_module(module=InstanceTTAModel)
 TASK_UTILS.register_module(module=Float32BBoxCoder)
 DATASETS.register_module(module=NamedCocoDataset)
 DATASETS.register_module(module=ARMBenchDataset)
+HOOKS.register_module(module=DrawingHook)
 HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
 METRICS.register_module(module=CocoInstanceMetric)
 OPTIM_WRAPPERS.register_module(module=Bfloat16OptimWrapper)
+PARAM_SCHEDULERS.register_module(module=WarmUp)
 RUNNERS.register_module(module=DAMambaRunner)
 
 use_safe_loading()

@@ -17,7 +17,7 @@ load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=T
 resize = dict(type='Resize', scale=(128, 96), keep_ratio=True)
 keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 pipeline = [*load, resize, dict(type='PackDetInputs', meta_keys=keys)]
-loader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=pipeline))
+loader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, pipeline=pipeline))
 train_dataloader = dict(batch_size=1, **loader)
 val_dataloader = loader
 test_dataloader = loader

@@ -15,13 +15,15 @@ PACKAGE = ROOT / 'damamba'
 FILES = sorted(PACKAGE.rglob('*.py'))
 OPENMMLAB = ('mmcv', 'mmdet', 'mmengine')
 MAY_IMPORT_OPENMMLAB = (
-    'register', 'mmcv_ops', 'engine', 'detection', 'evaluation', 'datasets', 'cli', 'inference', 'tuning',
+    'register', 'mmcv_ops', 'engine', 'detection', 'evaluation', 'datasets', 'cli', 'inference', 'tuning', 'types',
 )  # fmt: skip
 MAY_IMPORT = {  # besides the standard library, for the parts that promise to need no more
     'ops': ('torch', 'damamba.ops'),
     'execution': ('torch', 'damamba.ops', 'damamba.execution'),
     'models': ('torch', 'damamba.ops', 'damamba.execution', 'damamba.models', 'damamba.checkpoint'),
-    'checkpoint': ('torch', 'numpy', 'safetensors', 'damamba.checkpoint'),
+    'checkpoint': ('torch', 'filelock', 'numpy', 'safetensors', 'damamba.checkpoint'),  # filelock is torch's own
+    'tables': ('rich',),
+    'run_record': ('damamba.run_record',),
 }
 COMPILERS = {  # beside these, where kernels are written: loaded when a kernel first runs
     'triton_kernels.py': ['triton'],
@@ -32,8 +34,11 @@ COMPILERS = {  # beside these, where kernels are written: loaded when a kernel f
 }
 LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own
     'ops': 0,
+    'tables': 0,
     'checkpoint': 0,
     'mmcv_ops': 0,
+    'types': 0,
+    'run_record': 0,
     'execution': 1,
     'models': 2,
     'register': 3,

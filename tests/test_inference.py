@@ -1,5 +1,6 @@
 """A detector loaded in Python finds what the test command finds, fused or not."""
 
+import cv2
 import pytest
 import torch
 from mmdet.utils import register_all_modules
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from damamba.checkpoint import CheckpointError
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
 from damamba.inference import inference_detector, init_detector
 
 CLASSES = tuple(f'thing {i}' for i in range(80))
@@ -48,6 +49,19 @@ def test_the_checkpoint_names_the_classes_and_several_pictures_will_do(small_con
     assert not model.training
     pictures = [str(path) for path in sorted((coco / 'val2017').iterdir())]
     assert [len(result.pred_instances) for result in inference_detector(model, pictures)] == [5] * 3
+
+
+def test_paths_and_arrays_may_come_in_any_order(small_config, checkpoint, coco):
+    model = init_detector(small_config, checkpoint, 'cpu')
+    before = model.cfg.pretty_text
+    paths = [str(path) for path in sorted((coco / 'val2017').iterdir())]
+    arrays = [cv2.imread(path) for path in paths]
+    truths = inference_detector(model, paths)
+    mixed = [inference_detector(model, arrays[0]), *inference_detector(model, [paths[1], arrays[2]])]
+    mixed += [inference_detector(model, paths[0]), *inference_detector(model, (arrays[1], paths[2]))]
+    for found, truth in zip(mixed, truths * 2, strict=True):
+        assert torch.equal(found.pred_instances.bboxes, truth.pred_instances.bboxes)
+    assert model.cfg.pretty_text == before
 
 
 def test_options_override_the_config_and_leave_it_alone(small_config, checkpoint):

@@ -19,8 +19,8 @@ from pycocotools import mask as coco_mask
 
 from damamba import detection
 from damamba.detection import ChunkedMaskFormerFusionHead, ChunkedMaskHead
-from damamba.evaluation.coco import CocoInstanceMetric
-from damamba.evaluation.encoding import encode
+from damamba.evaluation.metric import CocoInstanceMetric
+from damamba.evaluation.predictions import encode
 from tests.detection import ROOT
 
 ONE_MASK = 4 * 90 * 120  # bytes
@@ -167,7 +167,7 @@ FULL_SIZE = """
     from mmengine.structures import InstanceData
     from damamba.detection import ChunkedMaskFormerFusionHead, ChunkedMaskHead
     from damamba.engine.speed import peak_memory
-    from damamba.evaluation.coco import CocoInstanceMetric
+    from damamba.evaluation.metric import CocoInstanceMetric
 
     torch.set_num_threads(1)
     peak = lambda: peak_memory(torch.device('cpu'))

@@ -3,3 +3,6 @@ _base_ = 'mmdet::_base_/default_runtime.py'
 # Registers DAMamba and what goes with it, also under MMDetection's own tools.
 custom_imports = dict(imports=['damamba.register'], allow_failed_imports=False)
 runner_type = 'DAMambaRunner'
+
+# The best checkpoint by mask mAP is kept too; by box mAP where masks are not measured.
+default_hooks = dict(checkpoint=dict(save_best='coco/segm_mAP', rule='greater'))

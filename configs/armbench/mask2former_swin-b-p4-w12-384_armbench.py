@@ -12,16 +12,10 @@ classes = ('Object', 'Tote')  # or ('Object',): then totes are left out
 image_size = (1024, 1024)  # to train at; every picture is padded to it
 scale = (1333, 800)  # to test at
 max_epochs = 10
-base_data_root = data_root
-base_train_subset = train_subset
-base_test_subset = test_subset
-base_classes = classes
-base_image_size = image_size
-base_scale = scale
-base_max_epochs = max_epochs
 
 # A path or a URL. The layers that depend on the classes are left out, and the log names them.
 load_from = 'https://download.openmmlab.com/mmdetection/v3.0/mask2former/mask2former_swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic/mask2former_swin-b-p4-w12-384_8xb2-lsj-50e_coco-panoptic_20220331_002244-8a651d82.pth'
+num_classes = len(classes)
 model = dict(
     data_preprocessor=dict(
         batch_augments=[
@@ -46,11 +40,11 @@ model = dict(
     ),
     panoptic_head=dict(
         in_channels=[128, 256, 512, 1024],
-        num_things_classes=2,
+        num_things_classes=num_classes,
         num_stuff_classes=0,
-        loss_cls=dict(class_weight=[1.0, 1.0, 0.1]),
+        loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
     ),
-    panoptic_fusion_head=dict(type='ChunkedMaskFormerFusionHead', num_things_classes=2, num_stuff_classes=0),
+    panoptic_fusion_head=dict(type='ChunkedMaskFormerFusionHead', num_things_classes=num_classes, num_stuff_classes=0),
     test_cfg=dict(panoptic_on=False, instance_on=True),
 )
 
@@ -109,13 +103,19 @@ test_dataloader = dict(
     ),
 )
 evaluator = dict(_delete_=True, type='CocoInstanceMetric', metric=['bbox', 'segm'], classwise=True)
-val_evaluator = dict(ann_file=f'{data_root}{train_subset}/val.json', **evaluator)
-test_evaluator = dict(ann_file=f'{data_root}{test_subset}/test.json', details=True, **evaluator)
+val_evaluator = evaluator
+test_evaluator = dict(details=True, **evaluator)
 
 # Epochs in place of iterations: loop, schedule, checkpoints and logs change together. Gradients stay clipped at 0.01.
 train_cfg = dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 param_scheduler = dict(
-    _delete_=True, type='MultiStepLR', begin=0, end=max_epochs, by_epoch=True, milestones=[9], gamma=0.1
+    _delete_=True,
+    type='MultiStepLR',
+    begin=0,
+    end=max_epochs,
+    by_epoch=True,
+    milestones=sorted({max_epochs * 9 // 10} - {0}),
+    gamma=0.1,
 )
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=1))
 log_processor = dict(by_epoch=True)

@@ -10,7 +10,8 @@ data_root = 'data/armbench-demo/'  # as tools/make_demo_data.py armbench writes 
 # The detector of `make demo`, as COCO's is to the others; None: from scratch.
 load_from = 'work_dirs/demo/epoch_6.pth'
 max_epochs = 16
-model = dict(roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(num_classes=2)))
+num_classes = len(_base_.classes)
+model = dict(roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)))
 scale = (320, 320)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -19,10 +20,23 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='PackDetInputs'),
 ]
-train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(pipeline=train_pipeline))  # x 2 processes = 4
-val_dataloader = dict(num_workers=1)
-test_dataloader = dict(num_workers=1)
-train_cfg = dict(val_interval=4)
+test_pipeline = [
+    _base_.test_pipeline[0],
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    *_base_.test_pipeline[2:],
+]
+train_dataloader = dict(
+    batch_size=2,  # x 2 processes = 4
+    num_workers=1,
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
+)
+val_dataloader = dict(num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=max_epochs, T_max=max_epochs),
+]
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(max_keep_ckpts=2))
 custom_hooks = [dict(type='ProgressHook')]
 randomness = dict(seed=0)

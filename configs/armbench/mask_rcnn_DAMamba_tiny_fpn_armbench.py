@@ -9,9 +9,15 @@ _base_ = [
 data_root = 'data/armbench-segmentation-0.1/'  # mix-object-tote/ and the other two subsets lie in it
 # A path or a URL. The layers that depend on the classes are left out, and the log names them.
 load_from = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/mask_rcnn_DAMamba_tiny_fpn_1x_coco.pth'
+num_classes = len(_base_.classes)
 model = dict(
     backbone=dict(arch='tiny'),
     neck=dict(in_channels=[80, 160, 320, 512]),
-    roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(num_classes=2)),
+    roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)),
 )
-train_dataloader = dict(batch_size=2)  # x 8 GPUs = 16
+train_dataloader = dict(
+    batch_size=2,  # x 8 GPUs = 16
+    dataset=dict(data_root=data_root),
+)
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))

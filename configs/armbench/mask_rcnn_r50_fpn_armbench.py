@@ -10,7 +10,15 @@ _base_ = [
 data_root = 'data/armbench-segmentation-0.1/'  # mix-object-tote/ and the other two subsets lie in it
 # A path or a URL. The layers that depend on the classes are left out, and the log names them.
 load_from = 'https://download.openmmlab.com/mmdetection/v2.0/mask_rcnn/mask_rcnn_r50_fpn_1x_coco/mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6.pth'
+num_classes = len(_base_.classes)
 model = dict(
-    roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(type='ChunkedMaskHead', num_classes=2)),
+    roi_head=dict(
+        bbox_head=dict(num_classes=num_classes), mask_head=dict(type='ChunkedMaskHead', num_classes=num_classes)
+    ),
 )
-train_dataloader = dict(batch_size=2)  # x 2 GPUs = 4
+train_dataloader = dict(
+    batch_size=2,  # x 2 GPUs = 4
+    dataset=dict(data_root=data_root),
+)
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))

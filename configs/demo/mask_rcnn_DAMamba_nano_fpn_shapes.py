@@ -27,7 +27,7 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-dataset = dict(metainfo=dict(classes=classes))
+dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
 test_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline, **dataset))
 val_dataloader = test_dataloader
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline, **dataset))

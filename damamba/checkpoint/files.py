@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import safetensors
 import torch
+from filelock import FileLock
 
 from damamba.checkpoint.arrays import PlainArray, PlainType, no_bytes, reconstruct, scalar
 
@@ -89,17 +90,21 @@ def read(source: str | os.PathLike, map_location: str | torch.device | None = 'c
 def download(url: str) -> Path:
     """Fetch a URL into torch's cache of checkpoints, unless it lies there; return the path.
 
-    A Hugging Face page (``.../blob/...``) is rewritten to the file that it shows (``.../resolve/...``).
+    Of several processes one fetches it, and the others wait. A Hugging Face page (``.../blob/...``) is rewritten to the
+    file that it shows (``.../resolve/...``).
     """
     url = re.sub(r'^(https?://huggingface\.co/[^/]+/[^/]+)/blob/', r'\1/resolve/', url)
     name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{Path(urlsplit(url).path).name}'
     path = Path(torch.hub.get_dir()) / 'checkpoints' / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
-        except (OSError, HTTPException, ValueError) as error:
-            raise CheckpointError(f'{url} could not be downloaded: {error}') from error
+    lock = path.parents[1] / 'locks' / f'{name}.lock'
+    try:
+        for folder in (path.parent, lock.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            if not path.exists():
+                torch.hub.download_url_to_file(url, str(path), progress=sys.stderr.isatty())
+    except (OSError, HTTPException, ValueError) as error:
+        raise CheckpointError(f'{url} could not be downloaded: {error}') from error
     return path
 
 

@@ -8,31 +8,39 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import supervision as sv
 from mmengine.registry import init_default_scope
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from damamba.cli.common import add_pairs, run
+from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.engine.config import check_files, read_config, refuse_version_2
+from damamba.cli.options import add_pairs
+from damamba.engine.config import read_config
+from damamba.engine.config_checks import check_files
 from damamba.engine.samples import Sample, draw_samples
-from damamba.engine.settings import spread
-from damamba.reporting.pictures import LONG_SIDE, draw_objects, draw_sheet
+from damamba.reporting.charts.examples import LONG_SIDE, draw_objects, draw_tiles
+from damamba.reporting.charts.style import INK
 
 LEAST_SIDE = 640  # pixels: smaller pictures are enlarged, for their labels
 SHEET = 'contact_sheet.png'
+COLUMNS = 4  # of the sheet
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog='browse_dataset.py', description=__doc__)
     parser.add_argument('config', help='the config file')
-    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='by default train')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], default='train', help='what is drawn; by default train'
+    )
     parser.add_argument('--count', type=int, default=16, metavar='N', help='how many pictures: 16')
     parser.add_argument('--seed', type=int, default=0, metavar='S', help='which ones, and how they are augmented: 0')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='by default work_dirs/<name of the config>/browse')
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help='where they go; by default work_dirs/<name of the config>/browse'
+    )
     add_pairs(parser, '--cfg-options', 'override the config')
     args = parser.parse_args(argv)
     if args.count < 1 or args.seed < 0:
@@ -46,23 +54,20 @@ def draw(args: argparse.Namespace) -> list[tuple[Sample, Path]]:
     Raises:
         ConfigError: there is no such config, or the data that it names is not there.
     """
-    cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    refuse_version_2(cfg, args.config)
-    for note in spread(cfg):
-        say(note)
+    cfg = read_config(args.config, args.cfg_options)
     check_files(cfg, (args.split,))
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     out = args.out or Path('work_dirs') / Path(args.config).stem / 'browse'
     out.mkdir(parents=True, exist_ok=True)
-    drawn, tiles = [], []
+    drawn, pictures = [], []
     for number, sample in enumerate(draw_samples(cfg, args.split, args.count, args.seed), 1):
         path = out / f'{number:02d}_{Path(sample.path).stem}.png'
         cv2.imwrite(str(path), _picture(sample, max(LEAST_SIDE, *sample.picture.shape[:2])))
-        tiles.append(_picture(sample, LONG_SIDE))
+        pictures.append(_picture(sample, LONG_SIDE))
         drawn.append((sample, path))
     captions = [f'{path.stem[3:]}\n{_size(sample)}, {sample.objects} objects' for sample, path in drawn]
-    draw_sheet(tiles, captions, out / SHEET, f'{Path(args.config).stem}: {args.split}')
+    tiles = [(picture, caption, INK) for picture, caption in zip(pictures, captions, strict=True)]
+    draw_tiles(tiles, COLUMNS, out / SHEET, f'{Path(args.config).stem}: {args.split}')
     return drawn
 
 
@@ -70,7 +75,9 @@ def _picture(sample: Sample, long_side: int) -> np.ndarray:
     """Each object in a colour of its own: neighbours of one class are to be told apart."""
     objects = len(sample.labels) - sample.ignored
     labels = [name if place < objects else f'ignored: {name}' for place, name in enumerate(sample.names)]
-    return draw_objects(sample.picture, sample.boxes, sample.masks, labels, range(len(labels)), long_side, boxed=True)
+    masks = np.array(sample.masks, dtype=bool) if sample.masks else None
+    drawn = sv.Detections(sample.boxes, masks, class_id=np.arange(len(labels)))
+    return draw_objects(sample.picture, drawn, labels, long_side, boxed=True)
 
 
 def _size(sample: Sample) -> str:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from damamba.cli.console import say
-from damamba.datasets.inspection import Inspection, InspectionError, inspect
-from damamba.datasets.inspection.tables import render
+from damamba.datasets.inspection import Inspection, InspectionError, inspect_dataset
+from damamba.datasets.inspection.printout import format_inspection
 
 MAX_PIXELS = 2**30  # OpenCV reads no larger picture
 
@@ -23,10 +23,24 @@ MAX_PIXELS = 2**30  # OpenCV reads no larger picture
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='check_dataset.py', description=__doc__)
     parser.add_argument('path', type=Path, metavar='PATH', help='an annotation file, or a folder with some in it')
-    parser.add_argument('--images', type=Path, metavar='DIR', help='the folder of the pictures; by default it is found')
-    parser.add_argument('--no-pixels', action='store_true', help='read only the headers of the pictures')
+    parser.add_argument(
+        '--images',
+        type=Path,
+        metavar='DIR',
+        help='the folder of the pictures; by default it is found, such as images/ beside the file',
+    )
+    parser.add_argument(
+        '--no-pixels',
+        action='store_true',
+        help='read only the headers of the pictures: most that are cut off are not noticed',
+    )
     parser.add_argument('--workers', type=int, metavar='N', help='threads that read pictures; by default one a core')
-    parser.add_argument('--json', type=Path, metavar='OUT', help='write everything, each defect too, to this file')
+    parser.add_argument(
+        '--json',
+        type=Path,
+        metavar='OUT',
+        help='write everything to this file too, each defect with its file, picture and annotation',
+    )
     return parser
 
 
@@ -43,7 +57,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def look(args: argparse.Namespace) -> Inspection:
+def inspect_with_bar(args: argparse.Namespace) -> Inspection:
     """Look through the set; on a terminal a bar shows how far it is."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -52,7 +66,7 @@ def look(args: argparse.Namespace) -> Inspection:
         def show(done: int, total: int) -> None:
             bar.update(task, description='looking at pictures', completed=done, total=total)
 
-        return inspect(args.path, args.images, not args.no_pixels, args.workers, on_picture=show)
+        return inspect_dataset(args.path, args.images, not args.no_pixels, args.workers, on_picture=show)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -61,11 +75,11 @@ def main(argv: list[str] | None = None) -> None:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.filterwarnings('ignore', module='PIL')  # of odd metadata, which nobody reads
     try:
-        inspection = look(args)
+        inspection = inspect_with_bar(args)
     except InspectionError as error:
         sys.stderr.write(f'error: {error}\n')
         sys.exit(2)
-    say(render(inspection))
+    say(format_inspection(inspection))
     if args.json:
         args.json.write_text(json.dumps(inspection.to_dict(), indent=2) + '\n', encoding='utf-8')
     sys.exit(1 if inspection.defects else 0)

@@ -15,47 +15,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS, build_functions
 from mmengine.runner import Runner
 
 from damamba.checkpoint import CheckpointError, trust_checkpoints
+from damamba.cli.options import add_pairs
 from damamba.datasets.categories import DatasetError
-from damamba.engine.config import ConfigError, check_files, read_config, refuse_version_2
+from damamba.engine.config import read_config, use_our_metric
+from damamba.engine.config_checks import ConfigError, check_files, check_packages
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
-from damamba.engine.settings import SettingError, spread
-from damamba.evaluation.scoring import EvaluationError
+from damamba.evaluation.coco_ap import EvaluationError
 from damamba.models import ArgumentError
 
 logger = logging.getLogger('damamba.cli')
 
 
-class OptionAction(DictAction):
-    """KEY=VALUE pairs; one without the sign is the parser's error."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        wrong = [value for value in values if '=' not in value]
-        if wrong:
-            parser.error(f'{option_string} takes KEY=VALUE, got {" ".join(wrong)}')
-        super().__call__(parser, namespace, values, option_string)
-
-
-def add_pairs(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
-    """Add a flag that takes KEY=VALUE pairs."""
-    parser.add_argument(flag, nargs='+', action=OptionAction, default={}, metavar='KEY=VALUE', help=text)
-
-
 def add_shared(parser: argparse.ArgumentParser) -> None:
     """Arguments that training and testing both take."""
-    parser.add_argument('--work-dir', help='where logs and results go; by default work_dirs/<name of the config>')
+    parser.add_argument(
+        '--work-dir',
+        metavar='DIR',
+        help='where logs and results go, each run in a folder of its own; by default work_dirs/<name of the config>',
+    )
     add_pairs(
         parser,
         '--cfg-options',
-        'settings that override the config, such as data_root=/data/coco train_dataloader.batch_size=1; '
-        'lists as KEY="[a,b]" or KEY=a,b, without white space',
+        'settings that override the config, or variables at its top, such as data_root=/data/coco '
+        'train_dataloader.batch_size=1; lists as KEY="[a,b]" or KEY=a,b, a text in quotes whatever it looks like; '
+        '+KEY=VALUE also where nothing is known to read it',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started; the scripts set it',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument(
         '--trust-checkpoint',
@@ -86,14 +82,8 @@ def _refuse_gpus(parser: argparse.ArgumentParser, ids: list[int], count: int) ->
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config file and merge the command line into it.
-
-    Raises:
-        ConfigError: a file does not exist or is no Python, or is written for MMDetection 2.x.
-    """
-    cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    refuse_version_2(cfg, args.config)
+    """Read the config file with the command line in it (:func:`damamba.engine.config.read_config`)."""
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir or not cfg.get('work_dir'):
         cfg.work_dir = args.work_dir or str(Path('work_dirs') / Path(args.config).stem)
@@ -102,12 +92,13 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     """Build the runner that the config names, by default ours, once the data of ``splits`` is there."""
-    settled = copy.deepcopy(cfg)
-    spread(settled)
-    check_files(settled, splits)
+    check_files(cfg, splits)
+    check_packages(cfg)
     if cfg.get('runner_type', 'DAMambaRunner') == 'DAMambaRunner':
-        return DAMambaRunner.from_cfg(cfg)  # settles it once more, and has a log to say so in
-    return RUNNERS.build(settled)
+        return DAMambaRunner.from_cfg(cfg)
+    cfg = copy.deepcopy(cfg)
+    use_our_metric(cfg)
+    return RUNNERS.build(cfg)
 
 
 def run(command: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
@@ -117,7 +108,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     """
     try:
         command(argv)
-    except (CheckpointError, ConfigError, SettingError, ArgumentError, DatasetError, EvaluationError) as error:
+    except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError) as error:
         _fail(error)
     except TypeError as error:
         if not _is_unknown_key(error):

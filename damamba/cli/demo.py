@@ -14,9 +14,8 @@ from mmengine.runner import find_latest_checkpoint
 
 from damamba.cli import make_demo_data
 from damamba.cli.console import say
-from damamba.reporting.curves import draw_curves
+from damamba.reporting.charts import draw_curves, draw_detections
 from damamba.reporting.logs import read_log
-from damamba.reporting.pictures import draw_detections
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 4  # pictures at a time, in all
@@ -27,11 +26,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog='demo.py', description=__doc__)
     parser.add_argument('--resume', action='store_true', help='go on from the newest checkpoint of an earlier demo')
-    parser.add_argument('--data-root', type=Path, default=Path('data/shapes'), help='where the scenes lie, or go')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='where logs and results go')
-    parser.add_argument('--images', type=int, default=800, help='scenes to train on')
-    parser.add_argument('--val-images', type=int, default=120, help='scenes to validate on')
-    parser.add_argument('--epochs', type=int, help='for how long to train, in place of the 6 of the config')
+    parser.add_argument(
+        '--data-root', type=Path, default=Path('data/shapes'), metavar='DIR', help='where the scenes lie, or go'
+    )
+    parser.add_argument(
+        '--work-dir', type=Path, default=Path('work_dirs/demo'), metavar='DIR', help='where logs and results go'
+    )
+    parser.add_argument('--images', type=int, default=800, metavar='N', help='scenes to train on: 800')
+    parser.add_argument('--val-images', type=int, default=120, metavar='N', help='scenes to validate on: 120')
+    parser.add_argument('--epochs', type=int, metavar='N', help='for how long to train: 6')
     parser.add_argument('--processes', type=int, choices=(1, 2, 4), help='by default what suits the machine')
     args = parser.parse_args(argv)
     args.processes = args.processes or _fitting()

@@ -11,22 +11,30 @@ from pathlib import Path
 
 from faster_coco_eval import COCO
 from mmdet.registry import DATASETS
-from mmengine.config import Config
 
-from damamba.cli.common import add_pairs, run
+from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.engine.config import ConfigError, read_config
-from damamba.engine.settings import spread
-from damamba.evaluation.details import analyse
-from damamba.evaluation.faults import Fault, diagnose
-from damamba.evaluation.predictions import coco_results, read_json, read_metrics, read_pickle, read_truth
-from damamba.evaluation.scores import Evaluation, Scores
-from damamba.evaluation.scoring import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
-from damamba.reporting.analysis import draw_confusion, draw_errors, draw_precision_recall
+from damamba.cli.options import add_pairs
+from damamba.engine.config import read_config
+from damamba.engine.config_checks import ConfigError, check_files
+from damamba.evaluation.analysis.details import analyse
+from damamba.evaluation.annotations import read
+from damamba.evaluation.coco_ap import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
+from damamba.evaluation.known_faults import diagnose
+from damamba.evaluation.predictions import coco_results, read_json, read_pickle, with_readable_values
+from damamba.evaluation.results import Evaluation, Fault, Scores
+from damamba.evaluation.tested import build_dataset, read_tested
+from damamba.reporting.charts import draw_class_errors, draw_class_precision_recall, draw_confusion
+from damamba.run_record import read_metrics
+from damamba.types import class_of
 
 OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS, 'details': False}
 
-PLOTS = {'precision_recall.png': draw_precision_recall, 'confusion.png': draw_confusion, 'errors.png': draw_errors}
+PLOTS = {
+    'precision_recall.png': draw_class_precision_recall,
+    'confusion.png': draw_confusion,
+    'errors.png': draw_class_errors,
+}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -34,14 +42,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='eval_results.py', description=__doc__.replace('\n\n', ' '))
     parser.add_argument('file', type=Path, metavar='FILE', help='predictions: a .pkl or .json file; or metrics.json')
     parser.add_argument('--config', help='what made them; by default the config that the run left beside FILE')
-    parser.add_argument('--ann-file', type=Path, help="the ground truth, in place of the config's")
+    parser.add_argument('--ann-file', type=Path, metavar='JSON', help="the ground truth, in place of the config's")
     parser.add_argument(
-        '--eval', nargs='+', choices=['bbox', 'segm'], help='what to measure; by default all that FILE holds'
+        '--eval',
+        nargs='+',
+        choices=['bbox', 'segm'],
+        metavar='KIND',
+        help='what to measure: bbox, segm; by default all that FILE holds',
     )
     add_pairs(parser, '--eval-options', 'classwise=True, details=True, proposal_nums=(1,10,100), iou_thrs=[0.5,0.75]')
     add_pairs(parser, '--cfg-options', 'override the config')
     parser.add_argument('--json', type=Path, metavar='OUT', help='write the figures to this file too')
-    parser.add_argument('--plots', type=Path, metavar='DIR', help='draw the details into this folder; details=True')
+    parser.add_argument(
+        '--plots', type=Path, metavar='DIR', help='draw the details into this folder; brings details=True'
+    )
     args = parser.parse_args(argv)
     unknown = sorted(set(args.eval_options) - set(OPTIONS))
     if unknown:
@@ -55,10 +69,7 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     """Read the predictions and what they are to be held against; score them."""
     if not args.file.is_file():
         raise EvaluationError(f'{args.file} does not exist; wanted predictions, a .pkl or .json file')
-    ann_file, meta = _ground_truth(args)
-    if not ann_file.is_file():
-        raise EvaluationError(f'{ann_file} does not exist; --ann-file names the ground truth')
-    truth, cat_ids = _truth(read_truth(ann_file), meta)
+    truth, cat_ids = _truth(*_ground_truth(args))
     predictions = _predictions(args.file, truth, cat_ids)
     lacking = set(args.eval or ()) - predictions.keys()
     if lacking:
@@ -83,17 +94,31 @@ def _truth(document: dict, meta: dict) -> tuple[COCO, list[int | None]]:
     return ground_truth(renamed(document, cat_ids, classes)), cat_ids
 
 
-def _ground_truth(args: argparse.Namespace) -> tuple[Path, dict]:
-    """The annotation file, and what the data set says of the classes that labels stand for; none: all of the file's."""
+def _ground_truth(args: argparse.Namespace) -> tuple[dict, dict]:
+    """The annotations, and what the data set says of the classes that labels stand for; none: all of the file's."""
     path = args.config or _config_beside(args.file)
     if not path:
         if not args.ann_file:
             raise ConfigError(f'no config, or several, beside {args.file}: say --config, or --ann-file')
-        return args.ann_file, {}
-    cfg = read_config(path)
-    cfg.merge_from_dict(args.cfg_options)
-    spread(cfg)
-    return args.ann_file or _annotations(cfg, path), _metainfo(cfg, path)
+        return _read(args.ann_file), {}
+    cfg = read_config(path, args.cfg_options)
+    if not cfg.get('test_dataloader'):
+        raise ConfigError(f'{path} has no test_dataloader: which classes were tested?')
+    dataset = cfg.test_dataloader.dataset
+    if args.ann_file:
+        return _read(args.ann_file), class_of(dataset, DATASETS)._load_metainfo(dataset.get('metainfo', {}))
+    check_files(cfg, ('test',))
+    built = build_dataset(dataset)
+    tested = read_tested(built)
+    if tested is None:
+        raise ConfigError(f"the data set that {path} tests on has no annotations in COCO's format: say --ann-file")
+    return tested.document, built.metainfo
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise EvaluationError(f'{path} does not exist; --ann-file names the ground truth')
+    return read(path)
 
 
 def _config_beside(file: Path) -> str | None:
@@ -103,31 +128,25 @@ def _config_beside(file: Path) -> str | None:
     return str(found[0]) if len(found) == 1 and any(folder.glob('*/*.log')) else None
 
 
-def _annotations(cfg: Config, path: str) -> Path:
-    evaluators = cfg.get('test_evaluator') or []
-    for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-        if evaluator.get('ann_file'):
-            return Path(evaluator.ann_file)
-    raise ConfigError(f'{path} names no ground truth (test_evaluator.ann_file): say --ann-file')
-
-
-def _metainfo(cfg: Config, path: str) -> dict:
-    if not cfg.get('test_dataloader'):
-        raise ConfigError(f'{path} has no test_dataloader: which classes were tested?')
-    dataset = cfg.test_dataloader.dataset
-    return DATASETS.get(dataset.type)._load_metainfo(dataset.get('metainfo', {}))
-
-
 def _predictions(file: Path, truth: COCO, cat_ids: Sequence[int]) -> dict[str, list[dict]]:
     if file.suffix == '.json':
-        return read_json(file)
+        kinds = read_json(file)
+        readable = with_readable_values(next(iter(kinds.values())), truth, file)
+        return dict.fromkeys(kinds, readable)
     return coco_results(read_pickle(file, truth), cat_ids)
+
+
+def _measured(path: Path) -> dict | None:
+    try:
+        return read_metrics(path)
+    except ValueError as error:
+        raise EvaluationError(f'{path} is no JSON: {error}') from error
 
 
 def show(argv: list[str] | None = None) -> None:
     """Parse, score, print the tables; or print and draw what a run has scored."""
     args = parse(argv)
-    metrics = read_metrics(args.file) if args.file.suffix == '.json' and args.file.is_file() else None
+    metrics = _measured(args.file) if args.file.suffix == '.json' and args.file.is_file() else None
     if metrics:
         _refuse_unproved(args.file, metrics)
         _show_again(args, metrics['evaluations'])

@@ -13,9 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from damamba.cli.common import add_pairs, run
+from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.engine.config import ConfigError, read_config, refuse_version_2
+from damamba.cli.options import add_pairs
+from damamba.engine.config import read_config
+from damamba.engine.config_checks import ConfigError
 from damamba.engine.flops import Cost, Part, measure
 
 
@@ -29,7 +31,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         default=[800, 1280],
         metavar='PX',
-        help='height and width of the picture, or one number for both; by default 800 1280',
+        help='height and width of the picture in pixels, or one number for both; by default 800 1280',
     )
     add_pairs(parser, '--cfg-options', 'override the config')
     parser.add_argument('--json', type=Path, metavar='OUT', help='write the figures, unrounded, to this file too')
@@ -50,9 +52,7 @@ def count(args: argparse.Namespace) -> Cost:
     Raises:
         ConfigError: there is no such config, or it describes no detector.
     """
-    cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    refuse_version_2(cfg, args.config)
+    cfg = read_config(args.config, args.cfg_options)
     if 'backbone' not in (cfg.get('model') or {}):
         raise ConfigError(f'{args.config} describes no model with a backbone (model.backbone): what is to be counted?')
     init_default_scope(cfg.get('default_scope', 'mmdet'))

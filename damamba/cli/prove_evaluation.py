@@ -6,11 +6,13 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from damamba.cli.common import add_pairs, run
+from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.engine.config import check_files, read_config, refuse_version_2
-from damamba.engine.settings import spread
-from damamba.evaluation.proof import Proof, prove
+from damamba.cli.options import add_pairs
+from damamba.engine.config import read_config, use_our_metric
+from damamba.engine.config_checks import check_files, stand_ins
+from damamba.evaluation.proof.claims import Proof
+from damamba.evaluation.proof.prove import prove
 
 IMAGES = 100
 
@@ -19,8 +21,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog='prove_evaluation.py', description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--images', type=int, default=IMAGES, metavar='N', help='on how many pictures (default: 100)')
-    parser.add_argument('--seed', type=int, default=0, metavar='S', help='another seed, other pictures (default: 0)')
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=IMAGES,
+        metavar='N',
+        help='on how many pictures of the ground truth: 100; more where each class needs one',
+    )
+    parser.add_argument('--seed', type=int, default=0, metavar='S', help='another seed, other pictures: 0')
     parser.add_argument('--json', type=Path, metavar='OUT', help='write the proof to this file too')
     add_pairs(parser, '--cfg-options', 'override the config, such as test_subset=same-object-transfer-set')
     args = parser.parse_args(argv)
@@ -35,9 +43,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def prove_config(cfg: Config, images: int = IMAGES, seed: int = 0) -> Proof:
     """Prove a config's evaluation, and show it; the proof may have failed."""
-    for note in spread(cfg):
+    for note in filter(None, [use_our_metric(cfg)]):
         say(note)
     check_files(cfg, ('test',))
+    for path, other in stand_ins(cfg.get('test_dataloader') or {}):
+        say(f'{path} is not there: testing on {other}')
     proof = prove(cfg, images, seed)
     say(proof.table())
     return proof
@@ -46,9 +56,7 @@ def prove_config(cfg: Config, images: int = IMAGES, seed: int = 0) -> Proof:
 def show(argv: list[str] | None = None) -> None:
     """Parse, prove, write."""
     args = parse(argv)
-    cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    refuse_version_2(cfg, args.config)
+    cfg = read_config(args.config, args.cfg_options)
     proof = prove_config(cfg, args.images, args.seed)
     if args.json:
         args.json.write_text(json.dumps(proof.to_dict(), indent=2), encoding='utf-8')

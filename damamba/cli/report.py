@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from damamba.cli.console import say
-from damamba.reporting.report import Report, make_report
+from damamba.reporting.page import Report
+from damamba.reporting.report import make_report
+from damamba.reporting.run_tables import comparison_table
 from damamba.reporting.runs import ReportError
 
 
@@ -13,14 +15,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog='report.py', description=__doc__)
     parser.add_argument('runs', nargs='+', type=Path, metavar='WORK_DIR', help='the work folder of a run')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='the folder to write')
-    parser.add_argument('--names', nargs='+', metavar='NAME', help='of the runs; by default those of their folders')
-    parser.add_argument('--title', help='what stands above the report')
     parser.add_argument(
-        '--focus', metavar='CLASS', help='the class that comes first; "mean" for none; by default Object beside Tote'
+        '--out',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='the folder to write; an earlier report in it is replaced',
     )
     parser.add_argument(
-        '--least', type=float, default=0.5, metavar='SCORE', help='draw what scores at least this much (default: 0.5)'
+        '--names', nargs='+', metavar='NAME', help='of the runs, in their order; by default those of the folders'
+    )
+    parser.add_argument('--title', help='what stands above the report')
+    parser.add_argument(
+        '--focus',
+        metavar='CLASS',
+        help='the class that comes first; mean for none; by default Object, with Tote beside it alone',
+    )
+    parser.add_argument(
+        '--least', type=float, default=0.5, metavar='SCORE', help='draw detections that score at least this much: 0.5'
     )
     args = parser.parse_args(argv)
     if not 0 <= args.least <= 1:
@@ -30,11 +42,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def summary(report: Report) -> str:
     """The tables, what was refused, what is missing, and where the report lies."""
-    lines = [report.headline, *(sheet.text() for sheet in report.tables)]
-    lines += [f'REFUSED {it.run} on {it.dataset}: {"; ".join(it.reasons)}' for it in report.page.refusals]
+    lines = [report.headline, *(comparison_table(section).text() for section in report.sections)]
+    lines += [f'REFUSED {it.run} on {it.dataset}: {"; ".join(it.reasons)}' for it in report.refusals]
     for it in report.missing:
         lines.append(f'missing of {it.run}: {it.what}' + (f'\n    {it.command}' if it.command else ''))
-    return '\n\n'.join([*lines, f'wrote {report.page.out / "report.html"}'])
+    return '\n\n'.join([*lines, f'wrote {report.out / "report.html"}'])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmdet.evaluation.metrics import CocoMetric
+from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 
 from damamba.cli.common import (
-    OptionAction,
-    add_pairs,
     add_shared,
     build_runner,
     load_config,
@@ -19,14 +19,17 @@ from damamba.cli.common import (
     run,
     settle_shared,
 )
+from damamba.cli.options import OptionAction, add_pairs
 from damamba.cli.prove_evaluation import prove_config
-from damamba.engine.config import ConfigError, read_config
+from damamba.engine.config import read_config
+from damamba.engine.config_checks import ConfigError
 from damamba.engine.examples import clear
 from damamba.engine.launch import rank_of
-from damamba.engine.records import write_failed_proof
-from damamba.engine.settings import subset
-from damamba.evaluation.coco import CocoInstanceMetric
-from damamba.evaluation.proof import ProofError
+from damamba.engine.records import RESULTS, write_failed_proof
+from damamba.engine.tta import use_tta
+from damamba.evaluation.metric import CocoInstanceMetric
+from damamba.evaluation.proof.claims import ProofError
+from damamba.types import is_of, listed, name_of
 
 OLD_OPTIONS = {'jsonfile_prefix': 'outfile_prefix'}
 
@@ -40,19 +43,29 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         '--eval',
         nargs='+',
         choices=['bbox', 'segm', 'proposal', 'proposal_fast'],
-        help="what to measure; by default what the config's evaluator says",
+        metavar='KIND',
+        help="what to measure: bbox, segm, proposal, proposal_fast; by default what the config's evaluator says",
     )
     add_pairs(parser, '--eval-options', 'settings of the evaluator, such as classwise=True')
-    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write the predictions too')
     parser.add_argument('--format-only', action='store_true', help='write COCO result files and measure nothing')
-    parser.add_argument('--show-dir', help='draw predictions beside the ground truth into this folder of the run')
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='draw predictions beside the ground truth into this folder of the run'
+    )
     parser.add_argument('--show', action='store_true', help='draw them on the screen')
-    parser.add_argument('--show-score-thr', type=float, default=0.3, help='draw what scores at least this much')
+    parser.add_argument(
+        '--show-score-thr', type=float, default=0.3, metavar='X', help='draw what scores at least this much: 0.3'
+    )
     parser.add_argument('--fuse-conv-bn', action='store_true', help='fold batch normalisation into convolutions')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test each picture flipped too, and merge both, masks included; or by tta_pipeline of the config',
+    )
     parser.add_argument(
         '--prove',
         action='store_true',
-        help='first prove the evaluation: ground truth as predictions scores 1.000, and known faults are seen',
+        help='first prove the evaluation, on 100 pictures; where it fails, or figures look wrong, the exit status is 1',
     )
     add_shared(parser)
     parser.add_argument('--options', nargs='+', action=OptionAction, default={}, help=argparse.SUPPRESS)
@@ -69,8 +82,6 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error('--format-only measures nothing: leave out --eval')
     if args.prove and args.format_only:
         parser.error('--format-only measures nothing: leave out --prove')
-    if args.prove and args.out and not args.eval:
-        parser.error('--out alone measures nothing: add --eval, or leave out --prove')
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must end in .pkl or .pickle, got {args.out}')
     if args.options:
@@ -83,11 +94,15 @@ def configure(args: argparse.Namespace) -> Config:
     cfg = load_config(args)
     if not cfg.get('test_dataloader'):
         raise ConfigError(f'{args.config} has no test_dataloader: nothing to test on')
+    if not cfg.get('test_evaluator'):
+        raise ConfigError(f'{args.config} has no test_evaluator: nothing to measure with')
     cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.work_dir = str(Path(cfg.work_dir) / _folder_of_its_own(cfg, args.config))
     cfg.test_evaluator = _evaluators(cfg, args)
     if args.show or args.show_dir:
         _draw(cfg, args)
+    if args.tta:
+        use_tta(cfg)
     if args.fuse_conv_bn:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='FuseConvBNHook')]
     return cfg
@@ -95,27 +110,28 @@ def configure(args: argparse.Namespace) -> Config:
 
 def _folder_of_its_own(cfg: Config, path: str) -> str:
     """Of a test on another subset than the config's own, so that its figures lie beside those of the other subsets."""
-    own, tested = (subset(c, 'test_subset') for c in (read_config(path), cfg))
-    return '' if tested == own else tested
+    own, tested = ((it.get('test_subset') or '').rstrip('/') for it in (read_config(path), cfg))
+    if tested == own:
+        return ''
+    if {'', '.', '..'} & set(tested.split('/')):
+        raise ConfigError(f'test_subset must be a folder below data_root, such as mix-object-tote, got {tested!r}')
+    return tested
 
 
 def _evaluators(cfg: Config, args: argparse.Namespace) -> list[dict]:
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
     options = _evaluator_options(args)
-    evaluators = [_settled(evaluator, options, cfg.work_dir) for evaluator in evaluators]
-    if not args.out:
-        return evaluators
+    evaluators = [_settled(evaluator, options, cfg.work_dir) for evaluator in listed(cfg.test_evaluator)]
     dump = dict(type='DumpDetResults', out_file_path=args.out, collect_dir=_collect_dir(args))
-    return [*evaluators, dump] if args.eval or args.format_only else [dump]
+    return [*evaluators, dump] if args.out else evaluators
 
 
 def _settled(evaluator: dict, options: dict, work_dir: str) -> dict:
     """Merge options into an evaluator of COCO's kind; others have no such options."""
-    if 'Coco' not in str(evaluator.get('type')):
+    if not is_of(evaluator, METRICS, CocoMetric):
         return evaluator
     merged = {**evaluator, **options}
     if merged.get('format_only') and not merged.get('outfile_prefix'):
-        merged['outfile_prefix'] = str(Path(work_dir) / 'results')
+        merged['outfile_prefix'] = str(Path(work_dir) / RESULTS)
     return merged
 
 
@@ -145,6 +161,8 @@ def _draw(cfg: Config, args: argparse.Namespace) -> None:
     hook = cfg.get('default_hooks', {}).get('visualization')
     if not hook:
         raise ConfigError(f'--show and --show-dir need default_hooks.visualization in {args.config}')
+    if name_of(hook) == 'DetVisualizationHook':
+        hook['type'] = 'DrawingHook'
     hook.update(draw=True, show=args.show, wait_time=2, score_thr=args.show_score_thr, test_out_dir=args.show_dir)
 
 

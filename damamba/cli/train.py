@@ -6,9 +6,11 @@ import os
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
-from damamba.cli.common import OptionAction, add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
+from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
+from damamba.types import name_of
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -20,13 +22,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='PATH',
-        help='go on from this checkpoint, or without a path from the newest one in the work folder',
+        help='go on from this checkpoint, or from the newest one in the work folder; if there is none, start anew',
     )
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision: bfloat16, or float16 on GPUs without it'
     )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the total batch')
-    parser.add_argument('--seed', type=int, help='of all random numbers')
+    parser.add_argument('--seed', type=int, metavar='N', help='of all random numbers')
     parser.add_argument('--diff-seed', action='store_true', help='another seed for each process')
     parser.add_argument('--deterministic', action='store_true', help='use deterministic algorithms only')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
@@ -55,9 +57,9 @@ def configure(args: argparse.Namespace) -> Config:
     if not cfg.get('train_dataloader'):
         raise ConfigError(f'{args.config} has no train_dataloader: nothing to train on')
     if args.amp:
-        kind = cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
-        if kind not in WRAPPERS:
-            raise ConfigError(f'--amp does not go with optim_wrapper.type={kind!r}')
+        cfg.optim_wrapper.setdefault('type', 'OptimWrapper')
+        if name_of(cfg.optim_wrapper) not in WRAPPERS:
+            raise ConfigError(f'--amp does not go with optim_wrapper.type={name_of(cfg.optim_wrapper)!r}')
         use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,16 +20,17 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: tuning needs Optuna ({error}): pip install '.[tuning]' in the checkout, or optuna alone")
 
-from damamba.cli.common import add_pairs, run
+from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.engine.config import ConfigError, check_files
+from damamba.cli.options import add_pairs
+from damamba.engine.config_checks import ConfigError, check_files
 from damamba.tuning import TuningError, plots, results
-from damamba.tuning.ledger import ended
+from damamba.tuning.lost_trials import ended
 from damamba.tuning.space import preset, read_space
 from damamba.tuning.storage import open_storage, shown
-from damamba.tuning.strategy import make_pruner, make_sampler
+from damamba.tuning.study import Task, make_pruner, make_sampler, open_study, queue_own_values
 from damamba.tuning.training import Training, last_epoch, start_dying_with_us, train_command
-from damamba.tuning.worker import StoppedError, Task, Worker, open_study
+from damamba.tuning.worker import StoppedError, Worker
 
 TRAIN = train_command  # what a trial runs
 STORAGE = 'DAMAMBA_STORAGE'  # hands --storage over: command lines are seen by everybody on a machine
@@ -55,34 +57,47 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def _add_study(parser: argparse.ArgumentParser) -> None:
     space = parser.add_mutually_exclusive_group(required=True)
     space.add_argument(
-        '--space', type=Path, metavar='FILE', help="space = {'KEY': dict(type='float', low=1e-5, high=1e-3, log=True)}"
+        '--space',
+        type=Path,
+        metavar='FILE',
+        help="what to search: space = {'KEY': dict(type='float', low=1e-5, high=1e-3, log=True)}",
     )
-    space.add_argument('--preset', choices=['lr', 'optimizer'], help="a space around the config's own values")
+    space.add_argument('--preset', choices=['lr', 'optimizer'], help="what to search: around the config's own values")
     parser.add_argument(
-        '--trials', type=_count, required=True, metavar='N', help='of the study in all, not of this call'
+        '--trials', type=_count, required=True, metavar='N', help='trials of the study in all, not of this call'
     )
     parser.add_argument(
         '--storage',
         metavar='URL',
         default=os.environ.get(STORAGE),
-        help='journal:FILE, sqlite://, postgresql://, mysql://; by default $DAMAMBA_STORAGE, or a file in DIR',
+        help='where the study lies: journal:FILE, sqlite:///FILE, postgresql://, mysql://; by default DAMAMBA_STORAGE '
+        'or a file in the work folder',
     )
-    parser.add_argument('--study', metavar='NAME', help='by default the name of the config')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='by default work_dirs/<study>_tuning')
-    parser.add_argument('--metric', default='segm_mAP', help='a figure of the validation; more is better')
-    parser.add_argument('--pruner', choices=['median', 'hyperband', 'none'], default='median', help='ends weak trials')
-    parser.add_argument('--sampler', choices=['tpe', 'random'], default='tpe', help='chooses the next values')
-    parser.add_argument('--seed', type=_seed, metavar='S', help='of the choices')
+    parser.add_argument('--study', metavar='NAME', help='its name; by default that of the config')
+    parser.add_argument(
+        '--work-dir', type=Path, metavar='DIR', help='where trials and results go; by default work_dirs/<study>_tuning'
+    )
+    parser.add_argument(
+        '--metric', default='segm_mAP', metavar='NAME', help='a figure of the validation, more is better: segm_mAP'
+    )
+    parser.add_argument(
+        '--pruner', choices=['median', 'hyperband', 'none'], default='median', help='what ends weak trials'
+    )
+    parser.add_argument('--sampler', choices=['tpe', 'random'], default='tpe', help='what chooses the next values')
+    parser.add_argument('--seed', type=_seed, metavar='S', help='seed of the choices')
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--workers', type=_count, default=1, metavar='K', help='trials at the same time')
-    parser.add_argument('--gpus', type=_count, default=1, metavar='G', help='processes of a trial, a GPU for each')
-    parser.add_argument('--timeout', type=_seconds, metavar='SECONDS', help='begin no trial after this time')
     parser.add_argument(
-        '--trial-timeout', type=_seconds, metavar='SECONDS', help='a trial that takes longer has failed'
+        '--workers', type=_count, default=1, metavar='K', help='trials at the same time on this machine: 1'
     )
-    parser.add_argument('--keep-checkpoints', action='store_true', help='of every trial the last one')
+    parser.add_argument('--gpus', type=_count, default=1, metavar='G', help='processes of a trial, a GPU for each: 1')
+    seconds = dict(type=_seconds, default=math.inf, metavar='SECONDS')
+    parser.add_argument('--timeout', **seconds, help='begin no trial after this time')
+    parser.add_argument('--trial-timeout', **seconds, help='a trial that takes longer has failed')
+    parser.add_argument(
+        '--keep-checkpoints', action='store_true', help='keep the last one of every trial; by default trials write none'
+    )
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help='for load_from: run the code that a checkpoint carries'
     )
@@ -111,7 +126,7 @@ def _seconds(text: str) -> float:
 def make_task(args: argparse.Namespace) -> Task:
     """What is to be tuned, once its config, data and space are there."""
     task = Task(args.config, [], args.work_dir, args.cfg_options, args.metric, args.keep_checkpoints, args.gpus)
-    cfg = task.configured()
+    cfg = task.own_settings
     for name in ('train_dataloader', 'val_dataloader', 'val_evaluator'):
         if not cfg.get(name):
             raise ConfigError(f'{args.config} has no {name}: trials are trained, and compared on the validation')
@@ -124,6 +139,8 @@ def make_task(args: argparse.Namespace) -> Task:
 def open_for(args: argparse.Namespace, task: Task) -> optuna.Study:
     """The study, with this process's own sampler."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)  # that a function may change
+    warnings.filterwarnings('ignore', 'Heartbeat of storage')  # that our loop is not Optuna's
     study = open_study(open_storage(args.storage), args.study, task, make_pruner(args.pruner, args.trials))
     study.sampler = make_sampler(args.sampler, args.trials, args.seed, study)
     return study
@@ -196,7 +213,7 @@ def finish(args: argparse.Namespace, task: Task, study: optuna.Study) -> None:
     best = results.write_best(study, task, shown(args.storage))
     trials = results.write_trials(study, task)
     say(f'\n{results.table(study, task)}\n')
-    drawn, missing = plots.draw(study, task.metric, task.folder)
+    drawn, missing = plots.draw_plots(study, task.metric, task.folder)
     for text in missing:
         say(text)
     for path in filter(None, (trials, *drawn, best)):
@@ -224,9 +241,12 @@ def tune(argv: list[str] | None = None) -> None:
     finish(args, task, study)
     if len(ended(study)) < args.trials:
         raise TuningError(f'{_progress(args, study)} are done; the same command goes on')
+    if results.best_of(study) is None:
+        raise TuningError('no trial is complete: the table says how each of them ended')
 
 
 def _take_trials(args: argparse.Namespace, task: Task, study: optuna.Study, argv: list[str]) -> None:
+    queue_own_values(study, task, say)
     if args.workers == 1:
         work(args, task, study)
     else:

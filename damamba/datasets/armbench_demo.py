@@ -6,16 +6,13 @@ OUT/same-object-transfer-set/...                the same: one product, repeated;
 """
 
 import hashlib
-from functools import reduce
-from itertools import chain
-from operator import add
 from pathlib import Path
 
 from damamba.datasets.drawing.scenes import check_number
-from damamba.datasets.drawing.tote_scenes import VIEWS, check_long_side, draw_tote_scene
-from damamba.datasets.writing import MAX_SEED, OnPicture, Part, Summary, write_set
+from damamba.datasets.drawing.totes import LONG_SIDE, VIEWS, draw_tote_scene
+from damamba.datasets.writing import SEED, OnPicture, Part, Summary, write_set
 
-DRAWING = '1.1'  # goes up with every change that gives other pictures or annotations
+DRAWING = '2.1'  # goes up with every change that gives other pictures or annotations
 SPLITS = ('train', 'val', 'test')
 SHARES = {  # of the pictures to train on in mix-object-tote
     'mix-object-tote': (1, 1 / 5, 1 / 5),
@@ -42,38 +39,27 @@ def write_armbench(
     arguments give the same bytes, and a picture depends on its subset, split and number, ``long_side`` and ``seed``
     alone. Progress, sets that are there and errors are as in ``write_shapes``.
     """
-    check_number('the number of pictures to train on', images, 1, MAX_IMAGES)
-    check_long_side(long_side)
-    check_number('the seed', seed, 0, MAX_SEED)
+    check_number(images, 'the number of pictures to train on', 1, MAX_IMAGES)
+    check_number(long_side, *LONG_SIDE)
+    check_number(seed, *SEED)
     splits = SPLITS if test else SPLITS[:-1]
     arguments = dict(kind='armbench', images=images, long_side=long_side, seed=seed, test=test, drawing=DRAWING)
-    parts = {
-        subset: [part_of(subset, split, counted(images, subset, split), long_side, seed) for split in splits]
-        for subset in VIEWS
-    }
+    parts = [
+        Part(
+            annotations=Path(subset, f'{split}.json'),
+            pictures=Path(subset, 'images'),
+            count=max(round(images * SHARES[subset][number]), 1),
+            draw=lambda i, it=(subset, place, number): draw_tote_scene(it[0], long_side, (seed, *it[1:], i)),
+            names=lambda i, it=(subset, split, number): (it[2] * IDS + i + 1, file_name(*it[:2], i)),
+            categories=[dict(id=i, name=name, supercategory='') for i, name in enumerate(VIEWS[subset].classes, 1)],
+        )
+        for place, subset in enumerate(VIEWS)
+        for number, split in enumerate(splits)
+    ]
     description = 'Drawn totes in the layout of ARMBench, by damamba.datasets.armbench_demo'
-    found = iter(write_set(out, list(chain(*parts.values())), arguments, description, on_picture))
-    return {subset: reduce(add, (next(found) for _ in splits)) for subset in VIEWS}
+    found = iter(write_set(out, parts, arguments, description, on_picture))
+    return {subset: sum((next(found) for _ in splits), Summary()) for subset in VIEWS}
 
 
-def counted(images: int, subset: str, split: str) -> int:
-    return max(round(images * SHARES[subset][SPLITS.index(split)]), 1)
-
-
-def part_of(subset: str, split: str, count: int, long_side: int, seed: int) -> Part:
-    """One split of a subset: its pictures, and where they go."""
-    view, number = VIEWS[subset], SPLITS.index(split)
-
-    def names(i: int) -> tuple[int, str]:
-        name = hashlib.blake2b(f'{subset}/{split}/{i}'.encode(), digest_size=8).hexdigest()
-        return number * IDS + i + 1, f'{name}.jpg'
-
-    return Part(
-        annotations=Path(subset, f'{split}.json'),
-        pictures=Path(subset, 'images'),
-        count=count,
-        draw=lambda i: draw_tote_scene(subset, long_side, (seed, list(VIEWS).index(subset), number, i)),
-        names=names,
-        categories=[dict(id=i, name=name, supercategory='') for i, name in enumerate(view.classes, 1)],
-        holder=view.classes.index('Tote') if 'Tote' in view.classes else None,
-    )
+def file_name(subset: str, split: str, i: int) -> str:
+    return hashlib.blake2b(f'{subset}/{split}/{i}'.encode(), digest_size=8).hexdigest() + '.jpg'

@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
+
+FEW = 12  # classes that are said one by one
 
 
 class DatasetError(ValueError):
@@ -22,20 +25,14 @@ class CategoryMap:
         """The classes that the file has no category for."""
         return tuple(name for name, cat_id in zip(self.classes, self.ids, strict=True) if cat_id is None)
 
-    @property
-    def present(self) -> list[int]:
-        """The categories of the classes that are there, in the order of the classes."""
-        return [cat_id for cat_id in self.ids if cat_id is not None]
-
     def filled(self) -> list[int]:
         """An id for each class; ids that no category has, below zero and below all others, for those without one."""
-        lowest = min((0, *self.present))
-        missing = iter(range(lowest - 1, lowest - 1 - len(self.ids), -1))
-        return [next(missing) if cat_id is None else cat_id for cat_id in self.ids]
+        free = count(min([0, *(cat_id for cat_id in self.ids if cat_id is not None)]) - 1, -1)
+        return [next(free) if cat_id is None else cat_id for cat_id in self.ids]
 
     def __str__(self) -> str:
-        pairs = zip(self.classes, self.ids, strict=True)
-        parts = [f'{name} is category {cat_id}' for name, cat_id in pairs if cat_id is not None]
+        found = [f'{name} is category {i}' for name, i in zip(self.classes, self.ids, strict=True) if i is not None]
+        parts = found if len(found) <= FEW else [f'{len(found)} classes have a category']
         parts += [f'{name} is not there' for name in self.absent]
         parts += [f'{name} is no class and left out' for name in self.unused]
         return ', '.join(parts)
@@ -53,25 +50,20 @@ def match_categories(categories: Sequence[dict], classes: Sequence[str]) -> Cate
     """
     if isinstance(classes, str):
         raise DatasetError(f'classes must be a tuple; one class needs its comma: ({classes!r},)')
-    _refuse_repeated('classes', list(classes))
-    _refuse_repeated('categories', [category['name'] for category in categories])
-    found = {_folded(category['name']): category['id'] for category in categories}
-    wanted = {_folded(name) for name in classes}
-    unused = tuple(category['name'] for category in categories if _folded(category['name']) not in wanted)
-    mapping = CategoryMap(tuple(classes), tuple(found.get(_folded(name)) for name in classes), unused)
-    if not mapping.present:
-        raise DatasetError(
-            f'none of the classes ({", ".join(classes)}) is among the categories ({", ".join(unused)}); '
-            'they are matched by name, whatever the case'
-        )
-    return mapping
+    names = [category['name'] for category in categories]
+    wanted, listed = _folded('classes', classes), _folded('categories', names)
+    found = {key: category['id'] for key, category in zip(listed, categories, strict=True)}
+    unused = tuple(name for key, name in zip(listed, names, strict=True) if key not in wanted)
+    if len(unused) == len(names):
+        among = f'({", ".join(classes)}) is among the categories ({", ".join(names)})'
+        raise DatasetError(f'none of the classes {among}; they are matched by name, whatever the case')
+    return CategoryMap(tuple(classes), tuple(map(found.get, wanted)), unused)
 
 
-def _folded(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _refuse_repeated(what: str, names: list[str]) -> None:
-    repeated = [name for name, count in Counter(map(_folded, names)).items() if count > 1]
+def _folded(what: str, names: Sequence[str]) -> list[str]:
+    """The names, whatever the case; a DatasetError where two are the same."""
+    folded = [name.strip().casefold() for name in names]
+    repeated = [name for name, number in Counter(folded).items() if number > 1]
     if repeated:
         raise DatasetError(f'{what} ({", ".join(names)}) repeat {", ".join(repeated)}: names must differ, not in case')
+    return folded

@@ -6,15 +6,14 @@ OUT/val2017/000001000001.jpg ...      OUT/annotations/instances_val2017.json
 
 from pathlib import Path
 
-from damamba.datasets.drawing.scenes import DemoError, check_number, check_size, draw_scene
+from damamba.datasets.drawing.scenes import SIZE, DemoError, check_number, draw_scene
 from damamba.datasets.drawing.things import CLASSES
-from damamba.datasets.writing import MAX_SEED, OnPicture, Part, Summary, write_set
+from damamba.datasets.writing import SEED, OnPicture, Part, Summary, write_set
 
 __all__ = ['CLASSES', 'DemoError', 'Summary', 'draw_scene', 'write_shapes']
 
 DRAWING = '1.1'  # goes up with every change that gives other pictures or annotations
-SPLITS = {'train2017': 0, 'val2017': 1_000_000}  # the first picture has the next id
-MAX_IMAGES = 1_000_000
+IDS = MAX_IMAGES = 1_000_000  # kept for each split's pictures
 
 
 def write_shapes(
@@ -27,39 +26,27 @@ def write_shapes(
 ) -> Summary:
     """Write ``images`` scenes to train on into ``out``, and ``val_images`` (a fifth of it, at least 1) to validate on.
 
-    Pictures have ``size`` x ``size`` pixels. The same arguments give the same bytes, and a picture depends on ``size``,
-    ``seed`` and its number alone. After each picture ``on_picture`` is called with how many are done, and of how many.
-    A set of the same arguments that is already there is left alone; one that an interrupted run left is drawn again.
-    Raises DemoError for arguments that make no sense and for a folder that holds something else, OSError where nothing
-    can be written.
+    The same arguments give the same bytes, and a picture depends on ``size`` (pixels a side), ``seed`` and its number
+    alone. After each one ``on_picture`` is called with how many are done, and of how many. A set that is already there
+    is left alone; one that an interrupted run left is drawn again. Raises DemoError for arguments that make no sense
+    and for a folder that holds something else, OSError where nothing can be written.
     """
     val_images = max(images // 5, 1) if val_images is None else val_images
-    check_arguments(images, val_images, size, seed)
+    check_number(images, 'the number of pictures to train on', 1, MAX_IMAGES)
+    check_number(val_images, 'the number of pictures to validate on', 1, MAX_IMAGES)
+    check_number(size, *SIZE)
+    check_number(seed, *SEED)
     arguments = dict(kind='shapes', images=images, val_images=val_images, size=size, seed=seed, drawing=DRAWING)
-    parts = [part_of(split, count, size, seed) for split, count in zip(SPLITS, (images, val_images), strict=True)]
+    parts = [
+        Part(
+            annotations=Path('annotations', f'instances_{split}.json'),
+            pictures=Path(split),
+            count=count,
+            draw=lambda i, number=number: draw_scene(size, (seed, number, i)),
+            names=lambda i, first=number * IDS + 1: (first + i, f'{first + i:012d}.jpg'),
+            categories=[dict(id=i, name=name, supercategory='shape') for i, name in enumerate(CLASSES, 1)],
+        )
+        for number, (split, count) in enumerate((('train2017', images), ('val2017', val_images)))
+    ]
     train, val = write_set(out, parts, arguments, 'Synthetic scenes, drawn by damamba.datasets.demo', on_picture)
     return train + val
-
-
-def check_arguments(images: int, val_images: int, size: int, seed: int) -> None:
-    check_number('the number of pictures to train on', images, 1, MAX_IMAGES)
-    check_number('the number of pictures to validate on', val_images, 1, MAX_IMAGES)
-    check_size(size)
-    check_number('the seed', seed, 0, MAX_SEED)
-
-
-def part_of(split: str, count: int, size: int, seed: int) -> Part:
-    """One split: its pictures, and where they go."""
-
-    def names(i: int) -> tuple[int, str]:
-        image_id = SPLITS[split] + i + 1
-        return image_id, f'{image_id:012d}.jpg'
-
-    return Part(
-        annotations=Path('annotations', f'instances_{split}.json'),
-        pictures=Path(split),
-        count=count,
-        draw=lambda i: draw_scene(size, (seed, list(SPLITS).index(split), i)),
-        names=names,
-        categories=[dict(id=i, name=name, supercategory='shape') for i, name in enumerate(CLASSES, 1)],
-    )

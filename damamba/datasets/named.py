@@ -1,43 +1,16 @@
 """COCO's format, with categories by their names, and fractions of a training set."""
 
 import logging
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 
 from damamba.datasets.categories import DatasetError, match_categories
+from damamba.datasets.left_out import find_left_out
 
 logger = logging.getLogger(__name__)
-
-
-class NamedCOCO(COCO):
-    """Annotations whose categories are asked for by name.
-
-    Args:
-        annotation_file: a path.
-        complete: every class has to have a category.
-    """
-
-    def __init__(self, annotation_file: str, complete: bool = False) -> None:
-        super().__init__(annotation_file)
-        self.path, self.complete = annotation_file, complete
-
-    def get_cat_ids(self, cat_names=(), sup_names=(), cat_ids=()) -> list[int]:
-        """The category of each name, in the order of the names; an id that there is not where there is no category.
-
-        Raises:
-            DatasetError: none is there, or ``complete`` and one is not.
-        """
-        mapping = match_categories(self.dataset['categories'], cat_names)
-        if self.complete and mapping.absent:
-            raise DatasetError(
-                f'{self.path} has nothing to learn {", ".join(mapping.absent)} from: its categories are '
-                f'{", ".join(category["name"] for category in self.dataset["categories"])}; mend classes'
-            )
-        logger.info('%s, by name: %s', self.path, mapping)
-        return mapping.filled()
 
 
 class NamedCocoDataset(CocoDataset):
@@ -57,7 +30,8 @@ class NamedCocoDataset(CocoDataset):
         DatasetError: a fraction that is none, or of a set to test on; classes that are not there.
     """
 
-    METAINFO = dict(classes=(), by_name=True)
+    left_out: tuple[list, list] | None = None  # why objects and pictures are not trained on, until somebody says so
+    METAINFO = {**CocoDataset.METAINFO, 'by_name': True}  # COCO's 80 classes, if no others are asked for
 
     def __init__(self, *args, fraction: float = 1.0, seed: int = 0, **kwargs) -> None:
         if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
@@ -69,24 +43,35 @@ class NamedCocoDataset(CocoDataset):
         self.fraction, self.seed = fraction, seed
         super().__init__(*args, **kwargs)
 
-    def load_data_list(self) -> list[dict]:
-        self.COCOAPI = partial(NamedCOCO, complete=not self.test_mode)
+    def COCOAPI(self, path: str) -> COCO:
+        """What ``CocoDataset`` reads a file with: its categories are asked for by the names of the classes."""
         try:
-            return super().load_data_list()
-        finally:
-            del self.COCOAPI  # data sets are copied and pickled into workers
+            annotations = COCO(path)
+        except ValueError as error:
+            raise DatasetError(f'{path} can not be read as JSON: {error}; tools/check_dataset.py says more') from error
+        annotations.get_cat_ids = lambda cat_names: self._match(path, annotations.dataset, cat_names)
+        return annotations
+
+    def _match(self, path: str, document: dict, classes: Sequence[str]) -> list[int]:
+        """The category of each class, in their order; an id that there is not where there is no category."""
+        categories = document['categories']
+        mapping = match_categories(categories, classes)
+        if mapping.absent and not self.test_mode:
+            lacking, names = ', '.join(mapping.absent), ', '.join(category['name'] for category in categories)
+            raise DatasetError(f'{path} has nothing to learn {lacking} from: its categories are {names}; mend classes')
+        logger.info('%s, by name: %s', path, mapping)
+        if not self.test_mode:  # while the file is in memory: COCO's takes ten seconds to read
+            self.left_out = find_left_out(document, mapping.filled(), self.filter_cfg)
+        return mapping.filled()
 
     def filter_data(self) -> list[dict]:
-        return self._sample(super().filter_data())
-
-    def _sample(self, usable: list[dict]) -> list[dict]:
-        """The first of all pictures in a random order, in the order of the file."""
+        """The usable pictures; of a fraction the first of all in a random order, in the order of the file."""
+        usable = super().filter_data()
         if self.fraction == 1 or not usable:
             return usable
         usable = sorted(usable, key=lambda picture: picture['img_id'])
         count = max(round(self.fraction * len(usable)), 1)
         chosen = np.random.default_rng(self.seed).permutation(len(usable))[:count]
-        logger.info(
-            '%s: %d of %d pictures (fraction %g, seed %d)', self.ann_file, count, len(usable), self.fraction, self.seed
-        )
+        sample = count, len(usable), self.fraction, self.seed
+        logger.info('%s: %d of %d pictures (fraction %g, seed %d)', self.ann_file, *sample)
         return [usable[number] for number in sorted(chosen)]

@@ -9,6 +9,8 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from damamba.types import name_of
+
 WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'Bfloat16OptimWrapper')
 
 
@@ -32,7 +34,7 @@ def half_type() -> str:
 
 def use_amp(wrapper: dict) -> None:
     """Turn mixed precision on in the config's ``optim_wrapper``, whose type is in ``WRAPPERS``; what it says stays."""
-    if wrapper.get('type') == 'Bfloat16OptimWrapper':
+    if name_of(wrapper) == 'Bfloat16OptimWrapper':
         return
     wrapper['type'] = 'AmpOptimWrapper'
     wrapper.setdefault('dtype', half_type())
@@ -42,9 +44,7 @@ def use_amp(wrapper: dict) -> None:
 def fit_amp(cfg: Config) -> str | None:
     """Make a config's mixed precision run on this machine, in place; return which one it is, if any."""
     wrapper = cfg.get('optim_wrapper') or {}
-    kind = wrapper.get('type')
-    kind = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
-    device = get_device()
+    kind, device = name_of(wrapper), get_device()
     if kind == 'AmpOptimWrapper' and device in ('cpu', 'mps'):
         kind = wrapper['type'] = 'Bfloat16OptimWrapper'
         for key in ('loss_scale', 'dtype', 'use_fsdp'):

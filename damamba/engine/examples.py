@@ -1,5 +1,7 @@
 """The same few pictures of a ground truth, with what each detector found in them, to lay beside each other."""
 
+import json
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,21 +14,23 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
 
-from damamba.engine.records import dataset_of, write_json
-from damamba.evaluation.coco import CocoInstanceMetric
+from damamba.engine.records import dataset_of
+from damamba.evaluation.metric import CocoInstanceMetric
 from damamba.evaluation.predictions import as_text
+from damamba.evaluation.tested import Tested, locate
+from damamba.run_record import EXAMPLES, write_json
 
 COUNT = 6
 LEAST = 0.05  # score
 LONG_SIDE = 1024  # pixels
 QUALITY = 85
-NAME, FOLDER = 'examples.json', 'examples'
+NAME, FOLDER = EXAMPLES, 'examples'
 
 
 class ExamplesHook(Hook):
-    """Write ``examples.json`` and ``examples/<n>.jpg`` into the work folder after every test.
+    """Write ``examples.json`` and ``examples/<n>.jpg`` after every test: beside the log, and in the work folder.
 
-    They go with the figures: whatever writes new ones removes the examples of earlier ones.
+    They go with the figures: whatever writes new ones on top removes the examples of earlier ones there.
     """
 
     def before_test_epoch(self, runner) -> None:
@@ -48,8 +52,16 @@ class ExamplesHook(Hook):
             clear(Path(runner.work_dir))
             if metric:
                 _write_examples(runner, metric)
+                _copy_examples(Path(runner.log_dir), Path(runner.work_dir))
         except Exception as error:  # of a picture, a mask, a disk: the figures are there, and are not to be lost
             runner.logger.warning('No examples were written: %s: %s', type(error).__name__, error)
+
+
+def _copy_examples(folder: Path, to: Path) -> None:
+    """The pictures first, so that nobody reads of one that is not there."""
+    if (folder / NAME).exists():
+        shutil.copytree(folder / FOLDER, to / FOLDER, dirs_exist_ok=True)
+        write_json(to / NAME, json.loads((folder / NAME).read_text(encoding='utf-8')), indent=None)
 
 
 def choose(truth: COCO, count: int = COUNT) -> list[int]:
@@ -80,50 +92,52 @@ def _metric_of(evaluator) -> CocoInstanceMetric | None:
 
 
 def _write_examples(runner, metric: CocoInstanceMetric) -> None:
-    work_dir, truth = Path(runner.work_dir), metric.truth
+    folder, truth = Path(runner.log_dir), metric.truth
     found = defaultdict(list)
     for entry in metric.kept.get('segm', metric.kept['bbox']):
         found[entry['image_id']].append(entry)
     images = []
-    for image_id, path, picture in _pictures(runner, choose(truth)):
+    for image_id, path, picture in _pictures(runner, metric.tested, choose(truth)):
         name = f'{FOLDER}/{len(images)}.jpg'
-        (work_dir / FOLDER).mkdir(exist_ok=True)
-        (work_dir / name).write_bytes(_jpeg(picture))
+        (folder / FOLDER).mkdir(exist_ok=True)
+        (folder / name).write_bytes(_jpeg(picture))
         file_name = truth.imgs[image_id].get('file_name') or Path(path).name
         image = {'id': image_id, 'file_name': file_name, 'picture': name}
         images.append(_example(image, truth, found[image_id], picture.shape[:2]))
     if images:
         categories = [{'id': c['id'], 'name': c['name']} for c in truth.dataset['categories']]
-        dataset = dataset_of(runner.cfg, 'test', runner.test_loop)
-        write_json(work_dir / NAME, dict(dataset=dataset, categories=categories, images=images), indent=None)
+        dataset = dataset_of(runner.test_loop)
+        write_json(folder / NAME, dict(dataset=dataset, categories=categories, images=images), indent=None)
 
 
-def _pictures(runner, image_ids: Sequence[int]) -> Iterator[tuple[int, str, np.ndarray]]:
+def _pictures(runner, tested: Tested | None, image_ids: Sequence[int]) -> Iterator[tuple[int, str, np.ndarray]]:
     """The id, the path and the picture of each one that can be read; the log says why another one can't."""
     dataset = runner.test_loop.dataloader.dataset
-    paths = _paths(dataset, image_ids)
+    leaves = _leaves(dataset, tested, image_ids)
     for image_id in image_ids:
         try:
-            if image_id not in paths:
+            if image_id not in leaves:
                 raise ValueError('the data that was tested has no file of it')
-            picture = _read(paths[image_id], dataset)
+            picture = _read(*leaves[image_id])
         except (OSError, ValueError, cv2.error) as error:
             runner.logger.warning('Image %s is not among the examples: %s', image_id, error)
             continue
-        yield image_id, paths[image_id], picture
+        yield image_id, leaves[image_id][0], picture
 
 
-def _paths(dataset: Dataset, image_ids: Sequence[int]) -> dict[int, str]:
-    """Where the pictures lie; those that the data set does not have, or not as files, are left out."""
-    missing, paths = set(image_ids), {}
-    for index in range(len(dataset) if hasattr(dataset, 'get_data_info') else 0):
-        info = dataset.get_data_info(index)
-        if info.get('img_id') in missing and info.get('img_path'):
-            paths[info['img_id']] = info['img_path']
-            missing.remove(info['img_id'])
+def _leaves(dataset: Dataset, tested: Tested | None, image_ids: Sequence[int]) -> dict[int, tuple[str, Dataset]]:
+    """Where the pictures lie, and the data sets that have them; those that are not there as files are left out."""
+    missing, leaves = set(image_ids), {}
+    for place in range(len(dataset) if missing else 0):
+        leaf, inside = locate(dataset, place)
+        info = leaf.get_data_info(inside) if hasattr(leaf, 'get_data_info') else {}
+        number = tested.number(info) if tested and info else info.get('img_id')
+        if number in missing and info.get('img_path'):
+            leaves[number] = info['img_path'], leaf
+            missing.remove(number)
         if not missing:
             break
-    return paths
+    return leaves
 
 
 def _read(path: str, dataset: Dataset) -> np.ndarray:

@@ -1,20 +1,34 @@
 """Hooks for MMEngine's runner."""
 
+import os
+from collections.abc import Sequence
+
+import mmcv
 import torch
 import torch.distributed as dist
-from mmdet.engine.hooks import NumClassCheckHook
+from mmdet.datasets import CocoDataset
+from mmdet.engine.hooks import DetVisualizationHook, NumClassCheckHook
+from mmdet.structures import DetDataSample
+from mmengine import fileio
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from damamba.engine.config import ConfigError
+from damamba.datasets.left_out import CROWD, EMPTY, OBJECTS, PICTURES, describe_left_out, find_left_out
+from damamba.engine.config_checks import ConfigError
 from damamba.engine.loading import fuse_detector
+from damamba.evaluation.annotations import read
+from damamba.evaluation.metric import CocoInstanceMetric
+from damamba.evaluation.tested import locate
 
 
 def bare(model: nn.Module) -> nn.Module:
-    """The model itself, out of its DistributedDataParallel."""
-    return model.module if is_model_wrapper(model) else model
+    """The model itself, out of its DistributedDataParallel, and of what tests it with augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 class SyncStatisticsHook(Hook):
@@ -53,6 +67,93 @@ class CheckClassesHook(NumClassCheckHook):
             super()._check_head(runner, mode)
         except AssertionError as error:
             raise ConfigError(' '.join(str(error).split())) from error
+
+
+class GroundTruthHook(Hook):
+    """Give the evaluators the data set that is tested, for its ground truth; before a training, that it validates on.
+
+    It also says what MMDetection leaves out of what is trained or tested on.
+
+    Raises:
+        EvaluationError: the evaluation can't end well.
+        ConfigError: there is nothing to learn.
+    """
+
+    def before_train(self, runner) -> None:
+        self._look_at_training(runner)
+        if runner.val_loop is not None:
+            self.before_val(runner)
+
+    def before_val(self, runner) -> None:
+        self._give(runner, runner.val_loop)
+
+    def before_test(self, runner) -> None:
+        self._give(runner, runner.test_loop)
+
+    def _give(self, runner, loop: BaseLoop) -> None:
+        for metric in loop.evaluator.metrics:
+            if isinstance(metric, CocoInstanceMetric) and metric.tested is None:
+                metric.use(loop.dataloader.dataset)
+                if metric.tested:
+                    objects, _ = find_left_out(metric.tested.document, metric.present, None)
+                    objects = [None if it == CROWD else it for it in objects]  # COCO's evaluation leaves them out too
+                    self._say(runner, metric.tested.files, OBJECTS, objects, 'the evaluation counts them')
+
+    def _look_at_training(self, runner) -> None:
+        dataset = runner.train_dataloader.dataset
+        leaves = {id(leaf): leaf for leaf, _ in (locate(dataset, place) for place in range(len(dataset)))}
+        leaves = [leaf for leaf in leaves.values() if isinstance(leaf, CocoDataset)]
+        if not leaves or runner.rank:
+            return
+        files, found = list(dict.fromkeys(leaf.ann_file for leaf in leaves)), []
+        for leaf in leaves:
+            found.append(getattr(leaf, 'left_out', None) or _left_out_of(leaf))
+            leaf.left_out = None  # workers need no copy
+        objects, pictures = ([reason for part in parts for reason in part] for parts in zip(*found, strict=True))
+        if all(objects):
+            raise ConfigError(f'{" and ".join(files)}: there is nothing to learn: {describe_left_out(objects)}')
+        for what, reasons in ((OBJECTS, objects), (PICTURES, pictures)):
+            self._say(runner, files, what, reasons, 'MMDetection leaves them out')
+
+    def _say(self, runner, files: Sequence[str], what: str, reasons: Sequence[str | None], then: str) -> None:
+        if any(reasons):
+            level = runner.logger.info if {*reasons} <= {None, CROWD, EMPTY} else runner.logger.warning
+            level('%s: %s; %s', ' and '.join(files), describe_left_out(reasons, what), then)
+
+
+def _left_out_of(dataset: CocoDataset) -> tuple[list, list]:
+    """What MMDetection leaves out of a data set, from its file, since the data set has forgotten it."""
+    document, filter_cfg = (
+        read(dataset.ann_file, dataset.backend_args),
+        None if dataset.test_mode else dataset.filter_cfg,
+    )
+    return find_left_out(document, dataset.cat_ids, filter_cfg)
+
+
+class DrawingHook(DetVisualizationHook):
+    """MMDetection's, but pictures keep the folders that tell them apart: two of one name do not replace each other."""
+
+    def before_test_epoch(self, runner) -> None:
+        dataset = runner.test_loop.dataloader.dataset
+        found = (locate(dataset, place) for place in range(len(dataset) if self.draw and self.test_out_dir else 0))
+        folders = {os.path.dirname(leaf.get_data_info(place)['img_path']) for leaf, place in found}
+        self.root = os.path.commonpath(map(os.path.abspath, folders)) if folders else ''
+        self.folder = os.path.join(runner.work_dir, runner.timestamp, self.test_out_dir or '')
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]) -> None:
+        for sample in outputs if self.draw else ():
+            self._test_index += 1
+            name = os.path.relpath(os.path.abspath(sample.img_path), self.root) if self.root else sample.img_path
+            self._visualizer.add_datasample(
+                os.path.basename(name) if self.show else 'test_img',
+                mmcv.imfrombytes(fileio.get(sample.img_path, backend_args=self.backend_args), channel_order='rgb'),
+                data_sample=sample,
+                show=self.show,
+                wait_time=self.wait_time,
+                pred_score_thr=self.score_thr,
+                out_file=os.path.join(self.folder, name) if self.test_out_dir else None,
+                step=self._test_index,
+            )
 
 
 class FuseConvBNHook(Hook):

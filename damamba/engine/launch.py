@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
 
 # What launchers other than torchrun call RANK, WORLD_SIZE and LOCAL_RANK, and what sets it.
 LAUNCHERS = {

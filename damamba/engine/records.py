@@ -1,8 +1,8 @@
-"""What a run leaves in its work folder: metrics.json of the last evaluation, run.json of each training and test."""
+"""What a run leaves in its own folder: metrics.json of its last evaluation, run.json of a training or a test."""
 
 import hashlib
-import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -17,6 +17,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -25,16 +26,22 @@ from damamba.engine.command import command_line
 from damamba.engine.hooks import bare
 from damamba.engine.launch import processes_of
 from damamba.engine.speed import TestSpeedHook, device_name
-from damamba.evaluation.labels import datasets_of
-from damamba.evaluation.predictions import read_truth
+from damamba.evaluation.annotations import read
+from damamba.evaluation.proof.label_names import datasets_of
+from damamba.evaluation.results import EvaluationError
+from damamba.run_record import METRICS, RUN, write_json
+from damamba.types import class_of
 
 PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
+RESULTS = 'results'  # what files of predictions are called by default
 SPLITS = ('train', 'val', 'test')
 BLOCK = 2**20  # bytes that are read at a time
 
 
 class MetricsFileHook(Hook):
-    """Write what the last evaluation measured, unrounded, to ``metrics.json`` in the work folder.
+    """Write what the last evaluation measured, unrounded, to ``metrics.json``: beside the log, and in the work folder.
+
+    So no run takes another one's figures away, and the newest lie on top.
 
     Args:
         speed: the hook that has measured a test's speed by then; it goes there too.
@@ -47,6 +54,17 @@ class MetricsFileHook(Hook):
 
     def before_run(self, runner) -> None:
         self.parameters = count_parameters(runner.model)  # here, since a test may fuse some away
+
+    @master_only
+    def before_test(self, runner) -> None:
+        for metric in runner.test_loop.evaluator.metrics:
+            if os.path.abspath(getattr(metric, 'outfile_prefix', None) or '') == os.path.join(runner.work_dir, RESULTS):
+                metric.outfile_prefix = os.path.join(runner.log_dir, RESULTS)
+
+    @master_only
+    def after_test(self, runner) -> None:
+        for path in Path(runner.log_dir).glob(f'{RESULTS}.*.json'):
+            put_on_top(path, Path(runner.work_dir))
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         origin = dict(split='val', epoch=runner.epoch, iteration=runner.iter)
@@ -73,15 +91,27 @@ class MetricsFileHook(Hook):
             processes=get_world_size(),
             parameters=self.parameters,
             config=runner.cfg.filename,
-            ann_file=annotations(runner.cfg, origin['split']),
-            dataset=dataset_of(runner.cfg, origin['split'], loop),
+            ann_file=' and '.join(files_of(loop)) or None,
+            dataset=dataset_of(loop),
             date=now(),
             versions=versions(),
             metrics=metrics,
             evaluations=evaluations,
             **measured,
         )
-        write_json(Path(runner.work_dir) / 'metrics.json', content)
+        for folder in (runner.log_dir, runner.work_dir):  # the run's own, and the newest on top
+            write_json(Path(folder) / METRICS, content)
+
+
+def put_on_top(path: Path, folder: Path) -> None:
+    """Let a file that is not written again stand in another folder too, in place of an earlier one."""
+    beside = folder / f'{path.name}.tmp'
+    beside.unlink(missing_ok=True)
+    try:
+        beside.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, beside)
+    os.replace(beside, folder / path.name)
 
 
 class RunFileHook(Hook):
@@ -135,18 +165,15 @@ class RunFileHook(Hook):
     def _write(self, runner) -> None:
         """A run does not end because of this file: its weights or its figures are what it is for."""
         try:
-            write_json(Path(runner.log_dir) / 'run.json', self._content)
+            write_json(Path(runner.log_dir) / RUN, self._content)
         except OSError as error:
             runner.logger.warning('run.json was not written: %s', error)
 
 
 def write_failed_proof(cfg: Config, proof: dict) -> None:
-    """Write metrics.json of a test that does not begin since its proof failed, so that no older figures stand there.
-
-    The settings of the config have to be spread (:func:`damamba.engine.settings.spread`).
-    """
+    """Write metrics.json of a test that does not begin since its proof failed, so that no older figures stand there."""
     dataset = next(datasets_of(cfg.test_dataloader.dataset))
-    classes = DATASETS.get(dataset['type'])._load_metainfo(dataset.get('metainfo', {})).get('classes')
+    classes = class_of(dataset, DATASETS)._load_metainfo(dataset.get('metainfo', {})).get('classes')
     ann_file = proof['ann_file']
     content = dict(
         split='test',
@@ -157,21 +184,33 @@ def write_failed_proof(cfg: Config, proof: dict) -> None:
         parameters=None,  # nothing was built
         config=cfg.filename,
         ann_file=ann_file,
-        dataset=describe(ann_file, classes, read_truth(Path(ann_file)).get('info')),
+        dataset=describe([ann_file], classes, _info(ann_file)),
         date=now(),
         versions=versions(),
         metrics={},
         evaluations={},
     )
-    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    write_json(Path(cfg.work_dir) / 'metrics.json', content)
+    for folder in (Path(cfg.work_dir, claim_folder(cfg.work_dir)), Path(cfg.work_dir)):
+        write_json(folder / METRICS, content)
 
 
-def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
-    """Write a file that nobody who reads it ever sees half of; numbers of NumPy and torch become plain ones."""
-    beside = path.with_name(f'{path.name}.tmp')
-    beside.write_text(json.dumps(content, indent=indent, default=lambda value: value.item()), encoding='utf-8')
-    os.replace(beside, path)
+def _info(ann_file: str) -> dict | None:
+    try:
+        return read(ann_file).get('info')
+    except EvaluationError:  # several files, or none any more
+        return None
+
+
+def claim_folder(work_dir: str) -> str:
+    """Make the folder of a run that begins now, ``<date>_<time>``: its name. Of two in a second one waits."""
+    while True:
+        name = time.strftime('%Y%m%d_%H%M%S')
+        try:
+            Path(work_dir, name).mkdir(parents=True)
+        except FileExistsError:
+            time.sleep(0.05)
+        else:
+            return name
 
 
 def now() -> str:
@@ -192,37 +231,39 @@ def count_parameters(model: nn.Module) -> int:
 # The data set.
 
 
-def annotations(cfg: Config, split: str) -> str | None:
-    """The annotation file of the first evaluator that has one, as its config says."""
-    evaluators = getattr(cfg, f'{split}_evaluator', None)
-    several = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    files = (evaluator.get('ann_file') for evaluator in several if isinstance(evaluator, dict))
-    return next((file for file in files if file), None)
+def files_of(loop: BaseLoop) -> list[str]:
+    """The annotation files of what a loop tests on, in the order of its data sets."""
+    tested = (getattr(metric, 'tested', None) for metric in loop.evaluator.metrics)
+    found = next((it.files for it in tested if it), ())
+    own = getattr(loop.dataloader.dataset, 'ann_file', None)
+    return list(dict.fromkeys(found)) or ([own] if own else [])
 
 
-def dataset_of(cfg: Config, split: str, loop) -> dict:
-    """What a loop evaluates on: see :func:`describe`. Without annotations of its evaluator, those of its data set."""
-    evaluator, own = loop.evaluator, annotations(cfg, split)
-    classes = (getattr(evaluator, 'dataset_meta', None) or {}).get('classes')
-    truths = (getattr(metric, '_coco_api', None) for metric in evaluator.metrics)
-    truth = next((truth for truth in truths if truth is not None), None)
-    info = truth.dataset.get('info') if truth is not None and own else None
-    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-    return describe(own or getattr(dataset, 'ann_file', None) or None, classes, info)
+def dataset_of(loop: BaseLoop) -> dict:
+    """What a loop evaluates on: see :func:`describe`."""
+    tested = (getattr(metric, 'tested', None) for metric in loop.evaluator.metrics)
+    info = next((it.document.get('info') for it in tested if it), None)
+    classes = (getattr(loop.evaluator, 'dataset_meta', None) or {}).get('classes')
+    return describe(files_of(loop), classes, info)
 
 
-def describe(ann_file: str | None, classes: Sequence[str] | None, info: dict | None) -> dict:
+def describe(files: Sequence[str], classes: Sequence[str] | None, info: dict | None) -> dict:
     """A data set: its name, classes, what its file says of itself, and the file's SHA-256; null what is not known.
 
-    Its name is that of its file, ``instances_val2017``, or of the folder if the file is called after a split.
+    Its name is that of its file, ``instances_val2017``, or of the folder if the file is called after a split. Names of
+    several files are joined, and the digest is that of their digests.
     """
-    path = Path(ann_file).absolute() if ann_file else None
+    paths = [Path(file).absolute() for file in files]
+    names = [path.parent.name if path.stem in SPLITS else path.stem for path in paths]
+    digests = [sha256_of(path) for path in paths]
+    if len(digests) > 1 and None not in digests:
+        digests = [hashlib.sha256(' '.join(digests).encode()).hexdigest()]
     description = info.get('description') if isinstance(info, dict) else None
     return {
-        'name': path and (path.parent.name if path.stem in SPLITS else path.stem),
+        'name': ' and '.join(names) or None,
         'classes': list(classes) if classes else None,
         'description': description if isinstance(description, str) else None,
-        'sha256': path and sha256_of(path),
+        'sha256': digests[0] if len(digests) == 1 else None,
     }
 
 

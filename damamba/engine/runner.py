@@ -6,6 +6,7 @@ import re
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, revert_sync_batchnorm
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -15,11 +16,12 @@ from torch import nn
 from damamba.checkpoint import CheckpointError, state_dict_of
 from damamba.engine.config import prepare
 from damamba.engine.examples import ExamplesHook
-from damamba.engine.hooks import CheckClassesHook, SyncStatisticsHook, bare
+from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
-from damamba.engine.records import MetricsFileHook, RunFileHook
+from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.speed import TestSpeedHook
+from damamba.engine.warm_up import StartHook
 from damamba.models import DAMamba
 
 SCRATCH = (
@@ -47,6 +49,9 @@ class DAMambaRunner(Runner):
     def setup_env(self, env_cfg: dict) -> None:
         join(self._launcher, env_cfg.get('dist_cfg', {}).get('timeout'))
         super().setup_env(env_cfg)
+        name = [claim_folder(self.work_dir) if is_main_process() else None]
+        broadcast_object_list(name)
+        (self._timestamp,) = name
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -54,8 +59,8 @@ class DAMambaRunner(Runner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        if isinstance(getattr(model, 'backbone', None), DAMamba):
-            model.backbone.to(memory_format=torch.channels_last)  # what its maps lie in
+        if isinstance(getattr(bare(model), 'backbone', None), DAMamba):
+            bare(model).backbone.to(memory_format=torch.channels_last)  # what its maps lie in
         if self.distributed and not torch.cuda.is_available():
             model = revert_sync_batchnorm(model)
             unused = self.cfg.get('find_unused_parameters', False)
@@ -68,7 +73,7 @@ class DAMambaRunner(Runner):
         # Here, since a config's own custom_hooks replace its base's.
         speed = TestSpeedHook()
         left = (RunFileHook(), MetricsFileHook(speed), ExamplesHook())  # the figures first
-        for hook in (CheckClassesHook(), SyncStatisticsHook(), speed, *left):
+        for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
 
     def test(self) -> dict:
@@ -143,6 +148,9 @@ def _is_training(content: dict) -> bool:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out the hundreds of lines in which MMEngine lists options of parameters, and constants as not trained."""
-    text = record.getMessage()
-    return not (text.startswith('paramwise_options') or 'conv_constant is skipped' in text)
+    """Leave out the hundreds of lines in which MMEngine lists options of parameters, and constants as not trained.
+
+    MMEngine drops a warning whose template it has seen, whatever was filled in: so the text takes the template's place.
+    """
+    record.msg, record.args = record.getMessage(), None
+    return not (record.msg.startswith('paramwise_options') or 'conv_constant is skipped' in record.msg)

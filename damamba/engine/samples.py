@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch.utils.data import Dataset
 
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
 
 
 @dataclass(frozen=True)

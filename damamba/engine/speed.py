@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from damamba.evaluation import tables
+from damamba.engine.hooks import bare
+from damamba.tables import Table
 
 EDGES = (0, 5, 10, 15, 20, 30, 50, 100)  # objects in a picture; a bin has its left edge and not its right one
 WARM_UP = 3  # iterations, in which kernels are compiled and memory is first taken
@@ -70,14 +70,12 @@ class Speed:
 
     def table(self) -> str:
         """A line for each bin, one for all, and one that says where."""
-        table = tables.start('Seconds a picture', 'objects')
-        for heading in ('pictures', 'median', '90 %'):
-            table.add_column(heading, justify='right')
-        for name, times in {**self.bins, 'all': self.overall}.items():
-            table.add_row(name, f'{times.pictures:,}', f'{times.median:.3f}', f'{times.p90:.3f}')
+        rows = {**self.bins, 'all': self.overall}.items()
+        cells = ((name, times.pictures, times.median, times.p90) for name, times in rows)
+        table = Table.of('Seconds a picture', ['objects', 'pictures', 'median', '90 %'], cells)
         memory = f'{self.peak_memory / 1e9:.2f} GB' if self.peak_memory else 'unknown'
         place = f'{self.device}, {self.processes} x {self.threads} threads, batch {self.batch_size}'
-        return f'{tables.text(table)}\n{place}, peak memory {memory}'
+        return f'{table.text()}\n{place}, peak memory {memory}'
 
 
 class TestSpeedHook(Hook):
@@ -102,7 +100,7 @@ class TestSpeedHook(Hook):
         self.speed, self._counts = None, None
         self._start, self._seconds, self._peak, self._batch_size = None, None, None, 0
         self._records: list[tuple[int | None, float]] = []  # (objects, seconds) of each picture
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare(runner.model)
         self._device = next((parameter.device for parameter in model.parameters()), torch.device('cpu'))
         self._handle = model.register_forward_hook(self._stop)
         if self._device.type == 'cuda':
@@ -127,6 +125,7 @@ class TestSpeedHook(Hook):
         samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
         if batch_idx < self.warm_up or self._seconds is None or not samples:
             return
+        samples = samples[0] if isinstance(samples[0], (list, tuple)) else samples  # one view of several
         self._batch_size = max(self._batch_size, len(samples))
         self._records += [(self._objects(sample, runner), self._seconds / len(samples)) for sample in samples]
 
@@ -183,9 +182,10 @@ def count_objects(runner) -> dict[int, int]:
 
     Empty where neither has any: then nobody knows, as with test sets whose annotations are kept back.
     """
-    truths = (getattr(metric, '_coco_api', None) for metric in runner.test_loop.evaluator.metrics)
-    truth = next((truth for truth in truths if truth is not None), None)
-    counts = _of_coco(truth.dataset) if truth is not None else _of_dataset(runner.test_dataloader.dataset)
+    tested = next(
+        filter(None, (getattr(metric, 'tested', None) for metric in runner.test_loop.evaluator.metrics)), None
+    )
+    counts = _of_coco(tested.document) if tested else _of_dataset(runner.test_dataloader.dataset)
     return counts if any(counts.values()) else {}
 
 

@@ -2,14 +2,37 @@
 
 import io
 import json
+import math
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from faster_coco_eval import COCO
+from pycocotools import mask as rle
+from torch import Tensor
 
-from damamba.evaluation.scoring import FIELDS, EvaluationError, check_size
+from damamba.evaluation.coco_ap import FIELDS, EvaluationError, check_size
+
+
+def encode(masks: Tensor) -> list[dict]:
+    """masks [N, H, W], bool or uint8, on any device -> N RLEs, as pycocotools writes them.
+
+    pycocotools reads by columns. OpenCV turns a mask, in half the time that NumPy takes; no more than one mask is
+    copied at a time, also from a GPU.
+    """
+    arrays = (mask.cpu().numpy().astype(np.uint8, copy=False) for mask in masks.detach())
+    return [rle.encode(cv2.transpose(array).T) for array in arrays]  # .T: in Fortran's order
+
+
+def with_encoded_masks(sample: dict) -> dict:
+    """A detector's result (``pred_instances`` and more), its masks as RLEs; the one that is given stays as it is."""
+    found = sample['pred_instances']
+    if not isinstance(found.get('masks'), Tensor):
+        return sample
+    return {**sample, 'pred_instances': {**found, 'masks': encode(found['masks'])}}
 
 
 def coco_results(results: Sequence[dict], cat_ids: Sequence[int | None]) -> dict[str, list[dict]]:
@@ -60,36 +83,6 @@ def as_text(mask: dict) -> dict:
     return {'size': list(mask['size']), 'counts': counts.decode() if isinstance(counts, bytes) else counts}
 
 
-def truth_as_predictions(truth: COCO) -> list[dict]:
-    """The objects of a ground truth as predictions of score 1; crowds are left out.
-
-    Scored against the same ground truth they must be perfect: whatever is below 1 is a fault of the evaluation.
-    """
-    return [
-        {
-            'image_id': a['image_id'],
-            'category_id': a['category_id'],
-            'bbox': a['bbox'],
-            'segmentation': as_text(truth.annToRLE(a)),
-            'score': 1.0,
-        }
-        for a in truth.dataset['annotations']
-        if not a.get('iscrowd')
-    ]
-
-
-def read_truth(path: Path) -> dict:
-    """Read annotations in COCO's format.
-
-    Raises:
-        EvaluationError: the file holds something else.
-    """
-    content = _json(path)
-    if not isinstance(content, dict) or not {'images', 'annotations', 'categories'} <= content.keys():
-        raise EvaluationError(f'{path} is no ground truth: it lacks images, annotations or categories')
-    return content
-
-
 def read_json(path: Path) -> dict[str, list[dict]]:
     """Read COCO results, as ``--format-only`` writes them; the kinds are those whose field every entry has.
 
@@ -109,13 +102,47 @@ def read_json(path: Path) -> dict[str, list[dict]]:
     return kinds
 
 
-def read_metrics(path: Path) -> dict | None:
-    """Read what a run measured, as metrics.json has it; None if the file holds something else."""
-    with path.open(encoding='utf-8', errors='replace') as file:
-        if not file.read(64).lstrip().startswith('{'):  # results are a list, perhaps a long one
-            return None
-    content = _json(path)
-    return content if isinstance(content.get('evaluations'), dict) else None
+def with_readable_values(entries: Sequence[dict], truth: COCO, file: Path) -> list[dict]:
+    """COCO results whose masks are compressed RLE: polygons, and runs as numbers, are encoded.
+
+    Raises:
+        EvaluationError: an entry has something else than numbers where there should be some, or a mask that is none;
+            the text names it.
+    """
+    return [_readable(entry, truth, f'{file}, entry {place}') for place, entry in enumerate(entries)]
+
+
+def _readable(entry: dict, truth: COCO, where: str) -> dict:
+    where = f'{where} (image {entry["image_id"]!r})'
+    for key in ('image_id', 'category_id'):
+        if type(entry[key]) is not int:
+            raise EvaluationError(f'{where}: {key} must be an integer, got {entry[key]!r}')
+    if not _are_numbers([entry['score']]):
+        raise EvaluationError(f'{where}: score must be a finite number, got {entry["score"]!r}')
+    box = entry.get('bbox')
+    if box is not None and not (isinstance(box, list) and len(box) == 4 and _are_numbers(box)):
+        raise EvaluationError(f'{where}: bbox must be [x, y, width, height] in pixels, got {box!r}')
+    if entry.get('segmentation') is None:
+        return entry
+    return {**entry, 'segmentation': _compressed(entry, truth.imgs.get(entry['image_id'], {}), where)}
+
+
+def _are_numbers(values: Sequence) -> bool:
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)
+
+
+def _compressed(entry: dict, image: dict, where: str) -> dict:
+    """A mask as compressed RLE; a picture's own size is that of polygons."""
+    mask, size = entry['segmentation'], [image.get('height'), image.get('width')]
+    try:
+        if isinstance(mask, list):
+            return as_text(rle.merge(rle.frPyObjects(mask, *size)))
+        if isinstance(mask['counts'], list):
+            return as_text(rle.frPyObjects(mask, *mask['size']))
+        rle.area({**mask, 'counts': mask['counts'].encode()})
+    except Exception as error:  # what pycocotools makes of it has no end
+        raise EvaluationError(f'{where}: its segmentation is neither RLE nor polygons ({error})') from error
+    return mask
 
 
 def _json(path: Path):
@@ -153,7 +180,7 @@ def _is_sample(sample) -> bool:
 
 
 def _result(sample: dict) -> dict:
-    arrays = {name: v.numpy() if isinstance(v, torch.Tensor) else v for name, v in sample['pred_instances'].items()}
+    arrays = {name: v.numpy() if isinstance(v, Tensor) else v for name, v in sample['pred_instances'].items()}
     return {'img_id': sample['img_id'], **arrays}
 
 

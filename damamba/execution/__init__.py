@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from damamba.execution import memory, skipping, strips
 from damamba.execution.parts import as_built, note_parts
@@ -41,7 +42,16 @@ _allowed: frozenset[str] = frozenset(strategy.name for strategy in BLOCK + STEM)
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """Run a block's formula, or the first strategy that gives the same and is of use: [B, C, H, W] -> the same."""
     strategy = _choose(BLOCK, block, x)
-    return strategy.run(block, x) if strategy else memory.recompute_all(block, x)
+    return strategy.run(block, x) if strategy else _run_formula(block, x)
+
+
+def _run_formula(block: nn.Module, x: Tensor) -> Tensor:
+    """Run the formula, and for ``with_cp`` once more in the backward; also when the model is compiled."""
+    if not (block.with_cp and torch.is_grad_enabled()):
+        return block.formula(x)
+    if torch.compiler.is_compiling():  # which moves the statistics once by itself
+        return checkpoint(block.formula, x, use_reentrant=False)
+    return skipping.run_parts(block, x) if skipping.gathers(block) else memory.run(block, x)
 
 
 def run_stem(stem: nn.Module, x: Tensor) -> Tensor:
@@ -52,17 +62,21 @@ def run_stem(stem: nn.Module, x: Tensor) -> Tensor:
 
 def draw_depths(model: nn.Module, x: Tensor) -> AbstractContextManager:
     """Draw stochastic depth for all blocks of a model that is about to see x, at once."""
-    draws = 'skipping' in _allowed and model.training and not torch.compiler.is_compiling()
+    draws = 'skipping' in _allowed and model.training and not _is_traced(x)
     return skipping.drawn(model, x) if draws else nullcontext()
 
 
 def _choose(strategies: Sequence[Strategy], module: nn.Module, x: Tensor) -> Strategy | None:
-    if torch.compiler.is_compiling() or type(x) is not Tensor:
+    infers_elsewhere = not (x.is_cpu or module.training or torch.is_grad_enabled())  # there is no strategy for that
+    if _is_traced(x) or infers_elsewhere or not as_built(module):
         return None
-    for strategy in strategies:
-        if strategy.name in _allowed and strategy.applies(module, x):
-            return strategy if as_built(module) else None
-    return None
+    suits = (it for it in strategies if it.name in _allowed and it.applies(module, x))
+    return next(suits, None)
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether a program is made of this call, not results."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor or x.is_meta
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 import damamba.ops  # noqa: F401  defines the two operators
 
+State = tuple[nn.Module, dict[str, nn.Parameter | None], dict[str, Tensor | None], bool]
 WORTH = 2**20  # numbers in a map: with fewer, too little memory is saved for the time that it costs
 aten = torch.ops.aten
 KEPT = {
@@ -31,12 +32,12 @@ KEPT = {
 
 def applies(block: nn.Module, x: Tensor) -> bool:
     """Whether a training would keep much for this map."""
-    return torch.is_grad_enabled() and x.numel() >= WORTH and not x.is_meta
+    return torch.is_grad_enabled() and x.numel() >= WORTH
 
 
 def run(block: nn.Module, x: Tensor) -> Tensor:
     """The formula: [B, C, H, W] -> [B, C, H, W]."""
-    return recompute(block.formula, x, block=block)
+    return recompute(block.formula, x, module=block)
 
 
 def run_stem(stem: nn.Sequential, x: Tensor) -> Tensor:
@@ -44,42 +45,34 @@ def run_stem(stem: nn.Sequential, x: Tensor) -> Tensor:
     x = stem[1](stem[0](x))
     for i in range(2, len(stem), 3):
         act, conv, norm = stem[i], stem[i + 1], stem[i + 2]
-        x = norm(recompute(lambda y, act=act, conv=conv: conv(act(y)), x))
+        x = norm(recompute(lambda y, act=act, conv=conv: conv(act(y)), x, module=stem))
     return x
 
 
-def recompute(function: Callable[..., Tensor], *args: Tensor | None, block: nn.Module | None = None) -> Tensor:
-    """Return ``function(*args)``; its backward computes it once more, but for what is dear.
+def recompute(function: Callable[..., Tensor], *args: Tensor | None, module: nn.Module) -> Tensor:
+    """Return ``function(*args)``; its backward computes it once more, but for what is expensive.
 
     Args:
-        block: whose batch normalisations are inside: their statistics move once. With ``with_cp``, all is recomputed.
+        module: whose parts are called. The second time they have the parameters and the mode of the first, and their
+            statistics stay. With a block's ``with_cp``, all is recomputed.
     """
-    return checkpoint(function, *args, use_reentrant=False, context_fn=partial(_contexts, block))
+    return checkpoint(function, *args, use_reentrant=False, context_fn=partial(_contexts, module))
 
 
-def recompute_all(block: nn.Module, x: Tensor) -> Tensor:
-    """Run the formula, and for ``with_cp`` once more in the backward; also when the model is compiled."""
-    if not (block.with_cp and torch.is_grad_enabled()):
-        return block.formula(x)
-    if torch.compiler.is_compiling():  # which moves the statistics once by itself
-        return checkpoint(block.formula, x, use_reentrant=False)
-    return recompute(block.formula, x, block=block)
-
-
-def _contexts(block: nn.Module | None) -> tuple[AbstractContextManager, AbstractContextManager]:
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
     """Around the forward, and around the second one in the backward."""
-    if block is not None and block.with_cp:
-        return nullcontext(), _Again(block)
-    keeping, kept = create_selective_checkpoint_contexts(partial(_policy, block))
-    return keeping, _Again(block, kept)
+    if getattr(module, 'with_cp', False):
+        return nullcontext(), _Again(module)
+    keeping, kept = create_selective_checkpoint_contexts(partial(_policy, module))
+    return keeping, _Again(module, kept)
 
 
-def _policy(block: nn.Module | None, context, operator: OpOverload, *args, **kwargs) -> CheckpointPolicy:
-    """Keep what is dear to compute; not the step sizes, sums of R products, nor what the backward never reads."""
+def _policy(module: nn.Module, context, operator: OpOverload, *args, **kwargs) -> CheckpointPolicy:
+    """Keep what is expensive to compute; not the step sizes, sums of R products, nor what the backward never reads."""
     keeps = operator in KEPT
     if operator is aten.mm.default:
         keeps = args[0].shape[1] > args[1].shape[1]
-    elif operator is aten.convolution.default and block is not None and block.layer_scale_2 is None:
+    elif operator is aten.convolution.default and getattr(module, 'layer_scale_2', operator) is None:
         keeps = args[1].shape[0] >= args[1].shape[1]  # the feed-forward network's last one is only added to x
     return CheckpointPolicy.MUST_SAVE if keeps else CheckpointPolicy.PREFER_RECOMPUTE
 
@@ -87,13 +80,12 @@ def _policy(block: nn.Module | None, context, operator: OpOverload, *args, **kwa
 class _Again(AbstractContextManager):
     """Around a second forward. What it takes of the first one's results stays there, for one more backward."""
 
-    def __init__(self, block: nn.Module | None, kept: AbstractContextManager | None = None):
-        self.block, self.kept = block, kept
+    def __init__(self, module: nn.Module, kept: AbstractContextManager | None = None):
+        self.first, self.kept = _states(module), kept
 
     def __enter__(self) -> None:
         self.stack = ExitStack()
-        if self.block is not None:
-            self.stack.enter_context(_frozen_statistics(self.block))
+        self.stack.enter_context(_states_of(self.first))
         if self.kept is not None:
             results = {operator: copy(given) for operator, given in self.kept.storage.items()}
             self.stack.callback(self.kept.storage.update, results)
@@ -103,17 +95,27 @@ class _Again(AbstractContextManager):
         self.stack.__exit__(*error)
 
 
+def _states(module: nn.Module) -> list[State]:
+    """The parameters, the buffers and the mode of a module's parts."""
+    return [(part, dict(part._parameters), dict(part._buffers), part.training) for part in module.modules()]
+
+
 @contextmanager
-def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Let running statistics go to a copy: a batch counts once."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    saved = [dict(norm.named_buffers(recurse=False)) for norm in norms]
+def _states_of(states: list[State]) -> Iterator[None]:
+    """Let parts have these states; running statistics go to a copy, since a batch counts once."""
+    now = [(part, dict(part._parameters), dict(part._buffers), part.training) for part, *_ in states]
     try:
-        for norm, buffers in zip(norms, saved, strict=True):
-            for name, value in buffers.items():
-                setattr(norm, name, value.clone())
+        for part, parameters, buffers, training in states:
+            if isinstance(part, _BatchNorm):
+                buffers = {name: value if value is None else value.clone() for name, value in buffers.items()}
+            _set_state(part, parameters, buffers, training)
         yield
     finally:
-        for norm, buffers in zip(norms, saved, strict=True):
-            for name, value in buffers.items():
-                setattr(norm, name, value)
+        for state in now:
+            _set_state(*state)
+
+
+def _set_state(part: nn.Module, parameters: dict, buffers: dict, training: bool) -> None:
+    part._parameters.update(parameters)
+    part._buffers.update(buffers)
+    part.training = training

@@ -20,6 +20,8 @@ STRIP = 10 * 2**20  # bytes of the widest map inside: what the caches hold for e
 FEWEST = 16  # rows of a strip, down to which maps are cut for the threads' sake
 FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_convolution_pointwise')  # torch's own
 Index = tuple[slice, slice, slice]  # of [B, C, H, W]
+# Once a block of this size was freed, glibc keeps what strips free: fresh pages took a tenth of a forward.
+torch.empty(2**25 - 2**16, dtype=torch.uint8, device='cpu')
 
 
 class Strip(NamedTuple):
@@ -73,10 +75,10 @@ def run(block: nn.Module, x: Tensor) -> Tensor:
     y = dt
 
     def mix(strip: Strip) -> None:
-        here = _scaled(mixer.out_proj(mixer.out_norm(scanned[strip.read])), block.layer_scale_1)
+        here = block.scale(mixer.out_proj(mixer.out_norm(scanned[strip.read])), block.layer_scale_1)
         here.add_(embedded[strip.read])
         hidden = mlp.conv(conv_gelu(here, *widen, mlp.act))[strip.inner]
-        torch.add(_scaled(mlp.fc2(hidden), block.layer_scale_2), here[strip.inner], out=y[strip.rows])
+        torch.add(block.scale(mlp.fc2(hidden), block.layer_scale_2), here[strip.inner], out=y[strip.rows])
 
     each(mix, strips(x, wide, halo=1))
     return y
@@ -86,7 +88,7 @@ def run_stem(stem: nn.Sequential, x: Tensor) -> Tensor:
     """The formula: [B, 3, H, W] -> [B, C, H/4, W/4]."""
     *first, last = [(stem[i], *folding.after(stem[i], stem[i + 1])) for i in range(0, len(stem), 3)]
     height, width = (-(-size // 4) for size in x.shape[2:])
-    y = torch.empty(len(x), last[0].out_channels, height, width, dtype=x.dtype, memory_format=torch.channels_last)
+    y = _map(x, last[0].out_channels, height, width, x.dtype)
 
     def convolve(strip: Strip) -> None:
         here = x[strip.read]
@@ -133,13 +135,14 @@ def _strip(image: int, top: int, bottom: int, halo: int, stride: int) -> Strip:
 
 def _like(x: Tensor, channels: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """A map of x's size, and of at least this precision."""
-    batch, own, height, width = x.shape
-    dtype = torch.promote_types(x.dtype, dtype or x.dtype)
-    return torch.empty(batch, channels or own, height, width, dtype=dtype, memory_format=torch.channels_last)
+    _, own, height, width = x.shape
+    return _map(x, channels or own, height, width, torch.promote_types(x.dtype, dtype or x.dtype))
 
 
-def _scaled(x: Tensor, scale: Tensor | None) -> Tensor:
-    return x if scale is None else (x * scale.view(1, -1, 1, 1)).to(x.dtype)
+def _map(x: Tensor, channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """A new map for the pictures of x, whatever torch's default device is."""
+    shape = len(x), channels, height, width
+    return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
 
 
 def conv_gelu(x: Tensor, weight: Tensor, bias: Tensor, act: nn.GELU, stride: int = 1) -> Tensor:

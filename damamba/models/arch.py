@@ -56,17 +56,13 @@ ARCHS = {
 
 def resolve_arch(arch: str | dict) -> Arch:
     """Return the variant of this name, or the one that a dict of :class:`Arch`'s fields describes."""
-    if isinstance(arch, str):
-        if arch not in ARCHS:
-            raise ArgumentError(f'DAMamba: arch must be one of {", ".join(ARCHS)}, or a dict; got {arch!r}')
+    if isinstance(arch, str) and arch in ARCHS:
         return ARCHS[arch]
     if not isinstance(arch, dict):
         raise ArgumentError(f'DAMamba: arch must be one of {", ".join(ARCHS)}, or a dict; got {arch!r}')
     known = [field.name for field in fields(Arch)]
-    unknown = sorted(set(arch) - set(known))
-    if unknown:
+    if unknown := sorted(set(arch) - set(known)):
         raise ArgumentError(f'DAMamba: arch has unknown keys {", ".join(unknown)}; it takes {", ".join(known)}')
-    missing = sorted({'depths', 'dims'} - set(arch))
-    if missing:
+    if missing := sorted({'depths', 'dims'} - set(arch)):
         raise ArgumentError(f'DAMamba: arch lacks {", ".join(missing)}')
     return Arch(**arch)

@@ -7,7 +7,6 @@ Source: DAMamba, arXiv 2502.12627, section 3. Names and shapes of the state dict
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from damamba import execution
 from damamba.checkpoint import load_backbone
-from damamba.execution import folding
 from damamba.models.arch import Arch, ArgumentError, checked_rate, resolve_arch
 from damamba.models.drop_path import DropPath
 from damamba.models.layers import Downsample, FeedForward, LayerNorm2d, ResidualDepthwiseConv, Stem, build_norm
 from damamba.models.mixer import Mixer
-
-Module = TypeVar('Module', bound=nn.Module)
 
 
 class Block(nn.Module):
@@ -47,14 +43,14 @@ class Block(nn.Module):
     def formula(self, x: Tensor) -> Tensor:
         """The block as the paper has it."""
         x = self.pos_embed(x)  # x + dw(x)
-        x = x + self.drop_path(scale(self.token_mixer(self.norm1(x)), self.layer_scale_1))
-        x = x + self.drop_path(scale(self.mlp(self.norm2(x)), self.layer_scale_2))
+        x = x + self.drop_path(self.scale(self.token_mixer(self.norm1(x)), self.layer_scale_1))
+        x = x + self.drop_path(self.scale(self.mlp(self.norm2(x)), self.layer_scale_2))
         return x
 
-
-def scale(x: Tensor, factors: Tensor | None) -> Tensor:
-    """Multiply each channel of [B, C, H, W] by its factor [C], if there are any, in x's dtype."""
-    return x if factors is None else (x * factors.view(1, -1, 1, 1)).to(x.dtype)
+    @staticmethod
+    def scale(x: Tensor, factors: Tensor | None) -> Tensor:
+        """Multiply each channel of [B, C, H, W] by its factor [C], if there are any, in x's dtype."""
+        return x if factors is None else (x * factors.view(1, -1, 1, 1)).to(x.dtype)
 
 
 class Stage(nn.Module):
@@ -221,37 +217,3 @@ def _checked_frozen(frozen_stages: int, stages: int) -> int:
     if not isinstance(frozen_stages, int) or frozen_stages not in range(-1, stages + 1):
         raise ArgumentError(f'DAMamba: frozen_stages must be from -1 to {stages}, got {frozen_stages}')
     return frozen_stages
-
-
-@torch.no_grad()
-def fuse(model: Module) -> Module:
-    """Fold what can be folded in a DAMamba, or in every DAMamba inside a detector, in place; return the model.
-
-    Batch normalisation goes into the convolution beside it, and each residual depthwise convolution becomes a plain
-    one. The model is in evaluation mode then, and gives the same features but for rounding. It is not for training or
-    loading: its state dict has other names. What cannot be folded stays: a batch normalisation without statistics, a
-    block of which somebody has changed a part.
-    """
-    model.eval()
-    for module in list(model.modules()):
-        if isinstance(module, Stem | Downsample | Block) and execution.as_built(module):
-            _fuse_block(module) if isinstance(module, Block) else _fuse_convs(module)
-            execution.note_parts(module)
-    return model
-
-
-def _fuse_convs(convs: nn.Sequential) -> None:
-    for i in range(0, len(convs), 3):
-        if folding.can_fold(convs[i + 1]):
-            folding.assign(convs[i], folding.after(convs[i], convs[i + 1]))
-            convs[i + 1] = nn.Identity()
-
-
-def _fuse_block(block: Block) -> None:
-    if folding.can_fold(block.norm2):
-        folding.assign(block.mlp.fc1, folding.before(block.norm2, block.mlp.fc1))
-        block.norm2 = nn.Identity()
-    for parent, name in ((block, 'pos_embed'), (block.mlp, 'conv')):
-        part = getattr(parent, name)
-        if isinstance(part, ResidualDepthwiseConv):
-            setattr(parent, name, part.merged())

@@ -3,6 +3,8 @@
 B batch, H x W feature map, L sequence length (H*W row-major), C channels, G groups of C/G channels.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -87,58 +89,50 @@ def selective_scan(
 
 def _check_sample(x: Tensor, offset: Tensor) -> None:
     name = 'adaptive_sample'
-    _check_tensor(name, 'x', x, ndim=4, layout='(B, H, W, C)')
-    _check_tensor(name, 'offset', offset, ndim=4, layout='(B, H, W, 2G)')
-    _check_beside(name, 'offset', offset, 'x', x, or_float32=True)
+    _check(name, 'x', x, ('B', 'H', 'W', 'C'))
+    _check(name, 'offset', offset, (*x.shape[:3], '2G'), ('x', x), or_float32=True)
     groups, odd = offset.shape[3] // 2, offset.shape[3] % 2  # a compiler can't trace divmod
-    if offset.shape[:3] != x.shape[:3] or odd or not groups:
-        raise ValueError(
-            f'{name}: offset must be (B, H, W, 2G) = ({_dims(x.shape[:3])}, 2G), got {tuple(offset.shape)}'
-        )
+    if odd or not groups:
+        raise ValueError(f'{name}: offset must be (B, H, W, 2G) with G from 1 on, got {tuple(offset.shape)}')
     if x.shape[3] % groups or not x.shape[3]:
         raise ValueError(f'{name}: the {x.shape[3]} channels of x do not divide into {groups} groups of offset')
 
 
 def _check_scan(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, dt_bias: Tensor) -> None:
     name = 'selective_scan'
-    _check_tensor(name, 'u', u, ndim=3, layout='(B, L, C)')
+    _check(name, 'u', u, ('B', 'L', 'C'))
     sequence, steps, channels, device, dtype = u.shape, u.shape[:2], u.shape[2:], u.device, u.dtype
     for arg, value, shape, wide in (
         *(('dt', dt, sequence, False), ('A', A, channels, True), ('B', B, steps, False)),
         *(('C', C, steps, False), ('D', D, channels, True), ('dt_bias', dt_bias, channels, True)),
     ):
-        right = isinstance(value, Tensor) and value.shape == shape and value.device == device
-        if not (right and (value.dtype is dtype or (wide and value.dtype is torch.float32))):
-            _check_shape(name, arg, value, shape)
-            _check_beside(name, arg, value, 'u', u, or_float32=wide)
+        is_like_u = isinstance(value, Tensor) and value.dtype is dtype and value.device == device
+        if not (is_like_u and value.shape == shape):  # asked here, since that takes a tenth of the time
+            _check(name, arg, value, shape, ('u', u), wide)
 
 
-def _check_tensor(operator: str, name: str, value: object, ndim: int, layout: str) -> None:
+def _check(
+    operator: str,
+    name: str,
+    value: object,
+    shape: Sequence[int | str],
+    like: tuple[str, Tensor] | None = None,
+    or_float32: bool = False,
+) -> None:
+    """Compare an argument with a shape, in which letters stand for any size, and with device and dtype of another."""
     if not isinstance(value, Tensor):
         raise TypeError(f'{operator}: {name} must be a tensor, got {type(value).__name__}')
-    if value.ndim != ndim:
-        raise ValueError(f'{operator}: {name} must be {layout}, got {tuple(value.shape)}')
+    if value.ndim != len(shape) or any(
+        not isinstance(wanted, str) and size != wanted for size, wanted in zip(value.shape, shape, strict=True)
+    ):
+        raise ValueError(f'{operator}: {name} must be ({", ".join(map(str, shape))}), got {tuple(value.shape)}')
     if value.dtype not in FLOATS:
         raise TypeError(f'{operator}: {name} must be float16, bfloat16, float32 or float64, got {value.dtype}')
-
-
-def _check_shape(operator: str, name: str, value: object, shape: tuple[int, ...]) -> None:
-    # The text is made where it is needed: a compiler can't trace it, since sizes are symbols there.
-    if isinstance(value, Tensor) and value.shape == shape:
+    if like is None:
         return
-    _check_tensor(operator, name, value, len(shape), f'({_dims(shape)})')
-    raise ValueError(f'{operator}: {name} must be ({_dims(shape)}), got {tuple(value.shape)}')
-
-
-def _check_beside(operator: str, name: str, value: Tensor, of: str, model: Tensor, or_float32: bool = False) -> None:
+    first, model = like
     if value.device != model.device:
-        raise ValueError(f'{operator}: {name} must be on {model.device} like {of}, got {value.device}')
+        raise ValueError(f'{operator}: {name} must be on {model.device} like {first}, got {value.device}')
     if value.dtype is not model.dtype and not (or_float32 and value.dtype is torch.float32):
-        _check_tensor(operator, name, value, value.ndim, '')
-        allowed = (model.dtype, torch.float32) if or_float32 else (model.dtype,)
-        wanted = ' or '.join(dict.fromkeys(str(dtype) for dtype in allowed))
-        raise TypeError(f'{operator}: {name} must be {wanted} (the dtype of {of}), got {value.dtype}')
-
-
-def _dims(shape) -> str:
-    return ', '.join(str(size) for size in shape)
+        allowed = dict.fromkeys(map(str, (model.dtype, torch.float32) if or_float32 else (model.dtype,)))
+        raise TypeError(f'{operator}: {name} must be {" or ".join(allowed)} (the dtype of {first}), got {value.dtype}')

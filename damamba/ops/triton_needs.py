@@ -1,6 +1,7 @@
-"""What Triton's kernels need."""
+"""What Triton's kernels need: how they are compiled, and on what they run."""
 
 import functools
+import inspect
 
 import torch
 from torch import Tensor
@@ -11,6 +12,18 @@ except ImportError:
     triton = None
 
 CAPABILITY = (8, 0)  # Ampere
+# What differs from call to call: nothing is compiled anew because one of these is 1, a multiple of 16, aligned.
+VARYING = {
+    *('H', 'W', 'G'),
+    *('B', 'B_batch', 'B_time', 'C', 'C_batch', 'C_time'),
+    *('length', 'chunks', 'rows', 'blocks', 'marks', 'parts', 'size', 'stride'),
+}
+
+
+def jit(kernel):
+    """Compile a kernel with Triton, where it is installed; else nobody calls it."""
+    varying = [name for name in inspect.signature(kernel).parameters if name in VARYING]
+    return triton.jit(kernel, do_not_specialize=varying) if triton else kernel
 
 
 def interpreted() -> bool:

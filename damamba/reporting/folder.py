@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,36 +24,36 @@ def written_at_once(out: Path) -> Iterator[Path]:
     """
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
+    earlier = _files_of_report(out)
     try:
-        _check(out, PAGES)
+        _refuse_foreign(out, PAGES, earlier)
         with TemporaryDirectory(prefix='.report-', dir=out) as beside:
             yield Path(beside)
-            _replace(Path(beside), out)
+            names = sorted(os.listdir(beside))
+            _refuse_foreign(out, names, earlier)
+            _list_files(out, {*names, *earlier})  # if moving is cut off
+            for name in names:
+                os.replace(Path(beside, name), out / name)
+            for name in earlier.difference(names):
+                (out / name).unlink(missing_ok=True)
+            _list_files(out, names)
     except BaseException:
         if is_new and not any(out.iterdir()):
             out.rmdir()
         raise
 
 
-def _replace(beside: Path, out: Path) -> None:
-    names = sorted(path.name for path in beside.iterdir())
-    _check(out, names)
-    earlier = _listed(out)
-    (out / LIST).write_text(json.dumps({'files': sorted({*names, *earlier})}), encoding='utf-8')  # if moving is cut off
+def _refuse_foreign(out: Path, names: Iterable[str], earlier: set[str]) -> None:
     for name in names:
-        os.replace(beside / name, out / name)
-    for name in earlier - set(names):
-        (out / name).unlink(missing_ok=True)
-    (out / LIST).write_text(json.dumps({'files': names}), encoding='utf-8')
+        if (out / name).exists() and name not in earlier:
+            raise ReportError(f'{out / name} is of no report that was made here: move it away, or give another --out')
 
 
-def _check(out: Path, names: list[str] | tuple[str, ...]) -> None:
-    foreign = [name for name in names if (out / name).exists() and name not in _listed(out)]
-    if foreign:
-        raise ReportError(f'{out / foreign[0]} is of no report that was made here: move it away, or give another --out')
+def _list_files(out: Path, names: Iterable[str]) -> None:
+    (out / LIST).write_text(json.dumps({'files': sorted(names)}), encoding='utf-8')
 
 
-def _listed(out: Path) -> set[str]:
+def _files_of_report(out: Path) -> set[str]:
     """What an earlier report left in its own folder."""
     try:
         files = json.loads((out / LIST).read_text(encoding='utf-8'))['files']

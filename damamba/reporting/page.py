@@ -1,74 +1,50 @@
-"""What a report's page is made of; the templates know these parts and nothing else."""
+"""What a report is made of; the templates know these parts and nothing else."""
 
 import base64
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from damamba.reporting.ground_truth import Section
+from damamba.reporting.missing import Missing
 from damamba.reporting.runs import Result, Run
-from damamba.reporting.sections import Section
-from damamba.reporting.sheets import Sheet
+from damamba.tables import Table
 
 
-@dataclass(frozen=True)
-class Picture:
-    """The content of a PNG file, its name, and what stands for it where it can't be seen."""
+class Picture(NamedTuple):
+    """A picture for a page."""
 
     name: str
-    alt: str
-    content: bytes = field(repr=False)
-
-    @property
-    def uri(self) -> str:
-        """The picture itself, in the page."""
-        return f'data:image/png;base64,{base64.b64encode(self.content).decode()}'
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, which stand at the beginning of a PNG."""
-        return struct.unpack('>II', self.content[16:24])
+    alt: str  # what stands for it where it can't be seen
+    uri: str
+    size: tuple[int, int]  # width and height in pixels
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command, and what it does."""
-
-    label: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """One data set's, or one run's, part of a topic; ``folded`` ones open at a click."""
 
     title: str = ''
-    sheets: Sequence[Sheet] = ()
+    tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = ()
-    commands: Sequence[Command] = ()
-    lead: str = ''  # what is to be read before the figures
+    commands: Sequence[tuple[str, str]] = ()  # what each does, and the command
     folded: bool = False
     opened: bool = False  # though it can be folded
 
-    @property
-    def empty(self) -> bool:
-        return not (self.sheets or self.pictures or self.notes or self.commands)
 
-
-@dataclass(frozen=True)
-class Topic:
+class Topic(NamedTuple):
     """A part of the page with a heading."""
 
     anchor: str
     title: str
-    text: str = ''
-    blocks: Sequence[Block] = ()
+    text: str
+    blocks: Sequence[Block]
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why the figures of a run on a data set do not count."""
+class Refusal(NamedTuple):
+    """Why the figures of a run on a data set do not count, and the command that tests it again."""
 
     run: str
     dataset: str
@@ -76,31 +52,30 @@ class Refusal:
     command: str
 
 
-@dataclass(frozen=True)
-class Page:
-    """What is to be reported, and where pictures are written."""
+@dataclass
+class Report:
+    """What is reported of runs, sorted into sections."""
 
+    title: str
+    date: str
     out: Path
+    folder: Path  # what pictures and files are written into; once it is whole it becomes ``out``
     runs: Sequence[Run]
     sections: Sequence[Section]
+    headline: str
     palette: Mapping[str, str]
-    least: float = 0.5
-    refusals: Sequence[Refusal] = ()
-    drawn: list[Picture] = field(default_factory=list)
+    least: float
+    refusals: Sequence[Refusal]
+    missing: Sequence[Missing]
+    topics: Sequence[Topic] = ()
+    files: Sequence[str] = ()  # those of CSV
 
-    def draw(self, name: str, alt: str, draw: Callable[..., Path], *arguments: object, **options: object) -> Picture:
-        """Have a picture drawn into a file of this name."""
-        path = draw(*arguments, path=self.out / name, palette=self.palette, **options)
-        picture = Picture(name, alt, path.read_bytes())
-        self.drawn.append(picture)
-        return picture
-
-    def refused(self, run: Run) -> bool:
-        return any(refusal.run == run.name for refusal in self.refusals)
-
-    def results(self) -> list[tuple[Run, Result]]:
-        return [(run, result) for run in self.runs for result in run.results]
+    def picture(self, name: str, alt: str, draw: Callable[..., Path], *data: object, **options: object) -> Picture:
+        """Have a picture drawn by a function of :mod:`damamba.reporting.charts` into a file of this name."""
+        content = draw(*data, path=self.folder / name, palette=self.palette, **options).read_bytes()
+        size = struct.unpack('>II', content[16:24])  # they stand at the beginning of a PNG
+        return Picture(name, alt, f'data:image/png;base64,{base64.b64encode(content).decode()}', size)
 
     def label(self, result: Result) -> str:
         """What the data set of a result is called here."""
-        return next((s.label for s in self.sections if result in s.results), result.dataset.name)
+        return next((section.label for section in self.sections if result in section.results), result.data)

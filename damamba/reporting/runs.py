@@ -1,169 +1,128 @@
 """What a run has left in its work folder: its log, the figures of its tests, the pictures in them, what started it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from damamba.reporting.files import START, misfit, misfit_of_metrics, read, read_examples
 from damamba.reporting.logs import TrainingLog, read_log
+from damamba.reporting.metrics import read_examples
+from damamba.run_record import evaluations_of, read_json
 
+DATED = re.compile(r'\d{8}_\d{6}')  # the folder of one training or test, named by when it began
 DRAWN = 'Drawn totes in the layout of ARMBench'  # what the annotations of the stand-in say of themselves
+OLDEST = datetime.min.replace(tzinfo=timezone.utc)
 
 
 class ReportError(ValueError):
     """What can't be reported; the text says why, and what mends it."""
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """What was tested on; what old files do not say is None."""
-
-    name: str
-    ann_file: str | None = None
-    description: str | None = None
-    sha256: str | None = None
-
-    @classmethod
-    def of(cls, metrics: dict) -> 'Dataset':
-        """Of what metrics.json says, or else by the path of the annotations."""
-        told, ann_file = metrics.get('dataset') or {}, metrics.get('ann_file')
-        name = told.get('name') or (name_of(ann_file) if ann_file else 'unknown')
-        return cls(name, ann_file, told.get('description'), told.get('sha256'))
-
-    @property
-    def drawn(self) -> bool:
-        """Whether it is the stand-in for ARMBench's pictures."""
-        if self.description is not None:
-            return self.description.startswith(DRAWN)
-        return 'armbench-demo' in (self.ann_file or '')
-
-    def is_that_of(self, other: 'Dataset') -> bool:
-        """Whether the annotations are the same: by the digest, or where one has none by the name."""
-        if self.sha256 and other.sha256:
-            return self.sha256 == other.sha256
-        return self.name == other.name
-
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Result:
-    """One test of a run: ``metrics`` is the content of metrics.json, ``examples`` that of examples.json.
+    """One test of a run, or its validation."""
 
-    ``subset`` names the folder below the run's of a test on other data than the config's own.
-    """
+    run: 'Run' = field(repr=False)
+    folder: Path  # that of the subset, or a dated one in it
+    subset: str  # the folder in the run's of a test on other data than the config's own
+    content: dict  # of metrics.json
+    examples: dict | None = None  # of the file beside it
 
-    run: str
-    folder: Path
-    subset: str
-    metrics: dict
-    examples: dict | None = None
+    def get(self, key: str) -> Any:
+        """What metrics.json has by a key; None where old files do not say it."""
+        return self.content.get(key)
 
-    @property
-    def dataset(self) -> Dataset:
-        return Dataset.of(self.metrics)
+    def of_data(self, key: str) -> Any:
+        """What it says of the data set: its name, or the digest of the annotations, ``sha256``."""
+        return (self.get('dataset') or {}).get(key)
 
     @property
     def evaluation(self) -> dict | None:
-        """Of the first evaluator that scored boxes or masks."""
-        evaluations = (self.metrics.get('evaluations') or {}).values()
-        return next((it for it in evaluations if it and it.get('scores')), None)
+        """That of the first evaluator that scored boxes or masks."""
+        return next(iter(evaluations_of(self.content).values()), None)
 
     @property
-    def details(self) -> dict:
-        """By kind, ``bbox`` or ``segm``; empty where the test had none."""
-        return ((self.evaluation or {}).get('details') or {}).get('kinds', {})
+    def data(self) -> str:
+        """The name of the data set; old files have the path of the annotations alone."""
+        path = Path(self.get('ann_file') or 'unknown')
+        return self.of_data('name') or (path.parent.name if path.stem in ('train', 'val', 'test') else path.stem)
+
+    def shares_data(self, other: 'Result') -> bool:
+        """Whether both are of the same annotations by their digests, or where one has none by the name of the data."""
+        digests = self.of_data('sha256'), other.of_data('sha256')
+        return digests[0] == digests[1] if all(digests) else self.data == other.data
 
     @property
-    def speed(self) -> dict | None:
-        return self.metrics.get('speed')
+    def drawn(self) -> bool:
+        """Whether the data set is the stand-in for ARMBench's pictures."""
+        told = self.of_data('description')
+        return 'armbench-demo' in (self.get('ann_file') or '') if told is None else told.startswith(DRAWN)
 
     @property
     def proved(self) -> bool:
-        return bool((self.metrics.get('proof') or {}).get('passed'))
+        return bool(self.get('proof') and self.get('proof')['passed'])
 
     @property
-    def checks(self) -> list[dict]:
-        """The claims of the proof: name, passed (None: nothing to see), seen."""
-        return (self.metrics.get('proof') or {}).get('checks', [])
+    def faults(self) -> list[str]:
+        """What makes figures look wrong, as texts."""
+        found = [fault for it in evaluations_of(self.content).values() for fault in it.get('faults') or ()]
+        return [f'{fault["name"]}: {fault["evidence"]}' for fault in found]
 
     @property
     def reasons(self) -> list[str]:
-        """Why its figures do not count: the claims of its proof that failed, and the faults that are seen in them."""
-        failed = [f'{check["name"]}: {check["seen"]}' for check in self.checks if check['passed'] is False]
-        if self.metrics.get('proof') and not self.proved and not failed:
+        """Why the figures do not count: what failed of their proof, and the faults that are seen in them."""
+        proof, tested = self.get('proof'), self.get('ann_file')
+        if not proof:
+            return self.faults
+        failed = [f'{it["name"]}: {it["seen"]}' for it in proof['checks'] if it.get('passed') is False]
+        if not proof['passed'] and not failed:
             failed = ['the proof did not pass']
-        return failed + self._other_proof() + faults_of(self.metrics)
+        proved = proof['ann_file']  # folders may be named from elsewhere, so that the ends of paths tell
+        if tested and proved and Path(proved).parts[-2:] != Path(tested).parts[-2:]:
+            failed.append(f'the proof is of other annotations: {proved}, while the figures are of {tested}')
+        return failed + self.faults
 
-    def _other_proof(self) -> list[str]:
-        """Folders may be named from elsewhere, so that the ends of paths tell."""
-        proved, tested = (self.metrics.get('proof') or {}).get('ann_file'), self.dataset.ann_file
-        if not (proved and tested) or Path(proved).parts[-2:] == Path(tested).parts[-2:]:
-            return []
-        return [f'the proof is of other annotations: {proved}, while the figures are of {tested}']
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the run was trained again since."""
+        tested, started = time_of(self.get('date')), [time_of(it.get('started')) for it in self.run.trainings]
+        return any(start and tested and start > tested for start in started)
 
     @property
     def epochs(self) -> int | None:
-        """Of the training that the tested checkpoint comes from, as its file name says."""
-        found = re.search(r'epoch_(\d+)', Path(self.metrics.get('checkpoint') or '').name)
-        return int(found[1]) if found else None
+        """What the tested checkpoint had been trained for, as its name says, or else as long as the log goes."""
+        name = Path(self.get('checkpoint') or '').name
+        found = re.search(r'epoch_(\d+)', name)
+        if found or not (self.run.folder / name).is_file():
+            return int(found[1]) if found else None
+        return max((row['epoch'] for row in self.run.log.train), default=None)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Run:
-    """A work folder. ``validation`` is metrics.json where no test came after; ``starts`` are the run.json, by time.
-
-    ``results`` has one test of each data set, ``aside`` the others beside the ones that count in their place.
-    """
+    """A work folder."""
 
     name: str
     folder: Path
-    log: TrainingLog = field(default_factory=TrainingLog)
-    results: list[Result] = field(default_factory=list)
-    validation: dict | None = None
-    starts: list[dict] = field(default_factory=list)
+    log: TrainingLog
+    own: Result | None = None  # the newest test on the data of its config, or without one its validation
+    validation: Result | None = None  # where no test on the data of its config came after
+    results: list[Result] = field(default_factory=list)  # one test of each data set
+    aside: dict[Result, Result] = field(default_factory=dict)  # the others, with the ones that count in their place
+    starts: list[dict] = field(default_factory=list)  # the run.json, by time
     broken: list[str] = field(default_factory=list)  # files that can't be read
-    aside: list[tuple[Result, Result]] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)  # folders in it that are runs of their own
 
     @property
-    def own(self) -> Result | None:
-        """The test on the data of its config."""
-        results = (*self.results, *(result for result, _ in self.aside))
-        return next((result for result in results if not result.subset), None)
-
-    @property
     def trainings(self) -> list[dict]:
-        return [start for start in self.starts if start.get('mode') == 'train']
+        return [start for start in self.starts if start['mode'] == 'train']
 
-    @property
-    def parameters(self) -> int | None:
-        told = [*(result.metrics for result in self.results), self.validation or {}, *reversed(self.starts)]
-        return next((it['parameters'] for it in told if it.get('parameters')), None)
-
-    @property
-    def refused(self) -> bool:
-        """Whether figures of the evaluator that it trained with can't be believed."""
-        return bool((self.own and self.own.reasons) or faults_of(self.validation or {}))
-
-    def epochs(self, result: Result) -> int | None:
-        """What its checkpoint had been trained for, as the name says, or else as long as the log goes."""
-        tested = Path(result.metrics.get('checkpoint') or '')
-        if result.epochs is not None or not (self.folder / tested.name).is_file():
-            return result.epochs
-        return max((row['epoch'] for row in self.log.train), default=None)
-
-
-def name_of(ann_file: str) -> str:
-    """mix-object-tote of .../mix-object-tote/test.json, instances_val2017 of .../instances_val2017.json."""
-    path = Path(ann_file)
-    return path.parent.name if path.stem in ('train', 'val', 'test') else path.stem
-
-
-def faults_of(metrics: dict) -> list[str]:
-    """What makes figures look wrong, of all evaluators, as texts."""
-    evaluations = [it for it in (metrics.get('evaluations') or {}).values() if it]
-    return [f'{it["name"]}: {it["evidence"]}' for evaluation in evaluations for it in evaluation.get('faults') or ()]
+    def told(self, key: str, newest: bool = False) -> Any:
+        """What its tests, its validation, or else its first or newest start say."""
+        starts = self.starts[::-1] if newest else self.starts
+        return next((it.get(key) for it in (*self.results, self.validation, *starts) if it and it.get(key)), None)
 
 
 def time_of(text: str | None) -> datetime | None:
@@ -181,8 +140,7 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
     Raises:
         ReportError: there is no such folder, it holds runs and is none, names are none or equal, or there is nothing.
     """
-    named = names is not None
-    names = list(names if named else (folder.resolve().name for folder in folders))
+    names = list(names if names is not None else (folder.resolve().name for folder in folders))
     if len(names) != len(folders):
         raise ReportError(f'--names wants a name for each work folder: {len(folders)} folders, {len(names)} names')
     for folder in folders:
@@ -206,56 +164,63 @@ def read_run(folder: Path, name: str) -> Run:
     Raises:
         ReportError: it is no run, but holds some.
     """
-    broken: list[str] = []
-    log, own = read_log(folder), read(folder / 'metrics.json', misfit_of_metrics, broken)
-    starts = [read(path, lambda it: misfit(it, START), broken) for path in sorted(folder.glob('*/run.json'))]
-    others = [path for path in sorted(folder.iterdir()) if _was_trained(path)]
-    subsets = [path.parent for path in sorted(folder.glob('*/metrics.json')) if path.parent not in others]
-    below = {path.name: read(path / 'metrics.json', misfit_of_metrics, broken) for path in subsets}
-    if own is None and not log.train and (others or _unlike_models(below.values())):
+    run, places = Run(name, folder, read_log(folder)), sorted(folder.iterdir())
+    for path in places:  # a test leaves neither weights nor a training's log
+        log = read_log(path)
+        if log.train or log.left_out or any(path.glob('*.pth')):
+            run.others.append(path)
+    found = _read_results(run)
+    run.starts += filter(None, [read_json(path, run.broken) for path in sorted(folder.glob('*/run.json'))])
+    for path in places:
+        if path not in run.others and not DATED.fullmatch(path.name):
+            found += _read_results(run, path.name)
+    found.sort(key=lambda it: time_of(it.get('date')) or OLDEST, reverse=True)
+    own, tests = [it for it in found if not it.subset], [it for it in found if it.get('split') == 'test']
+    newest = {it.subset: it for it in reversed(found)}.values()
+    configs = {Path(it.get('config') or '').name for it in newest} - {''}
+    weights = {Path(it.get('checkpoint') or '').parent.name for it in newest} - {''}
+    if not own and not run.log.train and (run.others or len(configs) > 1 or len(weights) > 1):
         raise ReportError(f'{folder} holds runs, and is none: give {folder}/*')
-    results = [
-        Result(name, folder / subset, subset, metrics, _examples(folder / subset, metrics, broken))
-        for subset, metrics in {'': own, **below}.items()
-        if metrics and metrics['split'] == 'test'
-    ]
-    validation = own if own and own['split'] != 'test' else None
-    count, aside = _settled(results)
-    return Run(name, folder, log, count, validation, [it for it in starts if it], broken + log.broken, aside, others)
+    run.validation = own[0] if own and own[0] not in tests else None
+    run.own = next((it for it in own if it in tests), run.validation)
+    _choose_tests(run, tests)
+    run.broken += run.log.broken
+    return run
 
 
-def _was_trained(folder: Path) -> bool:
-    """Whether a folder is a run of its own: a test leaves neither weights nor a training's log."""
-    log = read_log(folder)
-    return bool(log.train or log.left_out) or any(folder.glob('*.pth'))
+def _read_results(run: Run, subset: str = '') -> list[Result]:
+    """What tests and validations left in one place, on top and then in dated folders, the last first; copies once."""
+    top, found = run.folder / subset, {}
+    dated = [path for path in sorted(top.glob('*/metrics.json'), reverse=True) if DATED.fullmatch(path.parent.name)]
+    for path in (*top.glob('metrics.json'), *dated):
+        content = read_json(path, run.broken) if path.parent not in run.others else None
+        if content:
+            found.setdefault(repr(content), Result(run, path.parent, subset, content))
+    return [*found.values()]
 
 
-def _unlike_models(tests: Iterable[dict | None]) -> bool:
-    """Whether they are of several configs, or of weights from several folders, by the names alone."""
-    told = [it for it in tests if it]
-    configs = {Path(it['config']).name for it in told if it.get('config')}
-    return len(configs) > 1 or len({Path(it['checkpoint']).parent.name for it in told if it.get('checkpoint')}) > 1
+def _choose_tests(run: Run, tests: Sequence[Result]) -> None:
+    """Sort tests, the newest first, into the one of each data set that counts, and the others.
 
-
-def _settled(results: Sequence[Result]) -> tuple[list[Result], list[tuple[Result, Result]]]:
-    """The one test of each data set that counts, and the others, each with that which does.
-
-    One that is refused stands for all; else that in the run's own folder counts, or the newest.
+    The newest in each place stands for what is there, and its examples are read. Of several places one that is refused
+    stands for all; else the run's own folder counts, or the newest.
     """
-    oldest = datetime.min.replace(tzinfo=timezone.utc)
-    by_date = sorted(results, key=lambda it: time_of(it.metrics.get('date')) or oldest, reverse=True)
-    kept, aside = [], []
-    for result in sorted(by_date, key=lambda it: (not it.reasons, bool(it.subset))):
-        rival = next((it for it in kept if it.dataset.is_that_of(result.dataset)), None)
-        if rival is None or result.reasons:
-            kept.append(result)
-        else:
-            aside.append((result, rival))
-    return [it for it in results if any(it is other for other in kept)], aside
+    older = _rivals(tests, lambda one, other: one.subset == other.subset)
+    newest = sorted((it for it in tests if it not in older), key=lambda it: it.subset)
+    for it in newest:
+        it.examples = read_examples(it.folder, it.content, run.broken)
+    ranked = sorted((it for it in tests if it not in older), key=lambda it: (not it.reasons, bool(it.subset)))
+    beside = _rivals(ranked, lambda one, other: not other.reasons)
+    run.results = [it for it in newest if it not in beside]
+    run.aside = beside | {it: beside.get(rival, rival) for it, rival in older.items()}
 
 
-def _examples(folder: Path, metrics: dict, broken: list[str]) -> dict | None:
-    """The pictures of a test, unless they are of other annotations than its figures."""
-    examples = read_examples(folder, broken)
-    digests = [((content or {}).get('dataset') or {}).get('sha256') for content in (examples, metrics)]
-    return None if all(digests) and digests[0] != digests[1] else examples
+def _rivals(ranked: Sequence[Result], are_rivals: Callable[[Result, Result], bool]) -> dict[Result, Result]:
+    """Those in whose place an earlier one of the same data counts, with that one."""
+    rivals: dict[Result, Result] = {}
+    for it in ranked:
+        kept = (one for one in ranked[: ranked.index(it)] if one not in rivals)
+        rival = next((one for one in kept if one.shares_data(it) and are_rivals(one, it)), None)
+        if rival:
+            rivals[it] = rival
+    return rivals

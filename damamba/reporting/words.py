@@ -1,6 +1,23 @@
-"""Texts that several parts of a report have in common."""
+"""Texts of a report: its templates, the files of rows that lie here, and what several parts have in common."""
 
+import csv
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+
+from damamba.tables import as_markdown, number
+
+HERE = Path(__file__).parent
+FEW_CLASSES = 8  # as many as there is room for beside each other
+KINDS = {'segm': 'masks', 'bbox': 'boxes'}
+
+
+def read_csv(name: str) -> list[dict[str, str]]:
+    """The rows of a file that lies here, as texts, with the digits that were published."""
+    with (HERE / name).open(newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -21,3 +38,31 @@ def place_of(speed: Mapping) -> str:
     each = ' each' if threads and speed['processes'] > 1 else ''
     processes = counted(speed['processes'], 'process', 'processes')
     return f'{speed["device"]}, {processes}{of_threads}{each}, batch {speed["batch_size"]}'
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line after its underscores."""
+    return Markup(str(escape(name)).replace('_', '_<wbr>'))
+
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(HERE / 'templates'),
+    autoescape=select_autoescape(enabled_extensions=('html.j2',)),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters |= {'md': as_markdown, 'breakable': _breakable, 'listed': listed, 'counted': counted}
+TEMPLATES.filters |= {'number': number, 'thousands': '{:,}'.format}
+TEMPLATES.globals['few'] = FEW_CLASSES
+
+
+def filled(template: str, **values: object) -> str:
+    """A template with values in it."""
+    return TEMPLATES.get_template(template).render(**values)
+
+
+def notes(topic: str, *values: object) -> list[str]:
+    """What stands below the tables and pictures of a topic, by its macro in notes.j2, where it has one."""
+    text = getattr(TEMPLATES.get_template('notes.j2').module, topic)(*values) if topic else ''
+    return [line for line in text.split('\n') if line]

@@ -1,51 +1,53 @@
 """Where a study lies: a SQLite file or a journal on one machine, a database across many."""
 
-import importlib.util
 import re
 import time
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
-import optuna
-import sqlalchemy
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from damamba.tuning import TuningError
-from damamba.tuning.locks import Lock
+from damamba.tuning.lost_trials import GRACE_S, HEARTBEAT_S, queue_again
 
-HEARTBEAT_S, GRACE_S = 20, 120  # a trial whose worker has been silent for longer is lost
 ATTEMPTS = 3  # to reach a database; two that make its tables at the same time may meet
-PACKAGES = {  # what pip calls the modules that SQLAlchemy asks for
-    'psycopg': 'psycopg[binary]',
-    'psycopg2': 'psycopg2-binary',
-    'MySQLdb': 'mysqlclient',
-    'pymysql': 'pymysql',
-}
+PIP = {'psycopg': 'psycopg[binary]', 'psycopg2': 'psycopg2-binary', 'MySQLdb': 'mysqlclient'}  # its names of modules
 JOURNAL = 'journal:'
+HEARTBEAT = 'heartbeat'  # the attribute of a journal's trial with the time of its last one
 
 
-class JournalLock:
-    """The system's own: free at once when its holder is killed, where Optuna's stays for half a minute."""
+class Journal(JournalStorage, BaseHeartbeat):
+    """Optuna's journal, with the heartbeat that Optuna has in databases alone; it goes by the machines' clocks."""
 
-    def __init__(self, path: Path):
-        self._lock = Lock(path.with_name(f'{path.name}.lock'))
+    def __init__(self, path: Path, heartbeat_s: int, grace_s: int):
+        super().__init__(JournalFileBackend(str(path)))
+        self._heartbeat_s, self._grace_s = heartbeat_s, grace_s
 
-    def acquire(self) -> bool:
-        return self._lock.take()
+    def record_heartbeat(self, trial_id: int) -> None:
+        with suppress(UpdateFinishedTrialError):  # others have given it up
+            self.set_trial_system_attr(trial_id, HEARTBEAT, time.time())
 
-    def release(self) -> None:
-        self._lock.give()
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        heard_of = {  # one that has just begun may still have the heartbeat of the lost trial before it
+            trial._trial_id: max(trial.datetime_start.timestamp(), trial.system_attrs.get(HEARTBEAT, 0.0))
+            for trial in running
+        }
+        return [trial_id for trial_id, when in heard_of.items() if time.time() - when > self._grace_s]
 
+    def get_heartbeat_interval(self) -> int:
+        return self._heartbeat_s
 
-@contextmanager
-def quiet():
-    """Without Optuna's word that a function may change."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
-        yield
+    def get_heartbeat_stale_trial_callback(self):
+        return queue_again
 
 
 def is_journal(storage: str) -> bool:
@@ -55,88 +57,67 @@ def is_journal(storage: str) -> bool:
 def open_storage(storage: str, heartbeat_s: int = HEARTBEAT_S, grace_s: int = GRACE_S) -> BaseStorage:
     """Open ``journal:PATH``, a path that ends in .journal or .log, or a URL that SQLAlchemy knows.
 
-    Raises:
-        TuningError: it can't be opened; without the password that may be in it.
+    TuningError says why it can't be opened, without the password that may be in it.
     """
-    if is_journal(storage):
+    url = None if is_journal(storage) else _url(storage)
+    try:
+        if url:
+            return _database(url, heartbeat_s, grace_s)
         path = Path(storage.removeprefix(JOURNAL))
-        _make_folder(path, storage)
-        return JournalStorage(JournalFileBackend(str(path), JournalLock(path)))
-    url = _url(storage)
-    if url.get_backend_name() == 'sqlite':
-        _refuse_memory(url, storage)
-        _make_folder(Path(url.database), storage)
-    for _ in range(ATTEMPTS - 1):
-        with suppress(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
-            return _connect(url, heartbeat_s, grace_s)
-        time.sleep(1)
-    try:
-        return _connect(url, heartbeat_s, grace_s)
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise TuningError(f'{shown(storage)} can not be used: {_reason(error, url)}') from error
-
-
-def _refuse_memory(url: URL, storage: str) -> None:
-    if not url.database or ':memory:' in url.database or url.query.get('mode') == 'memory':
-        raise TuningError(
-            f'--storage {storage} is memory, which no other process sees and nobody goes on with: '
-            'give it a file, such as sqlite:///study.db'
-        )
-
-
-def _make_folder(path: Path, storage: str) -> None:
-    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TuningError(f'{shown(storage)} can not be used: {error}') from error
+        return Journal(path, heartbeat_s, grace_s)
+    except (OSError, SQLAlchemyError, StorageInternalError) as error:
+        cause = getattr(error, 'orig', None) or error.__cause__ or error
+        reason = ' '.join(str(cause).split()) or type(cause).__name__
+        if url and url.password:
+            reason = reason.replace(url.password, '***')  # some drivers repeat what they were given
+        raise TuningError(f'{shown(storage)} can not be used: {reason}') from error
 
 
-def _connect(url: URL, heartbeat_s: int, grace_s: int) -> RDBStorage:
-    # SQLite: how long to wait while others write. Others: a connection may have been dropped during a long training.
-    sqlite = url.get_backend_name() == 'sqlite'
-    settings = {'connect_args': {'timeout': 60}} if sqlite else {'pool_pre_ping': True}
-    with quiet():
-        return RDBStorage(
-            url.render_as_string(hide_password=False), settings, heartbeat_interval=heartbeat_s, grace_period=grace_s
-        )
+def _database(url: URL, heartbeat_s: int, grace_s: int) -> RDBStorage:
+    options = {'pool_pre_ping': True}  # a connection may have been dropped during a long training
+    if url.get_backend_name() == 'sqlite':
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        options = {'connect_args': {'timeout': 60}}  # how long to wait while others write
+    address = url.render_as_string(hide_password=False)
+    connect = partial(
+        RDBStorage, address, options, heartbeat_interval=heartbeat_s, grace_period=grace_s,
+        heartbeat_stale_trial_callback=queue_again,
+    )  # fmt: skip
+    for _ in range(ATTEMPTS - 1):
+        with suppress(SQLAlchemyError, StorageInternalError):
+            return connect()
+        time.sleep(1)
+    return connect()
 
 
 def _url(storage: str) -> URL:
-    """The URL with a driver that is there.
-
-    Raises:
-        TuningError: it is no URL, or its driver is not installed.
-    """
+    """The URL with a driver that is there; TuningError if it is none, or has none."""
     try:
         url = make_url(re.sub('^postgres:', 'postgresql:', storage))
-        if url.drivername == 'postgresql' and not _is_there('psycopg') and _is_there('psycopg2'):
+        if url.drivername == 'postgresql' and not find_spec('psycopg') and find_spec('psycopg2'):
             url = url.set(drivername='postgresql+psycopg2')  # SQLAlchemy 2.1 asks for psycopg alone
         url.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         name = (error.name or '').split('.')[0]
-        package = PACKAGES.get(name, name)
-        raise TuningError(f'{shown(storage)} needs the Python package {name}: pip install "{package}"') from error
-    except sqlalchemy.exc.NoSuchModuleError as error:
+        text = f'{shown(storage)} needs the Python package {name}: pip install "{PIP.get(name, name)}"'
+        raise TuningError(text) from error
+    except NoSuchModuleError as error:
         raise TuningError(f'{shown(storage)}: SQLAlchemy knows no such database ({error})') from error
-    except (sqlalchemy.exc.ArgumentError, ValueError) as error:  # the latter for a port that is no number
+    except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise TuningError(
             f'--storage {shown(storage)} is no URL such as sqlite:///study.db or postgresql://user@host/database, '
             'nor the path of a file that ends in .journal'
         ) from error
     if '@' in (url.host or ''):
         raise TuningError(f'{shown(storage)}: in the name or the password @ is written %40')
+    is_memory = not url.database or ':memory:' in url.database or url.query.get('mode') == 'memory'
+    if is_memory and url.get_backend_name() == 'sqlite':
+        raise TuningError(
+            f'--storage {storage} is memory, which no other process sees and nobody goes on with: '
+            'give it a file, such as sqlite:///study.db'
+        )
     return url
-
-
-def _is_there(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _reason(error: Exception, url: URL) -> str:
-    """The first line of what a driver says; some repeat what they were given."""
-    cause = getattr(error, 'orig', None) or error.__cause__ or error
-    text = ' '.join(str(cause).split()) or type(cause).__name__
-    return text.replace(url.password, '***') if url.password else text
 
 
 def shown(storage: str) -> str:

@@ -1,7 +1,7 @@
 """A trial's training, in processes of its own: a crash, or too little memory, ends the trial and not the study."""
 
-import contextlib
 import ctypes
+import itertools
 import math
 import os
 import re
@@ -9,15 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from mmengine.config import Config
 
 import damamba
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
+from damamba.engine.warm_up import STUDY
 from damamba.reporting.logs import read_log
+from damamba.tables import is_figure
 
 ROOT = Path(damamba.__file__).resolve().parents[1]
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -41,109 +46,78 @@ def train_command(config: Path, work_dir: Path, processes: int = 1, flags: tuple
     return [sys.executable, *torchrun, *arguments, '--launcher', 'pytorch']
 
 
-@dataclass(frozen=True)
+@dataclass
 class Training:
-    """How a trial's training is started and looked at."""
+    """The training of one trial at a time, in a folder of its own, where ``trial.log`` holds what it prints."""
 
     command: Callable[[Path, Path], list[str]] = train_command  # from config file and work folder
-    timeout_s: float | None = None
+    timeout_s: float = math.inf
     poll_s: float = 1.0  # between two looks at its log
-    environment: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, config: Path, folder: Path) -> 'Process':
-        """Start it in a new folder; what an earlier study left under its name is moved aside."""
-        _move_aside(folder)
-        folder.mkdir(parents=True)
-        return Process(self.command(config, folder), folder / 'trial.log', self.environment, self.timeout_s)
+    @contextmanager
+    def run(self, config: Path, folder: Path) -> Iterator[Callable[[], bool]]:
+        """Train in a new folder; what an earlier study left under its name is moved aside.
 
-
-class Process:
-    """A training that runs; it ends with the process that started it, however that ends (on Linux)."""
-
-    def __init__(self, command: list[str], log: Path, environment: Mapping[str, str], timeout_s: float | None):
-        self.log, self.timeout_s, self.begun = log, timeout_s, time.monotonic()
-        with log.open('wb') as output:
-            self._popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**_environment(), **environment},
-                start_new_session=True,  # Ctrl-C is for the study, which ends its training itself
-                preexec_fn=_dying_with(os.getpid()) if LIBC else None,
-            )
-
-    def wait(self, seconds: float) -> bool:
-        """Wait that long at most; whether it still runs.
-
-        Raises:
-            TrialError: it has taken longer than it may, and was ended.
+        Gives a function that says, after ``poll_s`` at most, whether the training still runs. It ends with the block;
+        TrialError if it has failed, or has taken longer than it may.
         """
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(seconds)
+        if folder.exists():
+            names = (folder.with_name(f'{folder.name}.{number}') for number in itertools.count(1))
+            folder.rename(next(path for path in names if not path.exists()))
+        folder.mkdir(parents=True)
+        log, end = folder / 'trial.log', time.monotonic() + self.timeout_s
+        with log.open('wb') as output:
+            process = start_dying_with_us(self.command(config, folder), {}, output)
+        try:
+            yield partial(self._is_running, process, end)
+        finally:
+            _end(process)
+        if process.returncode:
+            raise TrialError(failure(log.read_text(encoding='utf-8', errors='replace'), process.returncode))
+
+    def _is_running(self, process: subprocess.Popen, end: float) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(self.poll_s)
             return False
-        if self.timeout_s is not None and time.monotonic() - self.begun > self.timeout_s:
-            self.end()
+        if time.monotonic() > end:
             raise TrialError(f'it took longer than the {self.timeout_s:g} seconds of --trial-timeout')
         return True
 
-    def end(self) -> None:
-        """End it and all of its processes."""
-        self._signal(signal.SIGTERM)
-        try:
-            self._popen.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._popen.wait()
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._popen.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, number)
-
-    def check(self) -> None:
-        """Raise what it failed with.
-
-        Raises:
-            TrialError: its status was not 0.
-        """
-        status = self._popen.returncode
-        if status:
-            raise TrialError(failure(self.log.read_text(encoding='utf-8', errors='replace'), status))
+def _end(process: subprocess.Popen) -> None:
+    """End a training and all of its processes."""
+    for number, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
 
 
-def _environment() -> dict[str, str]:
-    """Ours, with this package on the path, and a note for torchrun on who has decided on threads."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    threads = os.environ.get('DAMAMBA_THREADS') or os.environ.get('OMP_NUM_THREADS') or 'auto'
-    return {**os.environ, 'PYTHONPATH': path, 'PYTHONUNBUFFERED': '1', 'DAMAMBA_THREADS': threads}
+def start_dying_with_us(
+    command: list[str], environment: Mapping[str, str], output: IO | None = None
+) -> subprocess.Popen:
+    """Start a command that ends with this process, however that ends (on Linux); Ctrl-C is for this process alone.
+
+    It finds this package on its path, and torchrun in it who has decided on threads.
+    """
+    own = {
+        'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])),
+        'PYTHONUNBUFFERED': '1',
+        STUDY: '1',
+        'DAMAMBA_THREADS': os.environ.get('DAMAMBA_THREADS') or os.environ.get('OMP_NUM_THREADS') or 'auto',
+    }
+    streams = dict(stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT if output else None)
+    prepare = partial(_die_with, os.getpid()) if LIBC else None
+    env = {**os.environ, **own, **environment}
+    return subprocess.Popen(command, **streams, env=env, start_new_session=True, preexec_fn=prepare)
 
 
-def _dying_with(parent: int) -> Callable[[], None]:
+def _die_with(parent: int) -> None:
     """What a new process does first: ask for a signal at its parent's death, unless that was before."""
-
-    def ask() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
-
-
-def start_dying_with_us(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen:
-    """Start a command that ends with this process (on Linux), and is stopped by nobody else's Ctrl-C."""
-    ask = _dying_with(os.getpid()) if LIBC else None
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, env={**_environment(), **environment}, start_new_session=True, preexec_fn=ask
-    )
-
-
-def _move_aside(folder: Path) -> None:
-    number = 1
-    while folder.exists() and folder.with_name(f'{folder.name}.{number}').exists():
-        number += 1
-    if folder.exists():
-        folder.rename(folder.with_name(f'{folder.name}.{number}'))
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def failure(output: str, status: int) -> str:
@@ -155,18 +129,12 @@ def failure(output: str, status: int) -> str:
         hint = ': the machine may have run out of memory' if name == 'SIGKILL' else ''
         headline = f'the training was ended by {name}{hint}'
     else:
-        headline = (
-            telling[-1] if telling else (lines or [f'the training ended with status {status}, and said nothing'])[-1]
-        )
+        headline = (telling or lines or [f'the training ended with status {status}, and said nothing'])[-1]
     return '\n'.join([headline, *lines[-LINES:]])[:LONGEST]
 
 
 def last_epoch(cfg: Config) -> int:
-    """The epoch after which a training ends.
-
-    Raises:
-        ConfigError: it counts iterations, and so does what it logs.
-    """
+    """The epoch after which a training ends; ConfigError if it counts iterations, as does what it logs."""
     settings = cfg.get('train_cfg') or {}
     by_epoch = settings.get('by_epoch', True) and settings.get('type', 'EpochBasedTrainLoop') != 'IterBasedTrainLoop'
     if not by_epoch or not isinstance(settings.get('max_epochs'), int):
@@ -178,39 +146,25 @@ def last_epoch(cfg: Config) -> int:
 
 
 def measured(folder: Path, metric: str) -> dict[int, float]:
-    """What validation has measured, by epoch.
-
-    Raises:
-        TrialError: there are figures, and not this one among them.
-    """
+    """What validation has measured, by epoch; TrialError if there are figures, and not this one among them."""
     found = {}
     for row in read_log(folder).val:
         values = [value for name, value in row.items() if name.rsplit('/', 1)[-1] == metric]
-        if values:
-            found[row['epoch']] = float(values[0])
-        else:
+        if not values:
             others = sorted(name for name in row if '/' in name)
             raise TrialError(f'validation measured no {metric}; it has {", ".join(others) or "nothing"}')
+        found[row['epoch']] = float(values[0])
     return found
 
 
-def is_valid(value: float) -> bool:
-    """COCO's -1 says that there was nothing to find."""
-    return math.isfinite(value) and value != -1
-
-
 def final_value(values: Mapping[int, float], metric: str) -> float:
-    """The value of the last validation.
-
-    Raises:
-        TrialError: there was none, or it is no figure.
-    """
+    """The value of the last validation; TrialError if there was none, or if it is no figure."""
     if not values:
         raise TrialError(
             'the training ended without a validation; are val_dataloader, and LocalVisBackend, in the config?'
         )
     value = values[max(values)]
-    if not is_valid(value):
+    if not is_figure(value):
         why = 'there was nothing to find in the ground truth' if value == -1 else 'that is no number'
         raise TrialError(f'the last validation has {metric}={value:g}: {why}')
     return value

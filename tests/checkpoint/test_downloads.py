@@ -1,7 +1,9 @@
 """URLs."""
 
 import http.server
+import multiprocessing
 import threading
+import time
 
 import pytest
 import safetensors.torch
@@ -15,9 +17,9 @@ from tests.checkpoint.helpers import equal, error_of, save
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers every request with `content`; `status` and `length` may lie."""
+    """Answers every request with `content`, after some `seconds`; `status` and `length` may lie."""
 
-    content, status, length = b'', 200, None
+    content, status, length, seconds = b'', 200, None, 0.0
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), Handler)
@@ -28,6 +30,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        time.sleep(self.server.seconds)
         self.send_response(self.server.status)
         self.send_header('Content-Length', str(self.server.length or len(self.server.content)))
         self.end_headers()
@@ -72,6 +75,17 @@ def test_a_url_is_downloaded_once_into_torchs_cache(ending, server, cache, state
     (kept,) = cache.iterdir()
     assert kept.name.endswith(f'-weights{ending}')
     assert kept.read_bytes() == server.content
+
+
+def test_processes_that_want_the_same_url_fetch_it_once(server, cache, state, tmp_path):
+    server.content, server.seconds = save({'model': state}, tmp_path / 'weights.pth').read_bytes(), 0.5
+    fork = multiprocessing.get_context('fork')
+    processes = [fork.Process(target=read, args=(f'{server.url}/weights.pth',)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4 and server.asked == ['/weights.pth']
 
 
 def test_two_urls_that_end_alike_are_two_files(server, cache, tmp_path):

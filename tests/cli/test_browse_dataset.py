@@ -7,13 +7,15 @@ import pytest
 from damamba.cli import browse_dataset
 from damamba.datasets.demo import write_shapes
 from damamba.engine.samples import draw_samples
-from damamba.engine.settings import spread
 from tests.detection import ROOT
 
 SHAPES = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
 CONFIG = """
 _base_ = {base!r}
 data_root = {data_root!r}
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
 {more}
 """
 FLIPPED = """
@@ -24,7 +26,7 @@ pipeline = [
     dict(type='RandomFlip', prob=1.0, direction='horizontal'),
     dict(type='PackDetInputs'),
 ]
-train_dataloader = dict(dataset=dict(pipeline=pipeline))
+train_dataloader = dict(dataset=dict(data_root=data_root, pipeline=pipeline))
 """
 QUERIES = """
 _base_ = 'mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py'
@@ -60,7 +62,6 @@ def samples(path, split='train', count=9, seed=0):
 
     init_default_scope('mmdet')
     cfg = Config.fromfile(path)
-    spread(cfg)
     return list(draw_samples(cfg, split, count, seed))
 
 
@@ -125,7 +126,7 @@ def test_the_seed_says_which_pictures_and_how_they_are_augmented(config):
 
 def test_crowds_come_last_and_are_not_counted_as_objects(config, tmp_path):
     write_shapes(tmp_path / 'more', images=40, val_images=1, size=96)
-    root = f"data_root = '{tmp_path / 'more'}/'\n"
+    root = f"train_dataloader = dict(dataset=dict(data_root='{tmp_path / 'more'}/'))\n"
     with_crowds = [it for it in samples(config(root), count=40) if it.ignored]
     assert with_crowds and all(len(it.labels) == it.objects + it.ignored for it in with_crowds)
 
@@ -151,7 +152,7 @@ def test_cfg_options_override_the_config(config, tmp_path):
         (['CONFIG', '--cfg-options', 'data_root=nowhere/'], 'nowhere/annotations/instances_train2017.json'),
         (
             ['CONFIG', '--cfg-options', 'train_dataloader.dataset.metainfo.classes=("no","nothing")'],
-            'no picture is left',
+            'none of the classes (no, nothing) is among the categories',
         ),
         (['CONFIG', '--cfg-options', 'train_dataloader=None'], 'has no train_dataloader'),
     ],

@@ -8,7 +8,7 @@ import torch
 from damamba.checkpoint import CheckpointError
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
 from tests.cli.helpers import test, train
 from tests.detection import ROOT
 
@@ -51,7 +51,8 @@ def test_a_config_that_can_not_be_read_is_one_sentence(tmp_path, text, message):
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('model.backbone.foo=1', "unexpected keyword argument 'foo'"),
+        ('model.backbone.foo=1', 'model.backbone.foo is not in the config, and nothing reads it'),
+        ('+model.backbone.foo=1', "unexpected keyword argument 'foo'"),
         ('model.backbone.arch=huge', 'arch must be one of tiny, small, base'),
         ('data_root=/gone', 'not found: data_root is'),
     ],

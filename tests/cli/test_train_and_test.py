@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import re
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -12,10 +13,11 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from damamba.checkpoint import CheckpointError
-from damamba.cli import publish_model
+from damamba.cli import eval_results, prove_evaluation, publish_model
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
-from damamba.engine.config import ConfigError
+from damamba.engine.config import read_config
+from damamba.engine.config_checks import ConfigError
 from damamba.models import DAMamba
 from tests.cli.helpers import logs, test, train
 from tests.detection import SIZE, write_config
@@ -60,12 +62,12 @@ def test_eval_takes_any_subset(trained, small_config, tmp_path, asked, absent):
     assert f'coco/{asked}_mAP:' in text and f'coco/{absent}_mAP:' not in text
 
 
-def test_out_alone_writes_predictions_and_measures_nothing(trained, small_config, tmp_path):
+def test_out_writes_predictions_and_the_figures_are_there_too(trained, small_config, tmp_path):
     test(small_config, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--out', tmp_path / 'out.pkl')
     predictions = pickle.loads((tmp_path / 'out.pkl').read_bytes())
     assert sorted(p['img_id'] for p in predictions) == [1, 2, 3]
     assert all({'bboxes', 'labels', 'scores', 'masks'} <= set(p['pred_instances']) for p in predictions)
-    assert 'mAP:' not in logs(tmp_path)
+    assert 'coco/segm_mAP:' in logs(tmp_path)
 
 
 def test_out_goes_with_eval(trained, small_config, tmp_path):
@@ -97,6 +99,22 @@ def test_pictures_are_drawn(trained, small_config, tmp_path):
     assert len(list(tmp_path.rglob('drawn/*.jpg'))) == 3
 
 
+def test_pictures_of_one_name_from_several_folders_are_all_drawn(trained, small_config, coco, tmp_path):
+    content = json.loads((coco / 'annotations/instances_val2017.json').read_text())
+    for image, folder in zip(content['images'], ('day', 'night', 'night/late'), strict=True):
+        (tmp_path / 'pictures' / folder).mkdir(parents=True)
+        shutil.copy(coco / 'val2017' / image['file_name'], tmp_path / 'pictures' / folder / '1.jpg')
+        image['file_name'] = f'{folder}/1.jpg'
+    (tmp_path / 'annotations.json').write_text(json.dumps(content))
+    files = {'ann_file': tmp_path / 'annotations.json', 'data_prefix.img': tmp_path / 'pictures'}
+    options = [f'test_dataloader.dataset.{key}={path}' for key, path in files.items()]
+    flags = ['--work-dir', tmp_path / 'run', '--show-dir', 'drawn', '--show-score-thr', 0.0, '--cfg-options', *options]
+    test(small_config, trained / 'epoch_1.pth', *flags)
+    (drawn,) = (tmp_path / 'run').rglob('drawn')
+    found = sorted(str(path.relative_to(drawn)) for path in drawn.rglob('*.jpg'))
+    assert found == ['day/1.jpg', 'night/1.jpg', 'night/late/1.jpg']
+
+
 def test_fusing_keeps_the_predictions(trained, small_config, tmp_path):
     for name, flags in (('plain', []), ('fused', ['--fuse-conv-bn'])):
         test(
@@ -115,7 +133,7 @@ def test_fusing_keeps_the_predictions(trained, small_config, tmp_path):
 
 def test_no_validate_leaves_the_evaluation_out(small_config, tmp_path):
     train(small_config, '--work-dir', tmp_path / 'run', '--no-validate')
-    assert (tmp_path / 'run' / 'epoch_1.pth').is_file() and 'mAP' not in logs(tmp_path / 'run')
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file() and 'Epoch(val)' not in logs(tmp_path / 'run')
 
 
 def test_the_same_seed_gives_the_same_weights(small_config, tmp_path, coco):
@@ -308,3 +326,67 @@ def test_mmdetections_inference_takes_our_config_and_published_weights(trained, 
     assert model.dataset_meta['classes'][0] == 'person'
     result = inference_detector(model, str(coco / 'val2017/000000000001.jpg'))
     assert len(result.pred_instances) == 5 and result.pred_instances.masks.shape[1:] == SIZE
+
+
+IMPORTS = """
+from mmdet.models.detectors import MaskRCNN
+from mmengine.optim import OptimWrapper
+
+from damamba.evaluation.metric import CocoInstanceMetric
+from damamba.models import DAMamba
+"""
+CLASSES = ('MaskRCNN', 'OptimWrapper', 'CocoInstanceMetric', 'DAMamba')
+
+
+@pytest.fixture
+def new_style(small_config, tmp_path):
+    """The small config as MMEngine dumps it, some of its types as classes."""
+    text = read_config(str(small_config)).pretty_text
+    for name in CLASSES:
+        assert f"type='{name}'" in text
+        text = text.replace(f"type='{name}'", f'type={name}')
+    (tmp_path / 'new_style.py').write_text(IMPORTS + text)
+    return tmp_path / 'new_style.py'
+
+
+def test_a_config_whose_types_are_classes_is_trained_tested_proved_and_scored(new_style, tmp_path, capsys):
+    train(new_style, '--work-dir', tmp_path / 'run', '--amp')
+    assert 'Mixed precision in' in logs(tmp_path / 'run')
+    flags = ['--eval', 'bbox', 'segm', '--prove', '--show-dir', 'drawn', '--out', tmp_path / 'out.pkl']
+    test(new_style, tmp_path / 'run/epoch_1.pth', '--work-dir', tmp_path / 'test', *flags)
+    measured = json.loads((tmp_path / 'test/metrics.json').read_text())
+    assert measured['proof']['passed'] and 'Shared2FCBBoxHead' in measured['proof']['head']
+    prove_evaluation.main([str(new_style), '--images', '2'])
+    eval_results.main([str(tmp_path / 'out.pkl'), '--config', str(new_style), '--json', str(tmp_path / 'scores.json')])
+    scored = json.loads((tmp_path / 'scores.json').read_text())['scores']['segm']['values']['mAP']
+    assert scored == measured['metrics']['coco/segm_mAP']
+
+
+TWICE = """
+_base_ = {base!r}
+flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=0.0)]
+pack = dict(type='PackDetInputs', meta_keys=(*_base_['keys'], 'flip', 'flip_direction'))
+tta_pipeline = [*_base_.pipeline[:-1], dict(type='TestTimeAug', transforms=[flips, [pack]])]
+"""
+
+
+def test_two_views_of_the_same_are_what_one_is(trained, small_config, tmp_path):
+    (tmp_path / 'twice.py').write_text(TWICE.format(base=str(small_config)))
+    found = {}
+    for name, config, flags in (('one', small_config, []), ('two', tmp_path / 'twice.py', ['--tta'])):
+        out = tmp_path / f'{name}.pkl'
+        test(config, trained / 'epoch_1.pth', '--work-dir', tmp_path / name, '--out', out, '--eval', 'segm', *flags)
+        found[name] = [sample['pred_instances'] for sample in pickle.loads(out.read_bytes())]
+    for one, two in zip(found['one'], found['two'], strict=True):
+        assert len(one['bboxes']) and torch.equal(one['bboxes'], two['bboxes']) and one['masks'] == two['masks']
+        assert torch.equal(one['scores'], two['scores']) and torch.equal(one['labels'], two['labels'])
+
+
+def test_augmentation_flips_each_picture(trained, small_config, tmp_path):
+    flags = ['--work-dir', tmp_path, '--eval', 'bbox', 'segm', '--tta', '--out', tmp_path / 'out.pkl']
+    test(small_config, trained / 'epoch_1.pth', *flags)
+    assert 'coco/segm_mAP:' in logs(tmp_path)
+    for sample in pickle.loads((tmp_path / 'out.pkl').read_bytes()):
+        found = sample['pred_instances']
+        assert len(found['masks']) == len(found['bboxes']) > 5  # max_per_img of one view
+        assert all(tuple(mask['size']) == sample['ori_shape'][:2] for mask in found['masks'])

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +62,7 @@ def test_a_real_training_is_measured_and_its_best_is_a_config(small_config, tmp_
     assert 'importance.png is not drawn: it needs two complete trials' in shown
 
 
+@pytest.mark.filterwarnings('error::optuna.exceptions.ExperimentalWarning', 'error:Heartbeat of storage')
 def test_a_study_is_begun_finished_and_gone_on_with(fake, quick_config, tmp_path, capsys):
     space = tmp_path / 'space.py'
     space.write_text(f"space = {{'{LR}': dict(type='float', low=1e-5, high=1e-2, log=True)}}\n")
@@ -162,7 +164,7 @@ def test_pictures_that_fail_leave_the_results(fake, quick_config, tmp_path, monk
     def fail(*args):
         raise ValueError('Expected \\frac')
 
-    monkeypatch.setattr('damamba.tuning.plots._canvas', fail)
+    monkeypatch.setattr('damamba.tuning.plots._save', fail)
     run(quick_config, '--preset', 'lr', '--trials', 1, '--work-dir', tmp_path / 'study')
     shown = capsys.readouterr().out
     assert 'history.png could not be drawn: ValueError: Expected \\frac' in shown and 'trial 0: the config' not in shown
@@ -205,6 +207,16 @@ def test_trials_that_all_fail_are_one_message(quick_config, tmp_path, monkeypatc
     assert [row['state'] for row in rows_of(tmp_path / 'study')] == ['fail'] * 3
 
 
+@pytest.mark.parametrize('trials', [1, 2])  # fewer than are found to fail in a row
+def test_a_study_without_a_complete_trial_is_no_success(trials, quick_config, tmp_path, monkeypatch, capsys):
+    script = tmp_path / 'fake' / 'fake.py'
+    fake_training(script.parent, "sys.exit('error: no memory')")
+    monkeypatch.setattr(tune, 'TRAIN', lambda config, folder, processes, flags: command(script, config, folder))
+    common = ['--preset', 'lr', '--trials', trials, '--work-dir', tmp_path / 'study']
+    assert 'no trial is complete: the table says how each of them ended' in refused(capsys, quick_config, *common)
+    assert [row['state'] for row in rows_of(tmp_path / 'study')] == ['fail'] * trials
+
+
 def test_an_interruption_says_how_to_go_on(quick_config, tmp_path, monkeypatch, capsys):
     def interrupt(config, folder, processes, flags):
         raise KeyboardInterrupt
@@ -213,6 +225,19 @@ def test_an_interruption_says_how_to_go_on(quick_config, tmp_path, monkeypatch, 
     with pytest.raises(SystemExit, match='stopped with 0 of 8 trials; the same command goes on'):
         run(quick_config, '--preset', 'lr', '--trials', 8, '--work-dir', tmp_path / 'study')
     assert [row['state'] for row in rows_of(tmp_path / 'study')] == ['lost']
+
+
+def test_a_worker_is_told_its_times(quick_config, tmp_path, monkeypatch, capsys):
+    told = []
+
+    def worker(study, task, training, total, say, timeout_s):
+        told.extend([total, timeout_s, training.timeout_s])
+        return SimpleNamespace(run=lambda: None)
+
+    monkeypatch.setattr(tune, 'Worker', worker)
+    flags = ['--preset', 'lr', '--trials', 3, '--work-dir', tmp_path / 'study', '--timeout', 5, '--trial-timeout', 7]
+    assert '0 of 3 trials are done; the same command goes on' in refused(capsys, quick_config, *flags)
+    assert told == [3, 5.0, 7.0]
 
 
 def test_workers_share_the_gpus(monkeypatch):

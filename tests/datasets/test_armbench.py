@@ -1,38 +1,31 @@
 """ARMBench's loader, and the traps of its labels."""
 
+import json
+import logging
 import pickle
 
 import pytest
-from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 
 import damamba.register  # noqa: F401
-from damamba.datasets.armbench import CLASSES, SUBSETS
+from damamba.datasets.armbench import CLASSES
 from damamba.datasets.categories import DatasetError
 from tests import armbench
 
-ORDERS = [
-    armbench.TWO,
-    armbench.TWO[::-1],
-    (('Object', 1), ('Tote', 2)),
-    (('tote', 7), ('OBJECT', 3)),
-    (('Tote', 0), ('Object', 1)),
-]
+SAME = 'same-object-transfer-set'
+IDS = [armbench.TWO, armbench.TWO[::-1], (('tote', 7), ('OBJECT', 3)), (('Tote', 0), ('Object', 1))]
 
 
-def built(root, subset='mix-object-tote', split='train', kind='ARMBenchDataset', **options):
-    classes = options.pop('classes', None)
-    return DATASETS.build(
-        dict(
-            type=kind,
-            data_root=str(root),
-            ann_file=f'{subset}/{split}.json',
-            data_prefix=dict(img=f'{subset}/images/'),
-            pipeline=[],
-            **({'metainfo': dict(classes=classes)} if classes else {}),
-            **options,
-        )
-    )
+@pytest.fixture(autouse=True)
+def heard(monkeypatch):
+    """Records of the package reach caplog, which listens at the root."""
+    monkeypatch.setattr(logging.getLogger('damamba'), 'propagate', True)
+
+
+def built(root, subset='mix-object-tote', split='train', classes=CLASSES, **options):
+    files = dict(data_root=str(root), ann_file=f'{subset}/{split}.json', data_prefix=dict(img=f'{subset}/images/'))
+    settings = dict(type='ARMBenchDataset', metainfo=dict(classes=classes), pipeline=[])
+    return pickle.loads(pickle.dumps(DATASETS.build(settings | files | options)))  # as it goes into workers
 
 
 def names(dataset):
@@ -40,118 +33,53 @@ def names(dataset):
     return [dataset.metainfo['classes'][found['bbox_label']] for found in dataset.get_data_info(0)['instances']]
 
 
-@pytest.mark.parametrize('categories', ORDERS)
+@pytest.mark.parametrize('ids', IDS)
 @pytest.mark.parametrize('classes', [CLASSES, CLASSES[::-1], ('object', 'tote')])
-def test_labels_follow_the_classes_whatever_ids_order_and_case_the_file_has(tmp_path, categories, classes):
-    armbench.write(tmp_path, categories=categories, pictures=False)
+def test_labels_follow_the_classes_whatever_ids_order_and_case_the_file_has(tmp_path, ids, classes):
+    armbench.write(tmp_path, categories=ids, pictures=False)
     found = names(built(tmp_path, classes=classes))
     assert [name.casefold() for name in found] == ['tote', 'object', 'object', 'object']
 
 
-def test_the_trap_that_this_is_for_mmdetections_labels_follow_the_file(tmp_path):
-    armbench.write(tmp_path, pictures=False)
-    found = names(built(tmp_path, kind='CocoDataset', classes=('Object', 'Tote')))
-    assert found == ['Object', 'Tote', 'Tote', 'Tote']  # each has the other's name
-
-
-def test_one_class_leaves_the_totes_out(tmp_path, caplog):
-    armbench.write(tmp_path, pictures=False)
-    dataset = built(tmp_path, classes=('Object',))
-    assert names(dataset) == ['Object'] * 3
-    assert 'Object is category 2, Tote is no class and left out' in said(caplog)
-
-
-def said(caplog):
-    return caplog.text
-
-
-@pytest.fixture(autouse=True)
-def heard(caplog):
-    """Records of the package reach caplog, which listens at the root."""
-    import logging
-
-    logger = logging.getLogger('damamba')
-    logger.addHandler(caplog.handler)
-    yield
-    logger.removeHandler(caplog.handler)
-
-
-def test_two_classes_on_the_subset_of_one_give_objects_the_label_of_objects(tmp_path, caplog):
+def test_a_file_may_have_more_categories_than_there_are_classes_and_a_tests_fewer(tmp_path, caplog):
     armbench.write_all(tmp_path, pictures=False)
-    dataset = built(tmp_path, 'same-object-transfer-set', 'test', test_mode=True)
-    assert names(dataset) == ['Object'] * 3
-    assert 'Object is category 1, Tote is not there' in said(caplog)
-    plain = CocoDataset(
-        ann_file=str(tmp_path / 'same-object-transfer-set' / 'test.json'),
-        data_prefix=dict(img=''),
-        metainfo=dict(classes=('Tote', 'Object')),
-        test_mode=True,
-        pipeline=[],
-    )
-    assert names(plain) == ['Tote'] * 3  # what going by position does
-
-
-def test_training_needs_every_class(tmp_path):
-    armbench.write_all(tmp_path, pictures=False)
+    assert names(built(tmp_path, classes=('Object',))) == ['Object'] * 3
+    assert names(built(tmp_path, SAME, 'test', test_mode=True)) == ['Object'] * 3
+    for sentence in ('Object is category 2, Tote is no class and left out', 'Object is category 1, Tote is not there'):
+        assert sentence in caplog.text
     with pytest.raises(DatasetError, match='train.json has nothing to learn Tote from: its categories are Object'):
-        built(tmp_path, 'same-object-transfer-set')
+        built(tmp_path, SAME)
     with pytest.raises(DatasetError, match='none of the classes'):
         built(tmp_path, classes=('Box', 'Bin'), split='test', test_mode=True)
 
 
-def test_the_three_subsets_are_those_of_the_paper(tmp_path):
-    armbench.write_all(tmp_path, pictures=False)
-    for subset in SUBSETS:
-        assert len(built(tmp_path, subset, 'val', test_mode=True)) == 4
-
-
-def ids(root, **options):
+def ids_of(root, **options):
     dataset = built(root, **options)
     return [dataset.get_data_info(number)['img_id'] for number in range(len(dataset))]
 
 
-def test_a_fraction_is_a_sample_that_its_seed_decides(tmp_path, caplog):
-    armbench.write(tmp_path, images=40, pictures=False)
-    tenth, again, half = (ids(tmp_path, fraction=fraction) for fraction in (0.1, 0.1, 0.5))
-    assert tenth == again == sorted(tenth)
-    assert (len(tenth), len(half)) == (4, 20)
+def test_a_fraction_is_a_sample_of_the_usable_pictures_that_its_seed_decides(tmp_path, caplog):
+    path = armbench.write(tmp_path, images=40, pictures=False) / 'train.json'
+    tenth, again, half = (ids_of(tmp_path, fraction=fraction) for fraction in (0.1, 0.1, 0.5))
+    assert tenth == again == sorted(tenth) and (len(tenth), len(half)) == (4, 20)
     assert set(tenth) < set(half)  # more labels are more labels, not others
-    assert ids(tmp_path, fraction=0.1, seed=1) != tenth
-    assert ids(tmp_path, fraction=1e-6) != []
-    assert ids(tmp_path) == list(range(1, 41))
-    assert '4 of 40 pictures (fraction 0.1, seed 0)' in said(caplog)
+    assert ids_of(tmp_path, fraction=0.1, seed=1) != tenth
+    assert len(ids_of(tmp_path, fraction=1e-6)) == 1
+    assert ids_of(tmp_path) == list(range(1, 41))
+    assert '4 of 40 pictures (fraction 0.1, seed 0)' in caplog.text
+    content = json.loads(path.read_text())
+    content['annotations'] = [it for it in content['annotations'] if it['image_id'] <= 5]
+    path.write_text(json.dumps(content))
+    found = ids_of(tmp_path, fraction=0.4, filter_cfg=dict(filter_empty_gt=True))
+    assert len(found) == 2 and max(found) <= 5
 
 
-def test_a_fraction_is_of_the_pictures_that_can_be_used(tmp_path):
-    import json
-
-    folder = armbench.write(tmp_path, images=10, pictures=False)
-    content = json.loads((folder / 'train.json').read_text())
-    content['annotations'] = [a for a in content['annotations'] if a['image_id'] <= 5]
-    (folder / 'train.json').write_text(json.dumps(content))
-    found = ids(tmp_path, fraction=0.4, filter_cfg=dict(filter_empty_gt=True))
-    assert len(found) == 2
-    assert max(found) <= 5
-
-
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(fraction=0), 'fraction must be above 0 and up to 1, got 0'),
-        (dict(fraction=1.5), 'fraction must be above 0'),
-        (dict(fraction='half'), "got 'half'"),
-        (dict(fraction=True), 'got True'),
-        (dict(seed=-1), 'seed must be a whole number from 0 on, got -1'),
-        (dict(seed=0.5), 'got 0.5'),
-        (dict(fraction=0.5, test_mode=True), 'fraction is for training'),
-    ],
-)
-def test_fractions_that_are_none_are_refused(tmp_path, options, message):
+def test_fractions_that_are_none_are_refused(tmp_path):
     armbench.write(tmp_path, pictures=False)
-    with pytest.raises(DatasetError, match=message):
-        built(tmp_path, **options)
-
-
-def test_it_goes_into_workers(tmp_path):
-    armbench.write(tmp_path, pictures=False)
-    assert len(pickle.loads(pickle.dumps(built(tmp_path)))) == 4
+    refused = {repr(value): dict(fraction=value) for value in (0, 1.5, 'half', True)}
+    refused |= {repr(value): dict(seed=value) for value in (-1, 0.5)}
+    for shown, options in refused.items():
+        with pytest.raises(DatasetError, match=f'{next(iter(options))} must be .*, got {shown}'):
+            built(tmp_path, **options)
+    with pytest.raises(DatasetError, match='fraction is for training'):
+        built(tmp_path, fraction=0.5, test_mode=True)

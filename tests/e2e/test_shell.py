@@ -111,8 +111,8 @@ def test_mmdetections_own_tools_run_our_configs(coco, tmp_path):
     import mmdet
 
     tools = Path(mmdet.__file__).parent / '.mim' / 'tools'
-    config = write_config(tmp_path / 'small.py', tmp_path / 'elsewhere')
-    options = ['--work-dir', str(tmp_path), '--cfg-options', f'data_root={coco}']
+    config = write_config(tmp_path / 'small.py', coco)  # their --cfg-options come after variables are used
+    options = ['--work-dir', str(tmp_path)]
     for command in (['train.py', str(config), '--amp'], ['test.py', str(config), str(tmp_path / 'epoch_1.pth')]):
         done = subprocess.run(
             [sys.executable, str(tools / command[0]), *command[1:], *options],

@@ -13,7 +13,6 @@ from mmengine.structures import InstanceData
 
 import damamba.register  # noqa: F401
 from damamba.checkpoint import match
-from damamba.engine.settings import spread
 from tests.detection import ROOT
 
 FOLDER = ROOT / 'configs' / 'armbench'
@@ -44,11 +43,10 @@ def test_all_families_see_the_same_data_and_are_scored_alike(name):
             dataset.pop('pipeline')
             dataset.pop('fraction', None)
             dataset.pop('_delete_', None)
+        assert own.pop('data_root') == cfg.data_root and other.pop('data_root')
         assert own == other
     for split in ('val', 'test'):
         assert cfg[f'{split}_evaluator'] == base[f'{split}_evaluator']
-    for key in ('data_root', 'train_subset', 'test_subset', 'classes'):
-        assert cfg[f'base_{key}'] == base[key]
     assert cfg.test_evaluator.details
     assert tuple(cfg.classes) == ('Object', 'Tote')
 
@@ -98,7 +96,6 @@ def test_mask2former_has_swin_b_and_as_many_classes_as_the_data():
 @pytest.mark.parametrize('name', [MASK2FORMER, DEMOS[2]])
 def test_mask2former_pads_to_the_scale_in_use(name):
     cfg = read(name)
-    spread(cfg)
     side = cfg.image_size[0]
     preprocessor = MODELS.build(dict(cfg.model.data_preprocessor, type='DetDataPreprocessor'))
     picture = torch.zeros(3, side, side - 40, dtype=torch.uint8)

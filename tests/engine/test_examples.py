@@ -14,10 +14,10 @@ from pycocotools import mask as rle
 
 from damamba.cli import test as test_command
 from damamba.engine.examples import ExamplesHook, choose
-from damamba.evaluation.scoring import ground_truth
+from damamba.evaluation.coco_ap import ground_truth
 from tests.evaluation.detector import PICTURES, Detector, write_detector
 from tests.evaluation.helpers import SIZE, guesses, made_up
-from tests.evaluation.test_coco import metric, samples
+from tests.evaluation.test_metric import metric, samples
 from tests.evaluation.test_ranks import forked, no_gpu
 
 
@@ -166,7 +166,9 @@ def leave(folder: Path, evaluator, pictures, fed: list[dict], hook: str = 'after
         dataloader=SimpleNamespace(dataset=pictures),
     )
     cfg = SimpleNamespace(test_evaluator=None)
-    runner = SimpleNamespace(work_dir=str(folder), logger=logging.getLogger('run'), cfg=cfg, test_loop=loop)
+    (folder / 'now').mkdir(exist_ok=True)
+    folders = dict(work_dir=str(folder), log_dir=str(folder / 'now'))
+    runner = SimpleNamespace(**folders, logger=logging.getLogger('run'), cfg=cfg, test_loop=loop)
     examples = ExamplesHook()
     examples.before_test_epoch(runner)
     for sample in fed:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from damamba.engine import launch
-from damamba.engine.config import ConfigError
+from damamba.engine.config_checks import ConfigError
 
 LAUNCHED = (
     'DAMAMBA_THREADS',

@@ -4,6 +4,9 @@ import hashlib
 import json
 import logging
 import os
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +20,8 @@ from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.cli.common import build_runner
 from damamba.engine.command import command_line
-from damamba.engine.records import MetricsFileHook, RunFileHook, describe
+from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder, describe
+from damamba.run_record import read_json
 from tests.detection import write_config
 
 VERSIONS = {'damamba', 'torch', 'mmengine', 'mmdet', 'faster_coco_eval'}
@@ -67,6 +71,38 @@ def test_testing_writes_what_it_returned_to_the_last_digit(trained, tmp_path):
     assert (content['split'], content['checkpoint'], content['config']) == ('test', str(checkpoint), str(config))
     assert 'epoch' not in content
     assert_recent(content['date'])
+    broken, names = [], ('metrics.json', 'examples.json', '*_*/run.json')
+    assert all(read_json(path, broken) for name in names for path in tmp_path.glob(name)) and broken == []
+
+
+def test_each_run_keeps_its_own_figures_and_the_newest_lie_on_top(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / 'run')
+    config, own = trained.parent / 'small.py', read(tmp_path / 'run')
+    run_test(config, trained / 'epoch_1.pth', tmp_path / 'run', '--eval', 'bbox', 'segm')
+    first = read(tmp_path / 'run')
+    run_test(config, trained / 'epoch_2.pth', tmp_path / 'run', '--eval', 'bbox', 'segm')
+    second = read(tmp_path / 'run')
+    kept = [json.loads(path.read_text()) for path in sorted((tmp_path / 'run').glob('*_*/metrics.json'))]
+    assert kept == [own, first, second]
+    assert [it['split'] for it in kept] == ['val', 'test', 'test']
+    examples = [json.loads(path.read_text()) for path in sorted((tmp_path / 'run').glob('*_*/examples.json'))]
+    assert len(examples) == 2 and examples[1] == json.loads((tmp_path / 'run/examples.json').read_text())
+    assert len(list((tmp_path / 'run').glob('*_*/examples/*.jpg'))) == 2 * len(examples[0]['images'])
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        names = list(pool.map(claim_folder, [str(tmp_path / 'run')] * 3))
+    assert sorted(path.name for path in (tmp_path / 'run').iterdir()) == sorted(names) and len(set(names)) == 3
+    assert all(re.fullmatch(r'\d{8}_\d{6}', name) for name in names)
+
+
+def test_predictions_of_two_tests_are_both_kept_and_the_newest_lie_on_top(trained, tmp_path):
+    for epoch in (1, 2):
+        run_test(trained.parent / 'small.py', trained / f'epoch_{epoch}.pth', tmp_path, '--format-only')
+    kept = [path.read_text() for path in sorted(tmp_path.glob('*_*/results.segm.json'))]
+    assert len(kept) == 2 and kept[0] != kept[1] == (tmp_path / 'results.segm.json').read_text()
+    assert sorted(path.name for path in tmp_path.glob('*.*')) == ['results.bbox.json', 'results.segm.json', 'small.py']
 
 
 def test_versions_are_those_that_are_installed(trained):
@@ -106,9 +142,11 @@ def test_formatting_alone_leaves_no_figures(trained, tmp_path):
 
 def write_with(metrics: dict, work_dir: Path, speed=None) -> None:
     """Hand the hook a run's figures."""
-    loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[]))
+    loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[]), dataloader=SimpleNamespace(dataset=None))
     cfg = SimpleNamespace(filename='x.py')
-    runner = SimpleNamespace(work_dir=str(work_dir), _load_from='x.pth', cfg=cfg, test_loop=loop)
+    (work_dir / 'now').mkdir(exist_ok=True)
+    folders = dict(work_dir=str(work_dir), log_dir=str(work_dir / 'now'))
+    runner = SimpleNamespace(**folders, _load_from='x.pth', cfg=cfg, test_loop=loop)
     MetricsFileHook(speed).after_test_epoch(runner, metrics)
 
 
@@ -128,7 +166,7 @@ def test_the_file_is_never_half_written(tmp_path, monkeypatch):
     monkeypatch.undo()
     write_with({'a': 2.0}, tmp_path)
     assert read(tmp_path)['metrics'] == {'a': 2.0}
-    assert [path.name for path in tmp_path.iterdir()] == ['metrics.json']
+    assert {path.name for path in tmp_path.rglob('*') if path.is_file()} == {'metrics.json'}
 
 
 def test_figures_of_other_metrics_may_be_numpy_s_and_torch_s(tmp_path):
@@ -189,7 +227,7 @@ def test_figures_say_how_they_were_made(trained, tmp_path, coco):
 def test_a_data_set_is_called_as_its_file_or_as_its_folder(tmp_path, monkeypatch, path, name):
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
-    assert describe(path, ('a', 'b'), {'description': 'What it is'}) == {
+    assert describe([path], ('a', 'b'), {'description': 'What it is'}) == {
         'name': name,
         'classes': ['a', 'b'],
         'description': 'What it is',
@@ -199,13 +237,13 @@ def test_a_data_set_is_called_as_its_file_or_as_its_folder(tmp_path, monkeypatch
 
 @pytest.mark.parametrize('info', [None, {}, [], {'description': 3}])
 def test_what_is_not_known_of_a_data_set_is_null(info):
-    assert describe(None, None, info) == dict(name=None, classes=None, description=None, sha256=None)
+    assert describe([], None, info) == dict(name=None, classes=None, description=None, sha256=None)
 
 
 def test_the_sum_of_a_file_of_several_blocks_is_that_of_the_whole(tmp_path):
     content = os.urandom(2**20 + 1)
     (tmp_path / 'x.json').write_bytes(content)
-    assert describe(str(tmp_path / 'x.json'), None, None)['sha256'] == hashlib.sha256(content).hexdigest()
+    assert describe([str(tmp_path / 'x.json')], None, None)['sha256'] == hashlib.sha256(content).hexdigest()
 
 
 # How it was run.

@@ -75,7 +75,7 @@ def sample(objects: int, number: int = 0) -> DetDataSample:
 
 
 def fake_runner(model: nn.Module, truth: dict | None = None, dataset=None) -> SimpleNamespace:
-    metric = SimpleNamespace(_coco_api=SimpleNamespace(dataset=truth) if truth else None)
+    metric = SimpleNamespace(tested=SimpleNamespace(document=truth) if truth else None)
     loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[SimpleNamespace(), metric]))
     loader = SimpleNamespace(dataset=dataset if dataset is not None else [])
     return SimpleNamespace(model=model, test_loop=loop, test_dataloader=loader, logger=logging.getLogger('speed'))
@@ -236,4 +236,4 @@ def test_the_peak_of_memory_is_this_processs_own():
     ballast = np.ones(2 << 30, dtype=np.uint8)
     script = 'import torch; from damamba.engine.speed import peak_memory; print(peak_memory(torch.device("cpu")))'
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 100e6 < int(done.stdout) < ballast.nbytes < peak_memory(torch.device('cpu'))
+    assert 100e6 < int(done.stdout.split()[-1]) < ballast.nbytes < peak_memory(torch.device('cpu'))

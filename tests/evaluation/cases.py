@@ -6,8 +6,8 @@ import numpy as np
 from faster_coco_eval import COCO
 from pycocotools import mask as rle
 
-from damamba.evaluation.overlaps import Picture, read_pictures
-from damamba.evaluation.scoring import ground_truth
+from damamba.evaluation.analysis.overlaps import Picture, read_pictures
+from damamba.evaluation.coco_ap import ground_truth
 
 CUP, KEY = 5, 2  # ids against the order in which the tests list them
 CAT_IDS = [CUP, KEY]

@@ -14,7 +14,7 @@ CLASSES = ('person', 'bicycle', 'car')  # the first three of the data set's 80 c
 # Untrained, it finds things by chance: many detections of few classes are right now and then.
 FEW_CLASSES = f"""
 metainfo = dict(classes={CLASSES!r})
-val_dataloader['dataset'] = dict(pipeline=pipeline, metainfo=metainfo)
+val_dataloader['dataset'] = dict(data_root=data_root, pipeline=pipeline, metainfo=metainfo)
 train_dataloader['dataset'] = test_dataloader['dataset'] = val_dataloader['dataset']
 model['roi_head']['bbox_head']['num_classes'] = model['roi_head']['mask_head']['num_classes'] = 3
 model['test_cfg'] = dict(rpn=dict(max_per_img=200), rcnn=dict(score_thr=0.0, max_per_img=100))

@@ -9,6 +9,8 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from damamba.evaluation.predictions import as_text
+
 SIZE = (240, 320)  # height, width
 
 
@@ -109,3 +111,21 @@ def judged(truth: dict, predictions: list[dict], kind: str) -> COCOeval:
         judge.accumulate()
         judge.summarize()
     return judge
+
+
+def truth_as_predictions(truth: COCO) -> list[dict]:
+    """The objects of a ground truth as predictions of score 1; crowds are left out.
+
+    Scored against the same ground truth they must be perfect: whatever is below 1 is a fault of the evaluation.
+    """
+    return [
+        {
+            'image_id': a['image_id'],
+            'category_id': a['category_id'],
+            'bbox': a['bbox'],
+            'segmentation': as_text(truth.annToRLE(a)),
+            'score': 1.0,
+        }
+        for a in truth.dataset['annotations']
+        if not a.get('iscrowd')
+    ]

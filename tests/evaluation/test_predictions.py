@@ -11,9 +11,14 @@ import torch
 from faster_coco_eval import COCO
 from pycocotools import mask as rle
 
-from damamba.evaluation.predictions import coco_results, read_json, read_metrics, read_pickle, truth_as_predictions
-from damamba.evaluation.scoring import EvaluationError, ground_truth
-from tests.evaluation.helpers import guesses, made_up
+from damamba.evaluation.coco_ap import EvaluationError, ground_truth
+from damamba.evaluation.predictions import (
+    coco_results,
+    read_json,
+    read_pickle,
+    with_readable_values,
+)
+from tests.evaluation.helpers import guesses, made_up, truth_as_predictions
 
 RLE = {'size': [4, 6], 'counts': b'448b0'}
 
@@ -148,20 +153,6 @@ def test_pictures_of_another_size_than_the_ground_truths_are_refused(tmp_path, m
     assert len(read_pickle(tmp_path / 'out.pkl', truth)) == 3
 
 
-def read_metrics_of(tmp_path, text):
-    (tmp_path / 'metrics.json').write_text(text)
-    return read_metrics(tmp_path / 'metrics.json')
-
-
-def test_only_what_a_run_measured_is_read_as_that(tmp_path):
-    content = {'metrics': {}, 'evaluations': {'coco': {}}}
-    assert read_metrics_of(tmp_path, f'\n {json.dumps(content)}') == content
-    for text in ('', '[]', '[1, {"evaluations": {}}]', '{}', '{"evaluations": 3}', json.dumps(made_up())):
-        assert read_metrics_of(tmp_path, text) is None
-    with pytest.raises(EvaluationError, match='metrics.json is no JSON'):
-        read_metrics_of(tmp_path, '{"evaluations": ')
-
-
 def test_boxes_alone_are_read_too(tmp_path):
     boxes, _ = dumped(tmp_path / 'out.pkl', masks=False)
     results = read_pickle(tmp_path / 'out.pkl')
@@ -245,3 +236,42 @@ def test_samples_that_lack_what_a_detector_says_are_refused(tmp_path, sample):
     (tmp_path / 'out.pkl').write_bytes(pickle.dumps([sample], protocol=2))
     with pytest.raises(EvaluationError, match='does not hold the predictions of a detector'):
         read_pickle(tmp_path / 'out.pkl')
+
+
+def entry(**more) -> dict:
+    return {'image_id': 11, 'category_id': 2, 'score': 0.5, 'bbox': [1, 1, 4, 3], **more}
+
+
+@pytest.mark.parametrize('form', ['polygons', 'numbers', 'text'])
+def test_masks_in_every_form_of_coco_are_the_same_masks(form):
+    truth = ground_truth(made_up())
+    mask = np.zeros((240, 320), np.uint8, order='F')
+    mask[5:9, 3:13] = 1
+    forms = {
+        'polygons': [[3, 5, 13, 5, 13, 9, 3, 9]],
+        'numbers': {'size': [240, 320], 'counts': [3 * 240 + 5, *[4, 236] * 9, 4, 307 * 240 - 9]},
+        'text': {'size': [240, 320], 'counts': rle.encode(mask)['counts'].decode()},
+    }
+    (found,) = with_readable_values([entry(segmentation=forms[form])], truth, 'x.json')
+    assert (rle.decode({**found['segmentation'], 'counts': found['segmentation']['counts'].encode()}) == mask).all()
+
+
+@pytest.mark.parametrize(
+    ('more', 'text'),
+    [
+        (dict(score=float('nan')), 'score must be a finite number, got nan'),
+        (dict(score=None), 'score must be a finite number, got None'),
+        (dict(score='0.5'), "score must be a finite number, got '0.5'"),
+        (dict(image_id='11'), "image_id must be an integer, got '11'"),
+        (dict(category_id=2.0), 'category_id must be an integer, got 2.0'),
+        (dict(bbox=[1, 2, 3]), r'bbox must be \[x, y, width, height\] in pixels, got \[1, 2, 3\]'),
+        (dict(bbox=[1, 2, float('inf'), 3]), 'bbox must be'),
+        (dict(segmentation=[[1, 2, 3]]), 'its segmentation is neither RLE nor polygons'),
+        (dict(segmentation={'size': [240, 320]}), 'its segmentation is neither RLE nor polygons'),
+        (dict(segmentation='mask'), 'its segmentation is neither RLE nor polygons'),
+        (dict(segmentation={'size': [240, 320], 'counts': 7}), 'its segmentation is neither RLE nor polygons'),
+    ],
+)
+def test_values_that_are_none_are_one_sentence_that_names_the_entry(more, text):
+    with pytest.raises(EvaluationError, match=rf'^x.json, entry 1 \(image .*\): {text}'):
+        with_readable_values([entry(), entry(**more)], ground_truth(made_up()), 'x.json')

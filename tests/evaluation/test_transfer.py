@@ -8,8 +8,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.armbench import ARMBenchDataset
-from damamba.evaluation.coco import CocoInstanceMetric
-from damamba.evaluation.scoring import EvaluationError, category_ids
+from damamba.evaluation.coco_ap import EvaluationError, category_ids
+from damamba.evaluation.metric import CocoInstanceMetric
 from tests import armbench
 
 ONE_CLASS = [

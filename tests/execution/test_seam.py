@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from damamba import execution
 from damamba.execution import memory
 from damamba.models.damamba import Block
 from damamba.models.layers import Stem
+from damamba.models.mixer import Mixer
 from tests.models.helpers import mini
 
 SIZE = 1, 16, 9, 7
@@ -225,6 +226,23 @@ def one_more_part(block):
     block.mlp.dropout = nn.Dropout()
 
 
+def own_method(block):
+    block.mlp.fc1._conv_forward = nn.Conv2d(16, 32, 1)._conv_forward
+
+
+def another_scan(block):
+    scan = block.token_mixer.scan
+    block.token_mixer.scan = lambda u: 2 * scan(u)
+
+
+def another_drop_path(block):
+    block.drop_path = nn.Identity()
+
+
+def another_normalisation(block):
+    block.norm2 = nn.GroupNorm(4, 16)
+
+
 def another_kind_of_tensor(block):
     weight = block.mlp.fc1.weight
     block.mlp.fc1.weight = nn.Parameter(weight.detach().as_subclass(Marked))
@@ -237,7 +255,18 @@ def a_plain_tensor(block):
 
 @pytest.mark.parametrize(
     'change',
-    [own_forward, another_activation, the_same_kind_elsewhere, one_more_part, another_kind_of_tensor, a_plain_tensor],
+    [
+        own_forward,
+        own_method,
+        another_activation,
+        another_scan,
+        another_drop_path,
+        another_normalisation,
+        the_same_kind_elsewhere,
+        one_more_part,
+        another_kind_of_tensor,
+        a_plain_tensor,
+    ],
 )
 def test_changed_parts_leave_the_formula(change, mode):
     block = make(mode)
@@ -247,9 +276,47 @@ def test_changed_parts_leave_the_formula(change, mode):
     call(block, torch.randn(SIZE), mode)
 
 
+class TwiceMixer(Mixer):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class TwiceBlock(Block):
+    def formula(self, x):
+        return 2 * super().formula(x)
+
+
+def test_what_is_built_of_other_classes_runs_the_formula(mode, monkeypatch):
+    assert choice(TwiceBlock(16, 2, 0.3, True, dict(type='BN'), False).train(mode == 'training'), mode) == 'formula'
+    monkeypatch.setattr('damamba.models.damamba.Mixer', TwiceMixer)
+    assert choice(make(mode), mode) == 'formula'
+
+
+def test_a_class_that_was_changed_runs_the_formula(mode, monkeypatch):
+    block = make(mode)
+    monkeypatch.setattr(nn.GELU, 'forward', lambda self, x: x.relu())
+    assert choice(block, mode) == 'formula'
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda m: setattr(m.stages[0], 'blocks', nn.ModuleList([nn.Identity()])),
+        lambda m: m.stages.insert(1, nn.Sequential(m.stages.pop(1))),
+        lambda m: setattr(m.stages[0].blocks[0], 'drop_path', nn.Identity()),
+        lambda m: m.stem.insert(2, nn.Dropout()),
+        lambda m: m.stem.__setitem__(1, nn.GroupNorm(4, 8)),
+    ],
+)
+def test_a_model_whose_parts_were_replaced_runs(change, mode):
+    model = mini(drop_path_rate=0.3).train(mode == 'training')
+    change(model)
+    assert len(call(model, torch.randn(2, 3, 64, 64), mode)) == 4
+
+
 def test_weights_of_another_size_or_another_epsilon_act_in_the_strategies_too(mode, close):
     x, block = torch.randn(SIZE), make(mode)
-    block.norm1.norm.eps, block.norm2.eps, block.out_norm_eps = 0.3, 0.4, None
+    block.norm1.norm.eps, block.norm2.eps = 0.3, 0.4
     block.token_mixer.out_norm.norm.eps = 0.5
     block.mlp.act.approximate = 'tanh'
     block.mlp.fc1, block.mlp.fc2 = nn.Conv2d(16, 48, 1), nn.Conv2d(48, 16, 1)
@@ -279,14 +346,18 @@ def test_a_meta_backbone_gives_shapes(training):
         assert len(model(torch.empty(2, 3, 64, 64, device='meta'))) == 4
 
 
-@contextmanager
-def functional(block, values):
-    yield lambda x: torch.func.functional_call(block, values, (x,))
-
-
-def test_a_functional_call_takes_the_tensors_it_is_given(mode, close):
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_a_functional_call_takes_the_tensors_it_is_given_and_gives_them_gradients(with_cp, mode, close):
     x, block, other = torch.randn(SIZE), make(mode), make(mode)
-    values = {name: torch.randn_like(p) for name, p in block.named_parameters() if p.requires_grad}
+    block.with_cp = with_cp
+    values = {name: nn.Parameter(torch.randn_like(p)) for name, p in block.named_parameters() if p.requires_grad}
     other.load_state_dict({**other.state_dict(), **values})
-    with functional(block, values) as run:
-        close(call(run, x, mode), call(other, x, mode))
+    value = call(lambda x: torch.func.functional_call(block, values, (x,)), x, mode)
+    with execution.only():
+        truth = call(other, x, mode)
+    close(value, truth)
+    if mode == 'training':  # the backward comes when the block has its own again
+        own = dict(other.named_parameters())
+        grads, truths = torch.autograd.grad(value.sum(), list(values.values())), [own[name] for name in values]
+        for grad, expected in zip(grads, torch.autograd.grad(truth.sum(), truths), strict=True):
+            close(grad, expected)

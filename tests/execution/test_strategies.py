@@ -4,7 +4,10 @@ from itertools import product
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointImpl, checkpoint_wrapper
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.runner import saved_bytes
@@ -161,14 +164,14 @@ def test_what_stochastic_depth_leaves_out_is_as_if_multiplied_by_0(kept, worth, 
 def test_what_is_left_out_is_not_computed(monkeypatch):
     block, seen = Block(16, 2, 0.5, False, dict(type='BN'), False).train(), []
     monkeypatch.setattr(skipping, '_draw', lambda *args: [(torch.tensor([0, 4]), torch.tensor([3]))])
-    forward = nn.Conv2d.forward
-    monkeypatch.setattr(nn.Conv2d, 'forward', lambda self, x: seen.append((self, len(x))) or forward(self, x))
+    convolve = F.conv2d
+    monkeypatch.setattr(
+        F, 'conv2d', lambda x, weight, *args: seen.append((weight, len(x))) or convolve(x, weight, *args)
+    )
     block(torch.randn(5, 16, 4, 4))
-    counts = dict(seen)
-    mixer = block.token_mixer
-    assert [counts[m] for m in (mixer.in_proj, mixer.conv2d, mixer.out_proj, block.mlp.fc1, block.mlp.fc2)] == [
-        2
-    ] * 3 + [1] * 2
+    counts, mixer = dict(seen), block.token_mixer
+    assert [counts[it.weight] for it in (mixer.in_proj, mixer.conv2d, mixer.out_proj)] == [2, 2, 2]
+    assert [counts[it.weight] for it in (block.mlp.fc1, block.mlp.fc2)] == [1, 1]
 
 
 def test_a_forward_draws_once_for_all_blocks_and_leaves_nothing_behind(monkeypatch):
@@ -176,11 +179,11 @@ def test_a_forward_draws_once_for_all_blocks_and_leaves_nothing_behind(monkeypat
     monkeypatch.setattr(skipping, '_draw', lambda paths, *args: draws.append(len(paths)) or draw(paths, *args))
     model = mini(drop_path_rate=0.5, frozen_stages=1).train()
     model(torch.randn(2, 3, 64, 64))
-    assert draws == [4] and skipping._drawn.get() == {}  # 5 blocks, of which the first is frozen
+    assert draws == [4] and skipping._drawn.get() is None  # 5 blocks, of which the first is frozen
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(model.norm2, 'forward', lambda x: 1 / 0)
         model(torch.randn(2, 3, 64, 64))
-    assert skipping._drawn.get() == {}
+    assert skipping._drawn.get() is None
     model.eval()(torch.randn(2, 3, 64, 64))
     model.stages[2].blocks[0].train()(torch.randn(2, 48, 4, 4))
     assert draws == [4, 4, 1]
@@ -261,7 +264,7 @@ def test_the_stems_strips_fit_together(height, threads, monkeypatch, close):
     stem, x = settle(Stem(3, 16, dict(type='BN'))).eval(), torch.randn(2, 3, height, 9)
     with torch.no_grad():
         truth = stem.formula(x)
-        for rows, _ in product(range(1, 6), range(1)):
+        for rows in range(1, 6):
             monkeypatch.setattr(strips, 'STRIP', 4 * 32 * 3 * rows)
             close(stem(x), truth)
 
@@ -302,3 +305,81 @@ def test_no_pictures_give_no_maps():
     with torch.no_grad():
         outs = mini().eval()(torch.randn(0, 3, 64, 96))
     assert [tuple(out.shape) for out in outs] == [(0, 16, 16, 24), (0, 32, 8, 12), (0, 48, 4, 6), (0, 64, 2, 3)]
+
+
+@pytest.mark.parametrize('hooked', [False, True], ids=['as built', 'hooked'])
+@pytest.mark.parametrize('with_cp', [False, True], ids=['memory', 'with_cp'])
+@pytest.mark.parametrize('drop_path', [0.0, 0.4], ids=['whole', 'stochastic depth'])
+def test_statistics_of_all_processes_are_gathered_once_a_step(drop_path, with_cp, hooked, monkeypatch, close):
+    monkeypatch.setattr(memory, 'WORTH', 0)
+    block = Block(16, 2, drop_path, True, dict(type='SyncBN'), with_cp).double().train()
+    seen, gathered, normalise = [], [], F.batch_norm  # which runs in every forward of SyncBN in one process
+    monkeypatch.setattr(F, 'batch_norm', lambda x, *args: gathered.append(len(x)) or normalise(x, *args))
+    if hooked:
+        block.mlp.fc1.register_forward_hook(lambda *_: seen.append('fc1'))
+    results = []
+    for run in (block, block.formula):
+        torch.manual_seed(1)
+        x = torch.randn(3, 16, 6, 5, dtype=torch.float64, requires_grad=True)
+        inputs = [x, *(it for it in block.parameters() if it.requires_grad)]
+        y = run(x)
+        results.append((y, *torch.autograd.grad(y.square().sum(), inputs)))
+    for value, truth in zip(*results, strict=True):
+        close(value, truth)
+    assert gathered == [3, 3] and len(seen) == hooked * (2 + with_cp)  # the formula's own once
+
+
+@pytest.mark.parametrize('kind', list(CheckpointImpl), ids='{}'.format)
+@pytest.mark.parametrize('which', ['model', 'stage', 'block'])
+def test_whoever_checkpoints_around_a_part_recomputes_the_same_samples(which, kind, monkeypatch):
+    used, formula = {}, skipping._formula
+
+    def recorded(block, x, *kept, **more):
+        used.setdefault(block, []).append([None if it is None else it.tolist() for it in kept])
+        return formula(block, x, *kept, **more)
+
+    monkeypatch.setattr(skipping, '_formula', recorded)
+    model = mini(drop_path_rate=0.8).train()
+    blocks = model.stages[2].blocks
+    if which == 'stage':
+        model.stages[2] = checkpoint_wrapper(model.stages[2], kind)
+    elif which == 'block':
+        model.stages[2].blocks = nn.ModuleList(checkpoint_wrapper(block, kind) for block in blocks)
+    whole = checkpoint_wrapper(model, kind) if which == 'model' else model
+    for seed in range(5):
+        used.clear()
+        torch.manual_seed(seed)
+        sum(out.mean() for out in whole(torch.randn(3, 3, 64, 64, requires_grad=True))).backward()
+        assert all(len(used[block]) == 2 for block in blocks)
+        assert all(first == again for first, again in (used[block] for block in blocks))
+
+
+def test_training_under_fake_tensors_and_tracing_runs_the_formula():
+    model = mini(drop_path_rate=0.5).train()
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        outs = model(fake.from_tensor(torch.randn(2, 3, 64, 64)))
+    assert [tuple(out.shape) for out in outs] == [(2, 16, 16, 16), (2, 32, 8, 8), (2, 48, 4, 4), (2, 64, 2, 2)]
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        traced = torch.jit.trace(model.eval(), x)
+        with execution.only():
+            assert all(map(torch.equal, traced(x), model(x)))
+
+
+def test_torchs_default_device_does_not_reach_inference():
+    model, x = mini().eval(), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        outs = model(x)
+        with torch.device('meta'):
+            assert all(map(torch.equal, model(x), outs))
+
+
+def test_the_mode_may_change_before_the_backward(monkeypatch, close):
+    monkeypatch.setattr(memory, 'WORTH', 0)
+    model, x, grads = mini(drop_path_rate=0.0).train(), torch.randn(2, 3, 64, 64), []
+    for mode in (True, False):
+        model.train()
+        outs = model(x)
+        model.train(mode)
+        grads.append(torch.autograd.grad(sum(out.square().mean() for out in outs), model.stem[0].weight)[0])
+    close(*grads)

@@ -144,17 +144,15 @@ def test_mmdetections_own_tools_run(trained, coco):
     import mmdet
 
     tools = Path(mmdet.__file__).parent / '.mim' / 'tools'
-    options = [
-        '--cfg-options',
-        f'train_dataloader.dataset.data_root={coco}',
-        f'test_dataloader.dataset.data_root={coco}',
-    ]
     commands = [
         ['test.py', 'small.py', 'it.pth', '--out', 'found.pkl', '--work-dir', 'runs'],
-        ['analysis_tools/browse_dataset.py', 'small.py', '--output-dir', 'seen', '--not-show', *options],
-        ['analysis_tools/confusion_matrix.py', 'small.py', 'found.pkl', 'matrix', *options],
+        ['analysis_tools/browse_dataset.py', 'small.py', '--output-dir', 'seen', '--not-show'],
+        ['analysis_tools/confusion_matrix.py', 'small.py', 'found.pkl', 'matrix'],
+        ['analysis_tools/get_flops.py', 'small.py'],
+        ['misc/print_config.py', 'small.py'],
     ]
-    for name, *arguments in commands:
-        run(str(tools / name), *arguments, cwd=trained)
+    *_, flops, printed = (run(str(tools / name), *arguments, cwd=trained).stdout for name, *arguments in commands)
+    assert printed.count(f"data_root='{coco}'") == 4  # of three data sets, and of the variable that they share
+    assert 'Flops: ' in flops
     assert len(list((trained / 'seen').rglob('*.jpg'))) == 4
     assert (trained / 'matrix' / 'confusion_matrix.png').is_file()

@@ -31,13 +31,13 @@ def make(device, **options):
     return model, copy.deepcopy(model)
 
 
-def compiled(model, backend):
-    return torch.compile(model, backend=backend, fullgraph=True, dynamic=True)
+def compiled(model, backend, **options):
+    return torch.compile(model, backend=backend, fullgraph=True, dynamic=True, **options)
 
 
-def hold_inference(device, backend, close):
+def hold_inference(device, close, backend, **options):
     model, copied = (m.eval() for m in make(device))
-    fast = compiled(copied, backend)
+    fast = compiled(copied, backend, **options)
     with torch.no_grad():
         for size in SIZES:
             x = torch.randn(2, 3, *size, device=device)
@@ -46,13 +46,14 @@ def hold_inference(device, backend, close):
 
 
 def test_one_graph_infers_every_size(device, close):
-    hold_inference(device, 'aot_eager', close)
+    hold_inference(device, close, 'aot_eager')
 
 
 @pytest.mark.e2e
 @pytest.mark.skipif(not shutil.which('g++'), reason='there is no C++ compiler for what Inductor writes')
-def test_inductors_program_infers_every_size(device, close):
-    hold_inference(device, 'inductor', close)
+@pytest.mark.parametrize('mode', ['default', 'reduce-overhead'])  # on a GPU, the second one records CUDA graphs
+def test_inductors_program_infers_every_size(mode, device, close):
+    hold_inference(device, close, 'inductor', mode=mode)
 
 
 BEFORE_BATCH_NORM = re.compile(r'(stem\.[0369]|downsample\.0)\.bias$')

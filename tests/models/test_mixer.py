@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torchvision.ops import deform_conv2d
 
 from damamba.models import mixer as module
-from damamba.models.mixer import DynamicAdaptiveScan, Mixer
-from damamba.ops import adaptive_sample
+from damamba.models.mixer import Mixer
 
 
 def make(channels=32):
@@ -73,25 +72,6 @@ def test_the_mixer_is_the_papers_formulas_in_values_and_every_gradient(channels,
         close(grad, true, name)
 
 
-def test_offsets_come_from_the_mixers_input_in_pixels(close):
-    mixer = make()
-    x = torch.randn(2, 32, 5, 7, dtype=torch.float64)
-    close(mixer.da_scan(x), offsets(mixer, x))
-
-
-def test_the_adaptive_scan_reads_what_its_offsets_say():
-    scan = DynamicAdaptiveScan(32)
-    torch.nn.init.zeros_(scan.offset.weight)
-    scan.offset.bias.data = torch.tensor([1.0, 0.0, 0.0, 2.0])  # group 0 one to the right, group 1 two down
-    z = torch.randn(1, 32, 5, 7)
-    y = adaptive_sample(z.permute(0, 2, 3, 1), scan(torch.randn(1, 32, 5, 7)))
-    assert y.shape == (1, 5, 7, 32)
-    assert torch.equal(y[0, 2, 3, :16], z[0, :16, 2, 4])
-    assert torch.equal(y[0, 2, 3, 16:], z[0, 16:, 4, 3])
-    assert not y[0, :, 6, :16].any()
-    assert not y[0, 3:, :, 16:].any()
-
-
 @pytest.mark.parametrize(('channels', 'rank'), [(16, 1), (80, 5), (112, 7), (640, 40)])
 def test_the_rank_of_the_step_sizes_is_a_sixteenth_of_the_channels(channels, rank):
     mixer = Mixer(channels)
@@ -118,7 +98,7 @@ def test_the_scans_weights_begin_as_published():
         assert abs(weight.std() - bound / 3**0.5) < 0.02 * bound  # uniform
 
 
-def test_offsets_stay_float32_under_autocast_and_the_mixer_answers_close_to_float32(close):
+def test_under_autocast_the_mixer_answers_close_to_float32():
     mixer = make().float()
     torch.nn.init.constant_(mixer.da_scan.offset.bias, 0.3)
     torch.nn.init.zeros_(mixer.da_scan.offset.weight)  # the same samples in both: only rounding differs
@@ -126,7 +106,6 @@ def test_offsets_stay_float32_under_autocast_and_the_mixer_answers_close_to_floa
     truth = mixer(x)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         y = mixer(x)
-        assert mixer.da_scan(x).dtype == torch.float32
     assert y.dtype == torch.bfloat16
     error = (y.float() - truth).abs().max() / truth.abs().max()
     assert error < 0.05, error
@@ -154,11 +133,3 @@ def test_under_autocast_positions_and_what_steps_and_state_are_made_of_reach_the
     full = torch.float32
     assert seen['adaptive_sample'] == [dtype, full]  # the map, the offsets
     assert seen['selective_scan'] == [dtype, dtype, full, dtype, dtype, full, full]  # u, raw dt, A, B, C, D, dt's bias
-
-
-def test_decays_of_a_half_precision_mixer_are_float32():
-    mixer = make().half()
-    torch.nn.init.constant_(mixer.A_logs, 13.0)  # exp(13) has no place in float16
-    x = torch.randn(1, 32, 5, 7).half().requires_grad_()
-    mixer(x).float().square().mean().backward()
-    assert all(grad.isfinite().all() for grad in (x.grad, *(p.grad for p in mixer.parameters())))

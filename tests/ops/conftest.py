@@ -22,14 +22,6 @@ def interpreter(monkeypatch):
         monkeypatch.setattr(InterpretedFunction, '__call__', _call)
 
 
-@pytest.fixture
-def with_threads():
-    """Set the number of threads for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 _prepared = set()
 
 

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import triton
@@ -26,23 +27,15 @@ SEQUENCES = [(2, 4099), (1, 1), (1, 31), (1, 64), (3, 1024), (2, 67200)]  # B, L
 DUMP = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
 
 
-class Driver:
+def compiling_for(arch: int) -> SimpleNamespace:
     """As much of Triton's driver as compiling needs."""
-
-    def __init__(self, arch: int):
-        self.target = GPUTarget('cuda', arch, 32)
-
-    def get_current_target(self):
-        return self.target
-
-    def get_current_device(self):
-        return self.target.arch
-
-    def get_current_stream(self, device):
-        return 0
-
-    def get_active_torch_device(self):
-        return torch.device('cpu')
+    target = GPUTarget('cuda', arch, 32)
+    return SimpleNamespace(
+        get_current_target=lambda: target,
+        get_current_device=lambda: arch,
+        get_current_stream=lambda device: 0,
+        get_active_torch_device=lambda: torch.device('cpu'),
+    )
 
 
 def passes(dtype: torch.dtype):
@@ -52,11 +45,6 @@ def passes(dtype: torch.dtype):
         offset = torch.empty(*size, 2 * GROUPS, device='meta')
         yield 'adaptive_sample', 'forward', lambda x=x, offset=offset: sample.forward(x, offset)
         yield 'adaptive_sample', 'backward', lambda x=x, offset=offset: sample.backward(x, x, offset)
-        yield (
-            'adaptive_sample',
-            'deterministic',
-            lambda x=x, offset=offset: deterministic(sample.backward, x, x, offset),
-        )
     for size in SEQUENCES:
         u, dt = (torch.empty(*size, CHANNELS, dtype=dtype, device='meta') for _ in range(2))
         _, B, C = torch.empty(*size, GROUPS + 2, dtype=dtype, device='meta').split((GROUPS, 1, 1), dim=2)
@@ -64,12 +52,6 @@ def passes(dtype: torch.dtype):
         args = u, dt, A, B.squeeze(2), C.squeeze(2), D, bias
         yield 'selective_scan', 'forward', lambda args=args: scan.forward(*args)
         yield 'selective_scan', 'backward', lambda args=args: scan.backward(args[0], *args)
-
-
-def deterministic(function, *args):
-    torch.use_deterministic_algorithms(True)
-    function(*args)
-    torch.use_deterministic_algorithms(False)
 
 
 def usage(binary: bytes) -> dict:
@@ -98,7 +80,7 @@ def main() -> None:
         )
     )
     for arch, dtype in TARGETS:
-        driver.set_active(Driver(arch))
+        driver.set_active(compiling_for(arch))
         for operator, step, function in passes(getattr(torch, dtype)):
             compiled.clear()
             function()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.conftest import TOLERANCES
-from tests.ops.helpers import BACKENDS, FAST, FLOAT32, PACKAGES, call, cast, make_scan, pairwise, parametrize, results
+from tests.ops import helpers
+from tests.ops.helpers import BACKENDS, FAST, FLOAT32, PACKAGES, call, cast, make_scan, pairwise, parametrize
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 HALVES = pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
@@ -22,21 +23,21 @@ def meetings(**factors):
     return pairwise({'backend': FAST, 'dtype': DTYPES, **factors})
 
 
+def near(value, truth, name):
+    """As the fixture `close`, but a number may also be one of its dtype's smallest steps away."""
+    number, largest = torch.finfo(value.dtype), truth.abs().max().item()
+    assert largest <= number.max, f'{name}: the truth has no place in {value.dtype}: choose another case'
+    limit = TOLERANCES[value.dtype] * largest + number.smallest_normal * number.eps
+    error = (value.double().cpu() - truth).abs().max()
+    assert error <= limit, f'{name}: error {error:.1e}'  # and it is a number
+
+
 def hold(operator, args, backend):
     """Hold the output and every gradient against the loop in float64; upstream leaves the gradients room."""
-    exact = [t.double().cpu() for t in args]
     upstream = torch.randn(args[0].shape)
-    largest = max(g.abs().max().item() for g in results(operator, exact, 'reference', upstream.double())[1:])
-    upstream = (upstream * min(1.0, 1e3 / max(largest, 1.0))).to(args[0])
-    values = results(operator, args, backend, upstream)
-    truths = results(operator, exact, 'reference', upstream.double().cpu())
-    for i, (value, truth) in enumerate(zip(values, truths, strict=True)):
-        number = torch.finfo(value.dtype)
-        assert truth.abs().max() <= number.max, f'the truth {i} has no place in {value.dtype}: choose another case'
-        assert value.isfinite().all(), f'{i} is not finite'
-        error = (value.double().cpu() - truth).abs().max()
-        step = number.smallest_normal * number.eps  # the smallest numbers are this far apart
-        assert error <= TOLERANCES[value.dtype] * truth.abs().max() + step, f'{i}: error {error:.1e}'
+    truths = helpers.results(operator, [t.double().cpu() for t in args], 'reference', upstream.double())
+    largest = max(g.abs().max().item() for g in truths[1:])
+    helpers.compare(operator, args, backend, near, (upstream * min(1.0, 1e3 / max(largest, 1.0))).to(args[0]))
 
 
 # The selective scan
@@ -53,18 +54,14 @@ def scale(factor):
 
 
 SCANS = {  # the argument and what becomes of it; where steps are huge, what they multiply is small
-    'large steps': dict(dt=fill(1000.0), B=scale(1e-3)),
     'the largest steps of float16': dict(dt=fill(6e4), B=scale(1e-4), dt_bias=fill(0.0), C=scale(1e-2)),
     'large steps and hardly a decay': dict(dt=fill(1000.0), A=fill(-1e-8), B=scale(1e-3), C=scale(0.1)),
-    'tiny steps': dict(dt=fill(-1000.0)),
     'the tiniest steps of float16': dict(dt=fill(-6e4)),
-    'large and tiny steps in turn': dict(dt=lambda t: 1000 * SIGNS.expand_as(t), B=scale(1e-3)),
     'float16 both ways in turn': dict(dt=lambda t: 6e4 * SIGNS.expand_as(t), B=scale(1e-4), C=scale(1e-2)),
     'a large bias': dict(dt_bias=fill(1000.0), B=scale(1e-3)),
     'a tiny bias': dict(dt_bias=fill(-1000.0)),
     'bias and steps that cancel': dict(dt=fill(1000.0), dt_bias=fill(-1000.0)),
     'a huge decay': dict(A=fill(-1e6)),
-    'a huge decay of large steps': dict(A=fill(-1e6), dt=fill(1000.0), B=scale(1e-3)),
     'a huge decay of tiny steps': dict(A=fill(-1e6), dt=fill(-1000.0)),
     'hardly a decay': dict(A=fill(-1e-8)),
     'inputs at the limit': dict(u=lambda t: LIMIT * SIGNS.expand_as(t), C=scale(1e-2), D=fill(0.5)),
@@ -72,6 +69,7 @@ SCANS = {  # the argument and what becomes of it; where steps are huge, what the
     'the smallest inputs': dict(u=fill(TINY)),
     'no inputs': dict(u=fill(0.0)),
     'input weights at the limit': dict(B=fill(LIMIT), u=scale(1e-4), C=scale(1e-2)),
+    'states beyond float16': dict(u=fill(3e4), dt=fill(2.0), A=fill(-1e-3), B=fill(2.0), C=fill(1e-3)),
     'output weights at the limit': dict(C=fill(LIMIT), B=scale(1e-4), u=scale(1e-1)),
 }
 
@@ -105,11 +103,7 @@ FAR = {
     'hundreds of pixels': lambda *size: 400 * torch.randn(size),
     'hundreds of pixels, but for one in two': lambda *size: torch.where(torch.rand(size) < 0.5, 300, 0.3),
     'as far as float32 goes': lambda *size: torch.finfo(torch.float32).max * torch.randn(size).sign(),
-    '1e30': lambda *size: 1e30 * torch.randn(size).sign(),
-    'infinite': lambda *size: math.inf * torch.randn(size).sign(),
-    'one in three infinite': lambda *size: torch.where(torch.rand(size) < 0.3, math.inf, torch.randn(size)),
-    'one in three minus infinite': lambda *size: torch.where(torch.rand(size) < 0.3, -math.inf, torch.randn(size)),
-    'no number': lambda *size: torch.full(size, math.nan),
+    'one in three infinite': lambda *size: torch.where(torch.rand(size) < 0.3, math.inf, 1) * torch.randn(size),
     'one in three no number': lambda *size: torch.where(torch.rand(size) < 0.3, math.nan, torch.randn(size)),
     'hardly any': lambda *size: 1e-30 * torch.randn(size),
     'just inside': lambda *size: torch.full(size, -1 + 2**-24),
@@ -132,13 +126,3 @@ SIZE = (2, 3, 5, 32)  # B, H, W, C, in 2 groups
 def test_samples_of_extreme_maps_and_offsets_are_finite_and_the_truth(backend, dtype, map_name, offset_name, device):
     x, offset = MAPS[map_name](*SIZE).to(device, dtype), FAR[offset_name](*SIZE[:3], 4).float().to(device)
     hold('adaptive_sample', (x, offset), backend)
-
-
-@HALVES
-@pytest.mark.parametrize('backend', BACKENDS)
-def test_offsets_in_half_precision_may_be_extreme_too(dtype, backend, device):
-    most = torch.finfo(dtype).max
-    values = torch.tensor([300.0, -300.0, most, -most, math.inf, -math.inf, math.nan]).to(device, dtype)
-    x = torch.randn(len(values), *SIZE[1:]).to(device, dtype)
-    offset = values.view(-1, 1, 1, 1).expand(-1, *SIZE[1:3], 4)
-    assert not any(result.any() for result in results('adaptive_sample', (x, offset), backend, torch.ones_like(x)))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -20,13 +21,13 @@ from tests.ops.helpers import make_sample, make_scan, results
 FUNCTIONS = """
 import torch
 from damamba.ops.cpu.lanes import exp, load, softplus, store
-from damamba.ops.cpu.entry import array, kernel, number, share
+from damamba.ops.cpu.entry import array, kernel, share
 from damamba.ops.cpu.threads import run
 
 @kernel
 def functions(table):
     x, exps, steps, slopes = array(table, 0), array(table, 1), array(table, 2), array(table, 3)
-    first, last = share(number(table, 4) // 8)
+    first, last = share(table[4] // 8)
     for i in range(first * 8, last * 8, 8):
         store(exps, i, exp(load(x, i)))
         step, slope = softplus(load(x, i))
@@ -56,21 +57,22 @@ def test_exp_and_softplus_are_right_to_a_few_roundings_and_finite_far_out(tmp_pa
     assert all(value[6].isnan() and value[7].isfinite() for value in values)
 
 
-def both(backend='numba'):
+def both():
     """Results and gradients of both operators: y, dx, doffset, y, du, ddt, dA, dB, dC, dD, dbias."""
     torch.manual_seed(1)
     for operator, args in (
         ('adaptive_sample', make_sample(2, 9, 7, 15, group=5)),
         ('selective_scan', make_scan(2, 150, 27)),
     ):
-        yield from results(operator, args, backend, torch.randn_like(args[0]))
+        yield from results(operator, args, 'numba', torch.randn_like(args[0]))
 
 
-def test_any_number_of_threads_gives_the_same(with_threads, close):
-    with_threads(1)
+def test_any_number_of_threads_gives_the_same(close, request):
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(1)
     alone = list(both())
     for count in (2, 3, 16):
-        with_threads(count)
+        torch.set_num_threads(count)
         values = list(both())
         assert all(map(torch.equal, values[:6], alone))
         for value, truth in zip(values[6:], alone[6:], strict=True):  # sums over channels and over time
@@ -139,11 +141,11 @@ def test_numba_and_dynamo_are_loaded_when_they_are_needed_and_a_forked_process_m
 
 
 SEVEN = """
-from damamba.ops.cpu.entry import array, kernel, put
+from damamba.ops.cpu.entry import array, kernel
 
 @kernel
 def seven(table):
-    put(array(table, 0), 0, 7)
+    array(table, 0)[0] = 7
 """
 
 
@@ -166,16 +168,16 @@ def compiled(tmp_path, monkeypatch, caplog):
     return compile_it
 
 
-def make_folder(path):
-    path.unlink()
-    path.mkdir()
+def hollow(content):
+    """As a lost machine leaves a file: as long as it was, and not all of it written."""
+    third = len(content) // 3
+    return content[:third] + bytes(third) + content[2 * third :]
 
 
 BREAK = {
     'is cut off': lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    'is empty': lambda path: path.write_bytes(b''),
     'is garbage': lambda path: path.write_bytes(b'garbage' * 99),
-    'is a folder': make_folder,
+    'has zeros inside': lambda path: path.write_bytes(hollow(path.read_bytes())),
     'is gone': lambda path: path.unlink(),
 }
 
@@ -189,8 +191,8 @@ def test_a_kernel_runs_though_a_file_of_its_cache_is_broken(suffix, how, compile
     (file,) = tmp_path.glob(f'cache/*/*.{suffix}')
     BREAK[how](file)
     kernel, said = compiled()
-    assert kernel.cache_hits == 0
-    assert len(said) == (how != 'is gone') and all("Numba's cache fails" in text for text in said)
+    assert (kernel.cache_hits, said) == (0, [])
+    assert compiled()[0].cache_hits == 1
 
 
 UNWRITABLE = {

@@ -4,8 +4,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from damamba.reporting import comparison, topics
-from tests.reporting.pages import PICTURES
+from damamba.reporting import charts, topics
+from tests.reporting.runs import CHARTS
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def drawn(monkeypatch):
 
         return draw
 
-    for name in (*PICTURES, 'examples'):
-        monkeypatch.setattr(topics.draw, f'draw_{name}', spy(name))
+    for name in CHARTS:
+        monkeypatch.setattr(topics.charts, f'draw_{name}', spy(name))
     return seen
 
 
@@ -41,7 +41,7 @@ def figure_of(monkeypatch, tmp_path):
         monkeypatch.setattr(Figure, 'savefig', keep)
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            path = function(data, comparison.palette_of(runs or data), tmp_path / 'a.png', *args)
+            path = function(data, charts.palette_of(runs or data), tmp_path / 'a.png', *args)
         assert path == tmp_path / 'a.png' and path.read_bytes().startswith(b'\x89PNG\r\n')
         return figures[-1]
 

@@ -1,8 +1,11 @@
-"""Work folders as runs leave them, with random but fixed figures."""
+"""Work folders as runs leave them, with random but fixed figures; and a report's tables, read again."""
 
+import csv
 import json
 import random
+import re
 from hashlib import sha256
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +15,16 @@ from pycocotools import mask as coco_mask
 from damamba.reporting.missing import missing_of
 from damamba.reporting.runs import read_run
 
+MIX, ZOOMED, SAME = 'mix-object-tote', 'zoomed-out-tote-transfer-set', 'same-object-transfer-set'
 CLASSES = ('Object', 'Tote')
 SCORES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 RECALLS = ('AR@1', 'AR@10', 'AR@100', 'AR_s@100', 'AR_m@100', 'AR_l@100')
 SIZES = ('mAP_s', 'mAP_m', 'mAP_l', 'AR_s@100', 'AR_m@100', 'AR_l@100')
 ERRORS = ('AP50', 'classification', 'localisation', 'duplicate', 'missed', 'false positives', 'false negatives')
 VERSIONS = {'damamba': '0.1.0', 'torch': '2.11.0', 'mmdet': '3.5.1'}
+CHARTS = ('losses', 'validation', 'overview', 'figures', 'precision_recall', 'latency', 'errors', 'examples')
+FAULTS = [{'name': 'shifted', 'evidence': '9 of 9 detections have the next id'}]
+COCO, FOCUS = 'evaluations.coco', 'evaluations.coco.scores.segm.classes.Object.mAP'
 
 
 def by_class(rng: random.Random, names: tuple[str, ...], classes: tuple[str, ...]) -> dict:
@@ -37,32 +44,27 @@ def details(rng: random.Random, classes: tuple[str, ...], kind: str) -> dict:
     }
 
 
-def evaluation(
-    rng: random.Random, classes=CLASSES, kinds=('bbox', 'segm'), detailed=True, images=1500, objects=40
-) -> dict:
-    content = dict(images=images, objects=objects, max_dets=[1, 10, 100], iou_thrs=[k / 20 for k in range(10, 20)])
+def evaluation(rng: random.Random, classes=CLASSES, kinds=('bbox', 'segm'), images=1500) -> dict:
+    iou_thrs = [k / 20 for k in range(10, 20)]
+    content = dict(images=images, objects=40, max_dets=[1, 10, 100], iou_thrs=iou_thrs, faults=[])
     content['scores'] = {kind: by_class(rng, SCORES + RECALLS, classes) for kind in kinds}
-    if detailed:
-        parts = {kind: details(rng, classes, kind) for kind in kinds}
-        content['details'] = {'least_score': 0.3, 'max_dets': 100, 'kinds': parts}
-    return {**content, 'faults': []}
+    return {**content, 'details': {'kinds': {kind: details(rng, classes, kind) for kind in kinds}}}
 
 
-def proof(passed: bool = True, on: str = 'mix-object-tote') -> dict:
+def proof(passed: bool = True, on: str = MIX) -> dict:
     checks = [dict(name='ground truth scores 1.000: mask mAP', passed=passed, seen='all 1.000' if passed else '0.870')]
     checks.append(dict(name='classes swapped: seen', passed=None, seen='there is one class'))
-    origin = dict(config='mine.py', ann_file=f'data/{on}/test.json', head='FCNMaskHead', images=3, objects=40)
-    return dict(passed=passed, **origin, checks=checks)
+    return dict(passed=passed, ann_file=f'data/{on}/test.json', head='FCNMaskHead', images=3, objects=40, checks=checks)
 
 
 def speed(rng: random.Random, device: str = 'a CPU') -> dict:
     bins = {name: dict(pictures=9, median=rng.random(), p90=1 + rng.random()) for name in ('5-10', '10-15', '100+')}
     overall = dict(pictures=27, median=rng.random(), p90=1 + rng.random())
-    place = dict(device=device, kind='cpu', processes=2, threads=1, batch_size=1, warm_up=3)
+    place = dict(device=device, kind='cpu', processes=2, threads=1, batch_size=1)
     return dict(overall=overall, bins=bins, peak_memory=rng.randrange(10**9, 2 * 10**9), **place)
 
 
-def metrics(seed: int, on: str = 'mix-object-tote', classes=CLASSES, **given: object) -> dict:
+def metrics(seed: int, on: str = MIX, classes=CLASSES, **given: object) -> dict:
     """The content of metrics.json; ``given`` replaces parts of it."""
     rng = random.Random(f'{seed} {on}')
     content = dict(
@@ -83,24 +85,23 @@ def metrics(seed: int, on: str = 'mix-object-tote', classes=CLASSES, **given: ob
     return {**content, **given}
 
 
-def log_rows(seed: int, epochs: int = 2) -> list[dict]:
-    rng = random.Random(seed)
-    rows = []
-    for epoch in range(1, epochs + 1):
-        rows += [
-            dict(loss=3 * rng.random() + 1, epoch=epoch, iter=10 * epoch + i, step=10 * epoch + i) for i in (-5, 0)
-        ]
+def log_rows(seed: int) -> list[dict]:
+    """Two epochs of ten iterations."""
+    rng, rows = random.Random(seed), []
+    for epoch in (1, 2):
+        steps = (10 * epoch - 5, 10 * epoch)
+        rows += [dict(loss=3 * rng.random() + 1, epoch=epoch, iter=step, step=step) for step in steps]
         rows.append({'coco/bbox_mAP': rng.random(), 'coco/segm_mAP': rng.random(), 'step': epoch})
     return rows
 
 
-def square(size: tuple[int, int], left: int) -> dict:
+def square(left: int) -> dict:
     """An object that covers a square, as RLE whose counts are a text."""
-    mask = np.zeros(size, np.uint8, order='F')
+    mask = np.zeros((48, 64), np.uint8, order='F')
     mask[10:30, left : left + 20] = 1
     rle = coco_mask.encode(mask)
-    rle = dict(size=rle['size'], counts=rle['counts'].decode())
-    return dict(bbox=[left, 10, 20, 20], category_id=1, segmentation=rle, iscrowd=0)
+    mask = dict(size=rle['size'], counts=rle['counts'].decode())
+    return dict(bbox=[left, 10, 20, 20], category_id=1, segmentation=mask, iscrowd=0)
 
 
 def write_examples(folder: Path, dataset: dict, ids: tuple[int, ...] = (1, 2)) -> None:
@@ -109,11 +110,9 @@ def write_examples(folder: Path, dataset: dict, ids: tuple[int, ...] = (1, 2)) -
     for number, image_id in enumerate(ids):
         picture = f'examples/{number}.jpg'
         Image.new('RGB', (64, 48), (90, 120, 40 * number)).save(folder / picture)
-        found = {**square((48, 64), 12), 'score': 0.9}
-        entries = dict(annotations=[square((48, 64), 10)], predictions=[found])
-        images.append(dict(id=image_id, file_name=f'{image_id}.jpg', width=64, height=48, picture=picture, **entries))
-    content = dict(dataset=dataset, categories=[dict(id=1, name='Object')], images=images)
-    (folder / 'examples.json').write_text(json.dumps(content))
+        entries = dict(annotations=[square(10)], predictions=[{**square(12), 'score': 0.9}])
+        images.append(dict(id=image_id, width=64, height=48, picture=picture, **entries))
+    (folder / 'examples.json').write_text(json.dumps(dict(dataset=dataset, images=images)))
 
 
 def write_result(folder: Path, content: dict) -> None:
@@ -139,8 +138,28 @@ def write_run(folder: Path, seed: int = 0, subsets: tuple[str, ...] = (), **give
     return folder
 
 
+def three(tmp_path: Path, subsets: tuple[str, ...] = ()) -> list[Path]:
+    return [write_run(tmp_path / name, seed, subsets) for seed, name in enumerate(('first', 'second', 'third'))]
+
+
 def load(folder: Path) -> dict:
     return json.loads((folder / 'metrics.json').read_text())
+
+
+def edit(path: Path, changes: dict[str, object]) -> None:
+    """Set values of a JSON file, by default of metrics.json, by their keys with dots between; ``...`` deletes."""
+    path = path / 'metrics.json' if path.is_dir() else path
+    content = json.loads(path.read_text())
+    for keys, value in changes.items():
+        part = content
+        *outer, last = keys.split('.')
+        for key in outer:
+            part = part[int(key) if isinstance(part, list) else key]
+        if value is ...:
+            del part[last]
+        else:
+            part[last] = value
+    path.write_text(json.dumps(content))
 
 
 def old(content: dict) -> dict:
@@ -148,10 +167,22 @@ def old(content: dict) -> dict:
     return {key: it for key, it in content.items() if key not in ('command', 'processes', 'parameters', 'dataset')}
 
 
-def change(path, **given) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **given}))
-
-
-def missing(folder, tested=()) -> dict[str, str | None]:
+def missing(folder: Path, tested=()) -> dict[str, str | None]:
     """The command by what is missing."""
     return {it.what: it.command for it in missing_of(read_run(folder, 'a'), tested)}
+
+
+def csv_rows(path: Path) -> list[dict]:
+    with path.open(newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
+def tables_of(out: Path) -> dict[str, list]:
+    """The tables of a page by their captions: rows of [text, value] for each cell."""
+    text = (out / 'report.html').read_text(encoding='utf-8')
+    tables = {}
+    for caption, table in re.findall(r'<caption[^>]*>(.*?)</caption>(.*?)</table>', text, re.DOTALL):
+        rows = re.findall(r'<tr.*?</tr>', table, re.DOTALL)
+        cells = [re.findall(r'<t[hd][^>]*>(?:<data value="(.*?)">)?(.*?)</t[hd]>', row, re.DOTALL) for row in rows]
+        tables[unescape(caption)] = [[[unescape(re.sub('<.*?>', '', it)), value] for value, it in row] for row in cells]
+    return tables

@@ -46,10 +46,9 @@ def test_an_error_leaves_the_earlier_report_whole_and_no_new_folder(tmp_path):
 
 @pytest.mark.parametrize('text', ['{', '[]', '{"files": ["../other.png", "notes.txt", "/x.png"]}', '{"files": [1]}'])
 def test_a_list_that_names_other_things_deletes_nothing(tmp_path, text):
-    (tmp_path / 'other.png').write_text('1')
     out = tmp_path / 'out'
     out.mkdir()
-    (out / LIST).write_text(text)
-    (out / 'notes.txt').write_text('2')
+    for path, content in ((tmp_path / 'other.png', '1'), (out / 'notes.txt', '2'), (out / LIST, text)):
+        path.write_text(content)
     write(out, report_md='new')
     assert (tmp_path / 'other.png').exists() and contents(out) == {'report.md': 'new', 'notes.txt': '2'}

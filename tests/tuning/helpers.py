@@ -12,13 +12,12 @@ from optuna.storages import InMemoryStorage
 
 from damamba.tuning.space import Parameter
 from damamba.tuning.storage import open_storage
-from damamba.tuning.strategy import make_pruner, make_sampler
+from damamba.tuning.study import Task, make_pruner, make_sampler, open_study, queue_own_values
 from damamba.tuning.training import Training
-from damamba.tuning.worker import Task, Worker, open_study
+from damamba.tuning.worker import Worker
 
 CONFIG = """
 max_epochs = 3
-base_max_epochs = max_epochs
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05), clip_grad=dict(max_norm=10))
 param_scheduler = [
@@ -33,6 +32,7 @@ FAKE = """
 import json, math, os, signal, sys, time
 from pathlib import Path
 
+assert os.environ['DAMAMBA_STUDY'] == '1'
 cfg = {}
 exec(Path(sys.argv[1]).read_text(), cfg)
 folder = Path(sys.argv[2]) / '20260101_000000' / 'vis_data'
@@ -88,10 +88,12 @@ def make_worker(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     said, training, heartbeat = settings.pop('said', []), settings.pop('training', {}), settings.pop('heartbeat', ())
     pruner, sampler = settings.pop('pruner', 'none'), settings.pop('sampler', 'random')
+    name = settings.pop('name', 'study')
     task = Task(write_config(folder), list(space), folder / 'study', **settings)
     opened = open_storage(storage, *heartbeat) if storage else IN_MEMORY.setdefault(folder, InMemoryStorage())
-    study = open_study(opened, 'study', task, make_pruner(pruner, total))
+    study = open_study(opened, name, task, make_pruner(pruner, total))
     study.sampler = make_sampler(sampler, total, 0, study)
+    queue_own_values(study, task, said.append)
     return Worker(study, task, fake_training(folder, body, **training), total, said.append, poll_s=0.05)
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from damamba.engine.config import read_config
+from damamba.engine.config_checks import READ_BY_RUNNER, same
 from damamba.tuning import TuningError
-from damamba.tuning.overrides import configured, same, value_at, write_overrides
+from damamba.tuning.overrides import configured, value_at, write_overrides
 from tests.detection import ROOT
 from tests.tuning.helpers import LR, write_config
 
@@ -21,8 +22,8 @@ OPTIONS = {'data_root': '/data/other/', 'max_epochs': 2, 'scale': (256, 256), 'r
 
 
 def settings(cfg) -> dict:
-    """All that is trained with: without the second names of settings."""
-    return {key: value for key, value in cfg.to_dict().items() if not key.startswith('base_')}
+    """All that is trained with: without variables, which are used by then."""
+    return {key: value for key, value in cfg.to_dict().items() if key in READ_BY_RUNNER}
 
 
 @pytest.mark.parametrize('options', [{}, OPTIONS], ids=['none', 'options'])
@@ -40,16 +41,6 @@ def test_a_written_file_trains_as_the_command_line_would(tmp_path, options, valu
         assert resize.type == 'Resize' and tuple(resize.scale) == (256, 256)
 
 
-def test_a_schedule_of_the_whole_training_is_shortened_with_it(tmp_path):
-    config = tmp_path / 'leaf.py'
-    config.write_text(f"_base_ = '{write_config(tmp_path)}'\nmax_epochs = 24\n")
-    values = {'param_scheduler.1.milestones': [12, 18]}
-    whole = read_config(str(write_overrides(tmp_path / 'best.py', config, {}, values)))
-    short = read_config(str(write_overrides(tmp_path / 'trial.py', config, {'max_epochs': 4}, values)))
-    assert (whole.param_scheduler[1].end, whole.param_scheduler[1].milestones) == (24, [12, 18])
-    assert (short.param_scheduler[1].end, short.param_scheduler[1].milestones) == (4, [2, 3])
-
-
 def test_a_dictionary_replaces_the_other_as_a_whole(tmp_path):
     cfg = read_config(str(write_overrides(tmp_path / 'sgd.py', NANO, {}, {'optim_wrapper.optimizer': SGD})))
     assert cfg.optim_wrapper.optimizer == SGD and cfg.optim_wrapper.clip_grad.max_norm == 10
@@ -57,8 +48,8 @@ def test_a_dictionary_replaces_the_other_as_a_whole(tmp_path):
 
 def test_a_file_holds_what_differs_alone_and_names_its_base_relatively(tmp_path):
     config = write_config(tmp_path / 'configs')
-    text = write_overrides(tmp_path / 'study/best.py', config, {}, {LR.key: 0.5}, 'why\n\nand how').read_text()
-    assert text == "# why\n#\n# and how\n_base_ = '../configs/base.py'\noptim_wrapper = dict(optimizer=dict(lr=0.5))\n"
+    text = write_overrides(tmp_path / 'study/best.py', config, {}, {LR.key: 0.5}, ['why', 'and how']).read_text()
+    assert text == "# why\n# and how\n_base_ = '../configs/base.py'\noptim_wrapper = dict(optimizer=dict(lr=0.5))\n"
 
 
 def test_a_new_key_is_added_with_what_leads_to_it(tmp_path):

@@ -1,18 +1,14 @@
-"""What a study leaves: best.py, trials.csv, pictures, the table."""
+"""What a study leaves: best.py, trials.csv, the table."""
 
 import csv
 
-import cv2
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
 
 from damamba.engine.config import read_config
-from damamba.tuning import plots
-from damamba.tuning.plots import draw
 from damamba.tuning.results import table, verdict, write_best, write_trials
 from damamba.tuning.space import Parameter
-from damamba.tuning.worker import Task
+from damamba.tuning.study import Task
 from tests.tuning.helpers import LR, write_config
 
 MILESTONES = Parameter('param_scheduler.1.milestones', 'categorical', choices=([2], [1, 2]))
@@ -32,6 +28,7 @@ def study_of(*trials) -> optuna.Study:
     for value, lr, attributes, epochs in trials:
         state = optuna.trial.TrialState.FAIL if value is None else optuna.trial.TrialState.COMPLETE
         state = optuna.trial.TrialState.PRUNED if attributes.pop('pruned', False) else state
+        state = optuna.trial.TrialState.RUNNING if attributes.pop('running', False) else state
         params = {LR.key: lr, MILESTONES.key: '[1, 2]' if value and value > 0.4 else '[2]'}
         study.add_trial(
             optuna.create_trial(
@@ -49,7 +46,9 @@ def study():
         (None, 2e-3, {'error': 'error: out of memory\nmore'}, {}),
         (0.45, 0.000123456789012345, {}, {1: 0.2, 2: 0.45}),
         (None, 3e-3, {}, {}),
-        (0.05, 4e-3, {'pruned': True}, {1: 0.05}),
+        (0.95, 4e-3, {'pruned': True}, {1: 0.95}),
+        (None, 5e-3, {'surplus': True}, {}),  # one too many by two workers: it never began
+        (None, 6e-3, {'running': True}, {}),
     )
 
 
@@ -78,13 +77,13 @@ def test_best_py_says_when_nothing_better_was_found_or_nothing_is_known(task):
 
 def test_every_trial_has_its_line_with_all_digits(study, task):
     rows = list(csv.DictReader(write_trials(study, task).open()))
-    assert [row['state'] for row in rows] == ['complete', 'fail', 'complete', 'lost', 'pruned']
-    assert [row['number'] for row in rows] == list('01234')
+    assert [row['state'] for row in rows] == ['complete', 'fail', 'complete', 'lost', 'pruned', 'running']
+    assert [row['number'] for row in rows] == list('012346')
     assert float(rows[2][LR.key]) == 0.000123456789012345 and rows[2][MILESTONES.key] == '[1, 2]'
-    assert [row['value'] for row in rows] == ['0.3', '', '0.45', '', '0.05']
-    assert [row['epochs'] for row in rows] == ['2', '', '2', '', '1']
+    assert [row['value'] for row in rows] == ['0.3', '', '0.45', '', '0.95', '']
+    assert [row['epochs'] for row in rows] == ['2', '', '2', '', '1', '']
     assert rows[1]['error'] == 'error: out of memory\nmore'
-    assert [row['default'] for row in rows] == ['True', 'False', 'False', 'False', 'False']
+    assert [row['default'] for row in rows] == ['True', *['False'] * 5]
 
 
 def test_the_table_has_the_best_first_and_says_why_trials_failed(study, task):
@@ -95,68 +94,3 @@ def test_the_table_has_the_best_first_and_says_why_trials_failed(study, task):
     ]  # fmt: skip
     assert "the config's own values" in lines[5] and lines[7].endswith('error: out of memory')
     assert verdict(study, task).endswith("; the config's own values reach 0.3000")
-
-
-def test_every_picture_is_drawn(study, tmp_path):
-    drawn, missing = draw(study, 'segm_mAP', tmp_path)
-    names = ['history', 'importance', 'parallel_coordinate', 'intermediate_values']
-    assert [path.stem for path in drawn] == names and not missing
-    for path in drawn:
-        assert min(cv2.imread(str(path)).shape[:2]) > 250
-
-
-def test_a_dollar_in_a_name_is_a_letter(tmp_path):
-    choices = optuna.distributions.CategoricalDistribution([r'$\bad', r'\frac$'])
-    study = optuna.create_study(direction='maximize', study_name=r'cost $\frac$ of _^{')
-    for value, choice in enumerate(choices.choices):
-        study.add_trial(
-            optuna.create_trial(
-                value=value, params={'a.$x_$': choice}, distributions={'a.$x_$': choices},
-                intermediate_values={1: 0.1, 2: 0.2},
-            )
-        )  # fmt: skip
-    drawn, missing = draw(study, 'segm_$\\mAP$', tmp_path)
-    assert len(drawn) == 4 and not missing
-
-
-def test_a_picture_that_fails_is_a_line(study, tmp_path, monkeypatch):
-    def fail(*args):
-        raise RuntimeError('no\nfont')
-
-    monkeypatch.setitem(plots.PLOTS, 'history', (lambda trials: '', fail))
-    drawn, missing = draw(study, 'segm_mAP', tmp_path)
-    assert len(drawn) == 3 and missing == ['history.png could not be drawn: RuntimeError: no font']
-
-
-def test_every_axis_of_the_parallel_coordinates_has_its_figures(study, tmp_path):
-    figure = plots._parallel(study, study.trials, 'segm_mAP')
-    texts = {(text.get_text(), *text.xy) for text in figure.axes[0].texts}
-    assert {('1e-05', 0, 0), ('0.01', 0, 1), ('[2]', 1, 0), ('[1, 2]', 1, 1), ('0.3', 2, 0), ('0.45', 2, 1)} <= texts
-
-
-@pytest.mark.parametrize('keys', [1, 2, 12])
-def test_titles_of_pictures_are_whole(keys, tmp_path):
-    """Nothing of what is written lies outside of the picture."""
-    space = {f'model.roi_head.mask_head.loss_weight_{i}': FloatDistribution(0, 1) for i in range(keys)}
-    study = optuna.create_study(direction='maximize', study_name='mask_rcnn_DAMamba_nano_fpn_armbench_demo_tuned')
-    for value in (0.1, 0.2):
-        params = dict.fromkeys(space, value)
-        study.add_trial(optuna.create_trial(value=value, params=params, distributions=space))
-    figure = plots._parallel(study, study.trials, 'segm_Object_precision')
-    figure.canvas.draw()
-    box = figure._suptitle.get_window_extent()
-    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
-
-
-def test_what_can_not_be_drawn_is_said_and_an_old_picture_removed(tmp_path):
-    (tmp_path / 'importance.png').write_text('old')
-    drawn, missing = draw(study_of((0.3, 1e-4, {}, {2: 0.3})), 'segm_mAP', tmp_path)
-    assert [path.name for path in drawn] == ['history.png'] == [path.name for path in tmp_path.iterdir()]
-    assert missing == [
-        'importance.png is not drawn: it needs two complete trials',
-        'parallel_coordinate.png is not drawn: it needs two complete trials',
-        'intermediate_values.png is not drawn: no trial was validated more than once',
-    ]
-    same = study_of((0.3, 1e-4, {}, {}), (0.3, 1e-3, {}, {}))
-    assert 'importance.png is not drawn: all complete trials have the same value' in draw(same, 'x', tmp_path)[1]
-    assert 'history.png is not drawn: no trial is complete' in draw(study_of(), 'x', tmp_path)[1]

@@ -80,8 +80,8 @@ def test_where_a_value_of_the_config_lies(parameter, value, place):
 @pytest.mark.parametrize(
     ('key', 'entry', 'message'),
     [
-        (LR.key, {'type': 'float', 'low': 1, 'high': 0.1}, 'low=1 is above high=0.1'),
-        (LR.key, {'type': 'float', 'low': 0, 'high': 0.1, 'log': True}, 'low must be above 0 with log=True, got 0'),
+        (LR.key, {'type': 'float', 'low': 1, 'high': 0.1}, ': `low <= high` must hold, but got (low=1, high=0.1).'),
+        (LR.key, {'type': 'float', 'low': 0, 'high': 0.1, 'log': True}, '`low > 0` must hold for `log=True`'),
         (LR.key, {'type': 'float', 'low': 0.1, 'high': 1, 'log': True, 'step': 0.1}, 'step'),
         (LR.key, {'type': 'float', 'low': 0.1}, 'high must be a number, got None'),
         (LR.key, {'type': 'float', 'low': '1e-4', 'high': 1}, "low must be a number, got '1e-4'"),
@@ -96,14 +96,10 @@ def test_where_a_value_of_the_config_lies(parameter, value, place):
         (LR.key, {'type': 'float', 'low': float('nan'), 'high': 1}, 'low must be finite, got nan'),
         (LR.key, {'type': 'float', 'low': 0, 'high': 1, 'step': float('nan')}, 'step must be finite, got nan'),
         (LR.key, {'type': 'float', 'low': 0.1, 'high': 1, 'log': 'yes'}, "log must be True or False, got 'yes'"),
-        ('max_epochs', {'type': 'int', 'low': 1, 'high': 3, 'step': 0}, 'step must be above 0, got 0'),
+        ('max_epochs', {'type': 'int', 'low': 1, 'high': 3, 'step': 0}, ': `step > 0` must hold, but got step=0.'),
         ('optim_wrapper.optimiser.lr', {'type': 'float', 'low': 0, 'high': 1}, f'; is {LR.key} meant?'),
         ('param_scheduler.2.end', {'type': 'int', 'low': 1, 'high': 2}, 'is not in the config; is param_scheduler.'),
-        (
-            'zzz',
-            {'type': 'int', 'low': 1, 'high': 2},
-            'zzz is not in the config (a key that is to be',
-        ),
+        ('zzz', {'type': 'int', 'low': 1, 'high': 2}, 'zzz is not in the config (a key that is to be'),
     ],
 )
 def test_what_can_not_be_meant_is_one_sentence(tmp_path, cfg, key, entry, message):
@@ -122,7 +118,7 @@ def test_a_key_within_another_is_refused(tmp_path, cfg, outer, inner):
     for entries in ({outer: entry, inner: entry}, {inner: entry, outer: entry}):
         with pytest.raises(TuningError, match=f'space.json: {outer} holds {inner}, and each would undo the other'):
             read(tmp_path, cfg, entries)
-    assert len(read(tmp_path, cfg, {'max_epochs': entry, 'base_max_epochs': entry})) == 2
+    assert len(read(tmp_path, cfg, {'max_epochs': entry, 'train_cfg.max_epochs': entry})) == 2
 
 
 @pytest.mark.parametrize(
@@ -155,7 +151,7 @@ def test_presets_lie_around_what_every_config_says(path):
     assert not reason and len(values) == len(space) >= 3
     keys = [parameter.key for parameter in space]
     assert keys[:2] == [LR.key, 'optim_wrapper.optimizer.weight_decay']
-    assert ('param_scheduler.0.end' in keys) == (value_at(cfg, 'param_scheduler.0.type') == 'LinearLR')
+    assert ('param_scheduler.0.share' in keys) == (value_at(cfg, 'param_scheduler.0.type') == 'WarmUp')
     assert ('optim_wrapper.optimizer.momentum' in keys) == (cfg.optim_wrapper.optimizer.type == 'SGD')
     assert ('optim_wrapper.clip_grad.max_norm' in keys) == ('clip_grad' in cfg.optim_wrapper)
 

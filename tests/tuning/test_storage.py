@@ -1,10 +1,14 @@
 """Storages by their URL or path; passwords are not shown, what is missing is named."""
 
+import time
+
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage
 
 from damamba.tuning import TuningError
+from damamba.tuning import storage as module
 from damamba.tuning.storage import open_storage, shown
 
 
@@ -15,7 +19,47 @@ def test_a_journal_is_a_file(tmp_path, name):
     study = optuna.create_study(storage=storage, study_name='s')
     study.add_trial(optuna.create_trial(value=0.5))
     again = optuna.load_study(study_name='s', storage=open_storage(name.format(tmp_path)))
-    assert again.best_value == 0.5 and len(list((tmp_path / 'deep').iterdir())) == 2  # with its lock
+    assert again.best_value == 0.5 and [path.name[:2] for path in (tmp_path / 'deep').iterdir()] == ['a.']
+
+
+def test_a_journal_s_trial_is_silent_from_its_own_last_heartbeat_on(tmp_path, monkeypatch):
+    storage = open_storage(f'journal:{tmp_path}/s', 1, 30)
+    study = optuna.create_study(storage=storage)
+    lost = {'heartbeat': time.time() - 99}  # of the trial whose values are tried again
+    study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.WAITING, system_attrs=lost))
+    trial = study.ask()
+    assert storage._get_stale_trial_ids(study._study_id) == []
+    later = time.time() + 31
+    monkeypatch.setattr('time.time', lambda: later)
+    assert storage._get_stale_trial_ids(study._study_id) == [trial._trial_id]
+    storage.record_heartbeat(trial._trial_id)
+    assert storage._get_stale_trial_ids(study._study_id) == []
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    storage.record_heartbeat(trial._trial_id)  # it has been given up by others, and that is no error
+
+
+def test_workers_that_make_a_database_at_the_same_time_try_again(tmp_path, monkeypatch):
+    tries = []
+
+    def connect(*args, **settings):
+        tries.append(1)
+        if len(tries) < 3:
+            raise StorageInternalError('table studies already exists')
+        return RDBStorage(*args, **settings)
+
+    monkeypatch.setattr(module, 'RDBStorage', connect)
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
+    assert isinstance(open_storage(f'sqlite:///{tmp_path}/study.db'), RDBStorage) and len(tries) == 3
+
+
+def test_a_password_that_a_driver_repeats_is_not_shown(monkeypatch):
+    def connect(*args, **settings):
+        raise StorageInternalError('no role "me" with password "s3cret"')
+
+    monkeypatch.setattr(module, 'RDBStorage', connect)
+    monkeypatch.setattr('time.sleep', lambda seconds: None)
+    with pytest.raises(TuningError, match=r'can not be used: no role "me" with password "\*\*\*"$'):
+        open_storage('postgresql://me:s3cret@host/db')
 
 
 def test_sqlite_makes_its_folder(tmp_path):

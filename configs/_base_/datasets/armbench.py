@@ -6,13 +6,6 @@ test_subset = 'mix-object-tote'  # or zoomed-out-tote-transfer-set, same-object-
 classes = ('Object', 'Tote')  # or ('Object',): then totes are left out
 scale = (1333, 800)  # a picture of 2448 x 2048 becomes 956 x 800
 
-# What stands below for these; a config or a command line that sets another one replaces it wherever it stands.
-base_data_root = data_root
-base_train_subset = train_subset
-base_test_subset = test_subset
-base_classes = classes
-base_scale = scale
-
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -66,5 +59,5 @@ test_dataloader = dict(
     **loader,
 )
 evaluator = dict(type='CocoInstanceMetric', metric=['bbox', 'segm'], classwise=True)
-val_evaluator = dict(ann_file=f'{data_root}{train_subset}/val.json', **evaluator)
-test_evaluator = dict(ann_file=f'{data_root}{test_subset}/test.json', details=True, **evaluator)
+val_evaluator = evaluator
+test_evaluator = dict(details=True, **evaluator)

@@ -1,8 +1,10 @@
 _base_ = 'mmdet::_base_/datasets/coco_instance.py'
 
-data_root = 'data/coco/'
-# What the paths above begin with. A config or a command line that sets another data_root moves them all.
-base_data_root = data_root
+# Categories go by their names, whatever their ids and their order.
+train_dataloader = dict(dataset=dict(type='NamedCocoDataset'))
+val_dataloader = dict(dataset=dict(type='NamedCocoDataset'))
+test_dataloader = dict(dataset=dict(type='NamedCocoDataset'))
 
-val_evaluator = dict(type='CocoInstanceMetric')
-test_evaluator = dict(type='CocoInstanceMetric')
+# The ground truth is that of the data set that is tested.
+val_evaluator = dict(_delete_=True, type='CocoInstanceMetric', metric=['bbox', 'segm'])
+test_evaluator = dict(_delete_=True, type='CocoInstanceMetric', metric=['bbox', 'segm'])

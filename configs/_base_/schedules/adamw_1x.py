@@ -1,14 +1,14 @@
 # 12 epochs, the rate divided by 10 after 8 and 11. Total batch 16: 8 GPUs x 2 images, or 16 GPUs x 1.
 max_epochs = 12
-base_max_epochs = max_epochs  # what stands below, and what another max_epochs replaces
+milestones = sorted({max_epochs * 8 // 12, max_epochs * 11 // 12} - {0})
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 param_scheduler = [
-    # MMEngine divides by end - begin - 1: the factor is 0.001 + 0.999 t / 500 at iteration t
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=501),
-    dict(type='MultiStepLR', begin=0, end=max_epochs, by_epoch=True, milestones=[8, 11], gamma=0.1),
+    # 500 iterations, or a share of a short training: the factor is 0.001 + 0.999 t / n at iteration t of n
+    dict(type='WarmUp', start_factor=0.001, by_epoch=False, most=500, share=1 / 24),
+    dict(type='MultiStepLR', begin=0, end=max_epochs, by_epoch=True, milestones=milestones, gamma=0.1),
 ]
 
 optim_wrapper = dict(

@@ -1,6 +1,5 @@
 # From scratch on small synthetic pictures, in minutes on two CPU cores. Total batch 4.
 max_epochs = 6
-base_max_epochs = max_epochs  # what stands below, and what another max_epochs replaces
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -11,7 +10,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='WarmUp', start_factor=0.01, by_epoch=False, most=500, share=1 / 24),
     dict(
         type='CosineAnnealingLR',
         by_epoch=True,

@@ -1,8 +1,6 @@
 """Palettes, and the grounds on which things lie. Colours are BGR in 0 ... 1, maps [H, W] or [H, W, 3] in float32."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,31 +9,19 @@ from numpy.random import Generator
 FINE = 3  # edges are drawn this many times larger and reduced; odd, so that a pixel always has one majority
 
 
-@dataclass(frozen=True)
-class Palette:
-    """Two close colours for the ground, six for things, all of which stand out from it."""
-
-    ground: np.ndarray  # [2, 3]
-    things: np.ndarray  # [6, 3]
-
-
 def bgr(text: str) -> np.ndarray:
     """'e63946 457b9d' -> [2, 3]."""
-    values = [[int(word[i : i + 2], 16) for i in (4, 2, 0)] for word in text.split()]
-    return np.array(values, np.float32) / 255
+    return np.array([tuple(bytes.fromhex(word))[::-1] for word in text.split()], np.float32) / 255
 
 
-PALETTES = tuple(
-    Palette(bgr(ground), bgr(things))
-    for ground, things in (
-        ('f5f0e1 e6dcc2', 'e4572e 17a3a8 f2b705 3d5a80 6aa53a c9405b'),
-        ('e1ecf4 c6d8e7', '1d3557 e63946 3f7fa8 f08a4b 2a9d8f 85529a'),
-        ('fff3e9 fbdcca', 'd6457a e8706c 4f8a76 eda536 6361b5 3082b5'),
-        ('eceef1 d2d8de', '4a5568 e76f51 22998a e5b53c 6a4c93 1982c4'),
-        ('dcf2ec bfe0d6', '005f73 ca6702 b22a1c 12979a 7b2d8b e89a0c'),
-        ('eddfc3 dcc8a2', '386641 bc4749 1d4e89 85501f 6f9e3f 8444b0'),
-        ('f3e6ee e2cddb', '7a306c 2f6690 d8572a 3c896d db3a6b e3a021'),
-    )
+PALETTES = (  # [8, 3] each: two close colours for the ground, then six for things, all of which stand out from it
+    bgr('f5f0e1 e6dcc2 e4572e 17a3a8 f2b705 3d5a80 6aa53a c9405b'),
+    bgr('e1ecf4 c6d8e7 1d3557 e63946 3f7fa8 f08a4b 2a9d8f 85529a'),
+    bgr('fff3e9 fbdcca d6457a e8706c 4f8a76 eda536 6361b5 3082b5'),
+    bgr('eceef1 d2d8de 4a5568 e76f51 22998a e5b53c 6a4c93 1982c4'),
+    bgr('dcf2ec bfe0d6 005f73 ca6702 b22a1c 12979a 7b2d8b e89a0c'),
+    bgr('eddfc3 dcc8a2 386641 bc4749 1d4e89 85501f 6f9e3f 8444b0'),
+    bgr('f3e6ee e2cddb 7a306c 2f6690 d8572a 3c896d db3a6b e3a021'),
 )
 
 
@@ -45,11 +31,11 @@ def coverage(fine: np.ndarray) -> np.ndarray:
     return cv2.resize(fine.astype(np.float32), size, interpolation=cv2.INTER_AREA)
 
 
-def grid(size: int, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Turned coordinates of all fine pixels, in picture widths from the middle: twice [size * FINE, size * FINE]."""
-    axis = (np.arange(size * FINE, dtype=np.float32) + 0.5) / (size * FINE) - 0.5
+def turned_grid(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the points of a grid, x [W] by y [H], lie along axes that are turned: twice [H, W]."""
     cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-    return cos * axis[None] + sin * axis[:, None], cos * axis[:, None] - sin * axis[None]
+    x, y = x[None], y[:, None]
+    return x * cos + y * sin, y * cos - x * sin
 
 
 def noise(size: int, cells: tuple[int, int], rng: Generator) -> np.ndarray:
@@ -58,10 +44,9 @@ def noise(size: int, cells: tuple[int, int], rng: Generator) -> np.ndarray:
     return np.clip(cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
-def hashed(*cells: np.ndarray) -> np.ndarray:
-    """A fixed pseudo-random value in 0 ... 1 for every cell number."""
-    mixed = sum(cell * factor for cell, factor in zip(cells, (12.9898, 78.233), strict=False))
-    return np.modf(np.abs(np.sin(mixed)) * 4375.5453)[0].astype(np.float32)
+def hashed(column: np.ndarray | float, row: np.ndarray | float) -> np.ndarray:
+    """A fixed pseudo-random value in 0 ... 1 for every cell."""
+    return np.modf(np.abs(np.sin(column * 12.9898 + row * 78.233)) * 4375.5453)[0].astype(np.float32)
 
 
 def gradient(x: np.ndarray, y: np.ndarray, rng: Generator) -> np.ndarray:
@@ -89,12 +74,12 @@ def checks(x: np.ndarray, y: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def wood(x: np.ndarray, y: np.ndarray, rng: Generator) -> np.ndarray:
-    count, size = rng.uniform(3, 6), len(x) // FINE
+    count = rng.uniform(3, 6)
     board = np.floor(y * count)
-    bend = cv2.resize(noise(size, (3, 6), rng), x.shape[::-1])
+    bend = cv2.resize(noise(len(x) // FINE, (3, 6), rng), x.shape[::-1])
     grain = np.sin((y * count * 9 + bend * 9) * 2 + board * 1.7)
     seam = np.mod(y * count, 1) < 0.035
-    return np.where(seam, 1.5, 0.25 + 0.18 * grain + 0.5 * hashed(board)).astype(np.float32)
+    return np.where(seam, 1.5, 0.25 + 0.18 * grain + 0.5 * hashed(board, 0)).astype(np.float32)
 
 
 def tiles(x: np.ndarray, y: np.ndarray, rng: Generator) -> np.ndarray:
@@ -111,22 +96,15 @@ def clouds(x: np.ndarray, y: np.ndarray, rng: Generator) -> np.ndarray:
     return cv2.resize(np.clip(soft * 2.6 - 0.8, 0, 1.2), x.shape[::-1])
 
 
-KINDS: tuple[Callable[[np.ndarray, np.ndarray, Generator], np.ndarray], ...] = (
-    gradient,
-    stripes,
-    dots,
-    checks,
-    wood,
-    tiles,
-    clouds,
-)
+PATTERNS = (gradient, stripes, dots, checks, wood, tiles, clouds)
 
 
-def draw_ground(size: int, palette: Palette, rng: Generator) -> np.ndarray:
-    """A picture of ``size`` pixels a side without things: [size, size, 3] in 0 ... 1."""
-    kind = KINDS[rng.integers(len(KINDS))]
-    pattern = kind(*grid(size, rng.uniform(0, math.pi)), rng)
+def draw_ground(height: int, width: int, colours: np.ndarray, rng: Generator) -> np.ndarray:
+    """A picture without things, of one of the patterns in two colours [2, 3]: [height, width, 3] in 0 ... 1."""
+    size = max(height, width)
+    axis = (np.arange(size * FINE, dtype=np.float32) + 0.5) / (size * FINE) - 0.5  # in picture widths, from the middle
+    pattern = PATTERNS[rng.integers(len(PATTERNS))](*turned_grid(axis, axis, rng.uniform(0, math.pi)), rng)
     pattern = cv2.resize(pattern, (size, size), interpolation=cv2.INTER_AREA)
     pattern = pattern * rng.uniform(0.6, 1) + 0.25 * (noise(size, (3, 3), rng) - 0.5)
-    first, second = palette.ground[rng.permutation(2)]
-    return first + pattern[..., None] * (second - first)
+    first, second = colours[rng.permutation(2)]
+    return first + pattern[:height, :width, None] * (second - first)

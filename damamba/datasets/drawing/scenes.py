@@ -1,20 +1,27 @@
-"""Draw a scene: things of several classes on a ground, one above another, all in one light.
+"""Draw a scene of the demo: things of six classes on a ground, one above another, all in one light."""
 
-Maps are [H, W] or [H, W, 3]; "fine" ones are FINE times larger. Colours are BGR in 0 ... 1.
-"""
-
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.drawing.grounds import PALETTES, Palette, coverage, draw_ground
-from damamba.datasets.drawing.lighting import lamp, lay, light_of, own_plane, photograph
-from damamba.datasets.drawing.placing import Heap, Item, Pose, place
-from damamba.datasets.drawing.things import CLASSES, KINDS
+from damamba.datasets.drawing.grounds import FINE, PALETTES, draw_ground
+from damamba.datasets.drawing.heap import Heap, Placed, Visible, place_thing
+from damamba.datasets.drawing.light_and_shadow import paint_thing, photograph, pick_light
+from damamba.datasets.drawing.things import SHAPES
 
-MIN_SIZE, MAX_SIZE = 64, 2048
+SIZE = ('the size of a picture, pixels a side,', 64, 2048)  # its least and its largest
+COUNTS = {3: 0.1, 4: 0.2, 5: 0.25, 6: 0.2, 7: 0.15, 8: 0.1}  # things in a picture, and how often
+DIAMETERS = (0.18, 0.7)  # of the picture's side
+MIN_DIAMETER = 14.0  # pixels
+MIN_VISIBLE, MIN_CROWD_VISIBLE = 0.5, 0.8  # of the area of a thing and of a crowd, what the frame cuts off included
+MIN_PIXELS = 64  # visible ones
+NEIGHBOUR = 0.52  # the chance that a thing is put upon another
+CROWD = 0.06  # the chance of a heap of tiny things
+TRIES = 300
 NOISE = 0.008
 
 
@@ -23,22 +30,11 @@ class DemoError(ValueError):
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One object of a scene, or one crowd."""
-
-    category: int  # index into the classes that there are
-    mask: np.ndarray  # [H, W] bool: what is visible of it
-    fine: np.ndarray  # [H * FINE, W * FINE] bool: the same, finer
-    hidden: float  # the share of its area that others cover
-    crowd: bool
-
-
-@dataclass(frozen=True)
 class Scene:
     """A picture and what is on it, from the lowest to the uppermost."""
 
     picture: np.ndarray  # [H, W, 3] uint8, BGR as OpenCV has it
-    things: list[Thing]
+    things: list[Visible]
 
 
 def draw_scene(size: int, seed: int | Sequence[int]) -> Scene:
@@ -47,68 +43,81 @@ def draw_scene(size: int, seed: int | Sequence[int]) -> Scene:
     Masks don't overlap; each is the thing's shape, less its holes, less what lies above it, cut by the frame.
     Raises DemoError for a size that is not in 64 ... 2048.
     """
-    check_size(size)
+    check_number(size, *SIZE)
     rng = np.random.default_rng(seed)
-    heap = place(size, rng)
-    return Scene(paint(heap, size, rng), [thing(heap, number) for number in range(len(heap.items))])
+    heap = heap_up(size, rng)
+    palette = PALETTES[rng.integers(len(PALETTES))]
+    light = pick_light(rng)
+    canvas = draw_ground(size, size, palette[:2], rng)
+    for item, colour in zip(heap.items, choose_colours(heap, rng), strict=True):
+        for number, part in enumerate(item.crowd or [item]):
+            own = palette[2 + (colour + number % 3) % 6] + rng.uniform(-0.03, 0.03, 3)
+            own = np.clip(own, 0, 1).astype(np.float32)
+            accent = 0.85 + 0.13 * own if own.mean() < 0.72 else 0.45 * own  # very pale, or on a pale thing deep
+            paint_thing(canvas, part, own, accent, light)
+    return Scene(photograph(canvas, light, NOISE, rng), heap.see())
 
 
-def check_number(name: str, value: int, low: int, high: int) -> None:
+def check_number(value: int, name: str, low: int, high: int) -> None:
     if not isinstance(value, int) or not low <= value <= high:
         raise DemoError(f'{name} is an integer from {low} to {high}, not {value}')
 
 
-def check_size(size: int) -> None:
-    check_number('the size of a picture, pixels a side,', size, MIN_SIZE, MAX_SIZE)
+def heap_up(size: int, rng: Generator) -> Heap:
+    """Choose what lies where in a square picture of ``size`` pixels a side."""
+    heap = Heap(size, size, MIN_PIXELS)
+    if rng.random() < CROWD:
+        heap.put(propose_crowd(heap.top, rng), MIN_CROWD_VISIBLE)
+    wanted = len(heap.items) + int(rng.choice(list(COUNTS), p=list(COUNTS.values())))
+    for _ in range(TRIES):
+        if len(heap.items) == wanted:
+            break
+        heap.put(propose_thing(heap, size, rng), MIN_VISIBLE)
+    return heap
 
 
-def thing(heap: Heap, number: int) -> Thing:
-    """What is visible of an item."""
-    item, fine = heap.items[number], heap.top == number
-    return Thing(item.region.category, majority(fine), fine, heap.hidden(number), item.crowd)
+def propose_thing(heap: Heap, size: int, rng: Generator) -> Placed:
+    """A thing of any class: upon another one, or where there is room; the frame may cut it."""
+    low, high = max(DIAMETERS[0] * size, MIN_DIAMETER), DIAMETERS[1] * size
+    radius = math.exp(rng.uniform(math.log(low), math.log(high))) / 2
+    category = int(rng.integers(len(SHAPES)))
+    if not heap.items:  # the first is near the middle
+        centre = rng.uniform(0.2 * size, 0.8 * size, 2)
+    elif rng.random() < NEIGHBOUR:  # on one that is whole; of several places the one nearest to the middle
+        other = heap.items[rng.choice(sorted({*range(len(heap.items))}.difference(*heap.upon)))]
+        far, angles = rng.uniform(0.45, 0.85) * (other.radius + radius), rng.uniform(0, 2 * math.pi, 3)
+        places = np.array(other.centre) + far * np.stack([np.cos(angles), np.sin(angles)], 1)
+        centre = places[np.abs(places - size / 2).max(1).argmin()]
+    else:
+        centre = heap.roomiest(rng.uniform(0.6 * radius, size - 0.6 * radius, (4, 2)))
+    return place_shape(category, centre, radius, rng)
 
 
-def majority(fine: np.ndarray) -> np.ndarray:
-    """The pixels of which a fine mask [H * FINE, W * FINE] has the greater part: [H, W] bool."""
-    return coverage(fine) > 0.5
+def place_shape(category: int, centre: Sequence[float], radius: float, rng: Generator) -> Placed:
+    angle = rng.uniform(0, 2 * math.pi)
+    return place_thing(SHAPES[category](rng), category, centre, radius, angle)
 
 
-def paint(heap: Heap, size: int, rng: Generator) -> np.ndarray:
-    """The picture: [size, size, 3] uint8."""
-    palette = PALETTES[rng.integers(len(PALETTES))]
-    light = light_of(rng)
-    canvas = draw_ground(size, palette, rng)
-    for item, colour in zip(heap.items, choose_colours(heap.items, rng), strict=True):
-        for number, part in enumerate(item.parts):
-            paint_thing(canvas, part, *shades(palette, (colour + number % 3) % 6, rng), light)
-    canvas *= lamp(size, size, light)[..., None]
-    return photograph(canvas, NOISE, rng)
+def propose_crowd(frame: np.ndarray, rng: Generator) -> Placed:
+    """A heap of tiny things of one class; its mask is the region that it takes: the things and the gaps between."""
+    size, category, count = len(frame) // FINE, int(rng.integers(len(SHAPES))), int(rng.integers(14, 25))
+    radius, middle, turn = max(size / 32, 4.0), rng.uniform(0.28 * size, 0.72 * size, 2), rng.uniform(0, 2 * math.pi)
+    parts = []
+    for i in range(count):  # a sunflower's order fills a disc evenly
+        far, angle = radius * 1.2 * math.sqrt(i + 0.5), turn + i * math.pi * (3 - math.sqrt(5))
+        centre = middle + far * np.array([math.cos(angle), math.sin(angle)]) + rng.normal(0, 0.2 * radius, 2)
+        parts.append(place_shape(category, centre, radius * rng.uniform(0.85, 1.15), rng))
+    mask = np.maximum.reduce([part.spread(frame) for part in parts])
+    reach = 2 * round(radius * FINE / 2) + 1
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    far = radius * 1.2 * math.sqrt(count)
+    return replace(parts[0], centre=middle.tolist(), radius=far, corner=(0, 0), mask=mask, crowd=parts)
 
 
-def choose_colours(items: list[Item], rng: Generator) -> list[int]:
-    """For each item a colour of the palette that no item right under it has, as far as there are enough."""
+def choose_colours(heap: Heap, rng: Generator) -> list[int]:
+    """For each item one of the six colours, and none that an item right under it has, as far as there are enough."""
     chosen: list[int] = []
-    for item in items:
-        order = rng.permutation(6).tolist()
-        taken = [chosen[number] for number in item.upon]
+    for upon in heap.upon:
+        order, taken = rng.permutation(6).tolist(), {chosen[number] for number in upon}
         chosen.append(next((colour for colour in order if colour not in taken), order[0]))
     return chosen
-
-
-def shades(palette: Palette, colour: int, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A thing's colour, and its accent: a very pale shade of it, or on a pale thing a deep one."""
-    own = np.clip(palette.things[colour] + rng.uniform(-0.03, 0.03, 3), 0, 1).astype(np.float32)
-    accent = 0.85 + 0.13 * own if own.mean() < 0.72 else 0.45 * own
-    return own, accent
-
-
-def paint_thing(canvas: np.ndarray, pose: Pose, own: np.ndarray, accent: np.ndarray, light: np.ndarray) -> None:
-    """Paint a thing and its shadow on what is there."""
-    lay(canvas, pose, coat(pose, own, accent), KINDS[CLASSES[pose.category]].finish, light)
-
-
-def coat(pose: Pose, own: np.ndarray, accent: np.ndarray) -> np.ndarray:
-    """The colours of a patch without any light: [h * FINE, w * FINE, 3]."""
-    tone, share = KINDS[CLASSES[pose.category]].coat(*own_plane(pose), pose.loops)
-    tone, share = (np.broadcast_to(np.float32(it), pose.mask.shape)[..., None] for it in (tone, share))
-    return (own + share * (accent - own)) * tone

@@ -1,165 +1,122 @@
-"""A tote seen from above, a little askew: where its rim, its walls and its floor are in a picture, and how they look.
-
-Positions in the tote are (x, y) in half lengths of it, from its middle; depths are measured down from the rim.
-Maps are [H, W] or [H, W, 3]; "fine" ones are FINE times larger. Colours are BGR in 0 ... 1.
-"""
+"""Draw what a camera over a robot's cell sees: a tote, a plate with a rim upon it, and a heap of products in it."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from damamba.datasets.drawing.grounds import FINE, bgr, coverage
-from damamba.datasets.drawing.lighting import cast_shadow, relief
-from damamba.datasets.drawing.placing import Pose
-from damamba.datasets.drawing.things import Finish, rounded
+from damamba.datasets.drawing.grounds import FINE, bgr, draw_ground
+from damamba.datasets.drawing.heap import WALL, Heap, Placed, Visible, place_thing, turned
+from damamba.datasets.drawing.light_and_shadow import paint_thing, photograph, pick_light
+from damamba.datasets.drawing.scenes import Scene, check_number
+from damamba.datasets.drawing.things import PRODUCTS, Thing, make_product, mirrored, soften
 
-COLOURS = bgr('8b9196 7d858c c9a227 d8b53a 2f5f9e 27508a 26282b 34373b')  # grey, yellow, blue, black plastic
-RIM = 0.075  # its width
-TAPER = 0.9  # the floor is that much smaller than the opening
-
-
-@dataclass(frozen=True)
-class Tote:
-    """A tote and the camera above it."""
-
-    centre: tuple[float, float]  # of the rim, in pixels
-    scale: float  # pixels per half length, at the rim
-    angle: float
-    ratio: float  # of width and length
-    depth: float
-    distance: float  # from the camera to the rim
-    eye: tuple[float, float]  # the point of the tote below the camera
-    colour: np.ndarray
-
-    @property
-    def floor(self) -> tuple[float, float]:
-        """Half its length and width."""
-        return TAPER * (1 - RIM), TAPER * (self.ratio - RIM)
-
-    def project(self, points: np.ndarray, depth: float = 0.0) -> np.ndarray:
-        """Where points of the tote [N, 2] are in the picture, in pixels."""
-        seen = np.array(self.eye) + (points - np.array(self.eye)) * self.distance / (self.distance + depth)
-        cos, sin = math.cos(self.angle), math.sin(self.angle)
-        return self.scale * seen @ np.array([[cos, sin], [-sin, cos]]) + np.array(self.centre)
-
-    def outer(self) -> np.ndarray:
-        return rounded(1.0, self.ratio, 1.4 * RIM)
-
-    def opening(self, wider: float = 0.0) -> np.ndarray:
-        """The inner edge of the rim, or a line further out on it."""
-        return rounded(1 - RIM + wider, self.ratio - RIM + wider, 0.9 * RIM)
+LONG_SIDE = ('the longest side of the pictures, in pixels,', 160, 2448)
+FLOORS = bgr('8f8b84 6f7276 a39d92 5b6064 2c2e31 aab0b4')  # concrete, belts, steel
+PLASTICS = bgr('8b9196 7d858c c9a227 d8b53a 2f5f9e 27508a 3a3d41 34373b')  # grey, yellow, blue, black
+RIM, SIDE = 0.075, 0.1  # how broad a tote's rim and its sides look, in half lengths of it
+MAX_OBJECTS = 40
+MIN_VISIBLE, MIN_PIXELS = 0.22, 16  # of a product: a share of its area, and visible pixels
+COPIES = {1: 0.88, 2: 0.07, 3: 0.05}  # of a product in a mixed tote, and how often
+FILLED = 1.2  # at most: the areas of all products, in areas of the floor
+LARGEST = 1.15  # at most: how much larger a product is than usual
+SCALES = np.repeat(0.88 ** np.arange(12), 5)  # at which a product is tried, until there is room
+NOISE = (0.004, 0.018)
 
 
-def rectangle(a: float, b: float) -> np.ndarray:
-    return np.array([(-a, -b), (a, -b), (a, b), (-a, b)])
+class View(NamedTuple):
+    """What the pictures of a subset have in common."""
+
+    width: int  # of the real pictures, in pixels
+    height: int
+    mean: float  # objects per picture
+    spread: float  # of its logarithm
+    reach: tuple[float, float]  # bounds of the tote's length, in picture widths
+    mixed: bool  # unlike products, or copies of one
+    classes: tuple[str, ...]
 
 
-def pick_tote(height: int, width: int, reach: tuple[float, float], rng: Generator) -> Tote:
-    """A tote somewhere near the middle; ``reach`` bounds its length, in picture widths."""
-    ratio = rng.uniform(0.66, 0.8)
-    scale = rng.uniform(*reach) * width / 2
-    spare = np.maximum([width / 2 - scale, height / 2 - ratio * scale], 0.02 * width)
-    x, y = rng.uniform(-0.5, 0.5, 2) * spare + np.array([width, height]) / 2
-    colour = COLOURS[rng.integers(len(COLOURS))] * np.float32(rng.uniform(0.85, 1.15))
-    return Tote(
-        centre=(float(x), float(y)),
-        scale=scale,
-        angle=math.radians(rng.normal(0, 2.0)) + math.pi * rng.integers(2),
-        ratio=ratio,
-        depth=rng.uniform(0.4, 0.6),
-        distance=rng.uniform(2.6, 3.6),
-        eye=tuple(rng.uniform(-0.25, 0.25, 2).tolist()),
-        colour=colour,
-    )
+VIEWS = {
+    'mix-object-tote': View(2448, 2048, 10.5, 0.6, (0.86, 0.98), True, ('Tote', 'Object')),
+    'zoomed-out-tote-transfer-set': View(2046, 2046, 7.5, 0.6, (0.46, 0.6), True, ('Tote', 'Object')),
+    'same-object-transfer-set': View(2048, 1500, 3.8, 0.5, (0.9, 1.08), False, ('Object',)),
+}
 
 
-def fill(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The fine mask of a polygon in pixels."""
-    mask = np.zeros((height * FINE, width * FINE), np.uint8)
-    cv2.fillPoly(mask, [np.round((points * FINE - 0.5) * 16).astype(np.int32)], 1, shift=4)
-    return mask
+def draw_tote_scene(subset: str, long_side: int, seed: int | Sequence[int]) -> Scene:
+    """Draw a scene as a subset has them; the same seed, as numpy's SeedSequence takes it, gives the same.
+
+    The tote comes first, where there is a class for it, then the objects from the lowest to the uppermost. Masks of
+    objects are what is visible of them; the tote's is all that its outline encloses, cut by the frame, and so overlaps
+    with them. Raises DemoError for a ``long_side`` that is not in 160 ... 2448.
+    """
+    check_number(long_side, *LONG_SIDE)
+    view, rng = VIEWS[subset], np.random.default_rng(seed)
+    plate, rim, heap = fill_tote(view, long_side, rng)
+    height, width = np.array(heap.top.shape) // FINE
+    light = pick_light(rng)
+    canvas = draw_ground(height, width, FLOORS[rng.integers(len(FLOORS))] * np.float32([[0.75], [1]]), rng)
+    for placed in [plate, rim, *heap.items]:
+        paint_thing(canvas, placed, *placed.thing.colours, light)
+    canvas *= rng.uniform(0.95, 1.05, 3).astype(np.float32) * np.float32(rng.uniform(0.78, 1.08))  # tint and exposure
+    canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.3, 0.6))  # a soft lens
+    things = heap.see()
+    if 'Tote' in view.classes:
+        things.insert(0, Visible(view.classes.index('Tote'), plate.spread(heap.top) > 0, holder=True))
+    return Scene(photograph(canvas, light, rng.uniform(*NOISE), rng), things)
 
 
-def paint_tote(canvas: np.ndarray, tote: Tote, light: np.ndarray, rng: Generator) -> None:
-    """Paint the empty tote."""
-    height, width = canvas.shape[:2]
-    paint_rim(canvas, tote, light)
-    inside = canvas.copy()
-    top, bottom = rectangle(1 - RIM, tote.ratio - RIM), rectangle(*tote.floor)
-    upper, lower = tote.project(top), tote.project(bottom, tote.depth)
-    normals = ((0, 1), (-1, 0), (0, -1), (1, 0))  # of the walls, into the tote
-    for side, normal in enumerate(normals):
-        after = (side + 1) % 4
-        texture = wall(tote, float(np.dot(turn(normal, tote.angle), light[:2])), rng)
-        stretch(inside, texture, np.array([upper[side], upper[after], lower[after], lower[side]]))
-    stretch(inside, ground(tote, rng), lower)
-    hole = coverage(fill(tote.project(tote.opening()), height, width))
-    shadow = rim_shadow(hole, tote, light)
-    canvas[:] = canvas * (1 - hole[..., None]) + inside * (shadow * hole)[..., None]
+def place_tote(height: int, width: int, reach: tuple[float, float], rng: Generator) -> list[Placed]:
+    """The plate of a tote, with its sides, and its rim, somewhere near the middle."""
+    ratio, half = rng.uniform(0.66, 0.8), rng.uniform(*reach) * width / 2
+    spare = np.maximum([width / 2 - half, height / 2 - ratio * half], 0.02 * width)
+    centre, angle = rng.uniform(-0.5, 0.5, 2) * spare + [width / 2, height / 2], rng.normal(0, 0.035)
+
+    def sides(u, v):
+        inward = np.minimum(1 - np.abs(u), ratio - np.abs(v)) - RIM
+        return np.where(inward < SIDE, 0.55, np.clip(0.6 + inward, 0, 0.85)), 0.0
+
+    plastic = PLASTICS[rng.integers(len(PLASTICS))]
+    outer, inner = (soften(mirrored([(1 - it, ratio - it), (it - 1, ratio - it)]), 0.06) for it in (0, RIM))
+    plate = Thing([outer], 0.05, 0.05, 0.0, sides, (plastic, plastic))
+    rim = Thing([outer, inner], 0.04, 0.04, 0.3, colours=(plastic, plastic))
+    return [place_thing(part, 0, centre, half, angle) for part in (plate, rim)]
 
 
-def turn(vector: tuple[float, float], angle: float) -> np.ndarray:
-    cos, sin = math.cos(angle), math.sin(angle)
-    return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
+def fill_tote(view: View, long_side: int, rng: Generator) -> tuple[Placed, Placed, Heap]:
+    """A tote's plate and rim, and the products in it, the first lowest, each where there is room.
+
+    Each is made smaller and smaller until it fits, and is seen in part at least; one that does not is left out.
+    """
+    height, width = (round(side * long_side / LONG_SIDE[-1]) for side in (view.height, view.width))
+    plate, rim = place_tote(height, width, view.reach, rng)
+    heap = Heap(height, width, MIN_PIXELS)
+    heap.top[plate.spread(heap.top) <= rim.spread(heap.top)] = WALL
+    products, category = pick_products(view, rng), view.classes.index('Object')
+    floor = plate.thing.loops[0].max(0) - RIM - SIDE / 2  # half its length and width, in half lengths of the tote
+    areas = [np.ptp(product.loops[0], 0).prod() * length**2 for product, length in products]
+    larger = min(math.sqrt(FILLED * 4 * floor.prod() / sum(areas)), LARGEST) * rng.uniform(0.85, 1.1)
+    turn = math.pi / 2 * (rng.integers(4) + rng.uniform(0.1, 0.9))  # of copies; none lies along the picture's sides
+    for product, length in products:
+        for radius in length * larger * SCALES:
+            places = rng.uniform(-1, 1, (4, 2)) * np.maximum(floor - 0.6 * radius, 0.05)
+            centre = heap.roomiest(plate.radius * turned(places, plate.angle) + plate.centre)
+            angle = rng.uniform(0, 2 * math.pi) if view.mixed else rng.normal(turn, 0.1)
+            if heap.put(place_thing(product, category, centre, radius * plate.radius, angle), MIN_VISIBLE):
+                break
+    return plate, rim, heap
 
 
-def paint_rim(canvas: np.ndarray, tote: Tote, light: np.ndarray) -> None:
-    """The rim and the tote's shadow around it. Smooth as it is, its relief needs no fine map."""
-    cover = coverage(fill(tote.project(tote.outer()), *canvas.shape[:2]))
-    radius = 0.6 * tote.scale  # which sets how long the shadow is
-    pose = Pose(0, tote.centre, radius, 0.0, [], (0, 0), (cover > 0.5).astype(np.uint8))
-    shade, shine = relief(replace(pose, radius=radius / FINE), Finish(0.055, 0.05, 0.35), light)
-    cast_shadow(canvas, pose, cover, light)
-    colours = tote.colour * np.float32(1.12) * shade[..., None] + shine[..., None]
-    canvas[:] = canvas * (1 - cover[..., None]) + np.clip(colours, 0, 1) * cover[..., None]
-
-
-def rim_shadow(hole: np.ndarray, tote: Tote, light: np.ndarray) -> np.ndarray:
-    """How bright the inside is: the rim and walls keep some light off. ``hole`` is 1 inside; [H, W]."""
-    shift = -light[:2] / np.hypot(*light[:2]) * 0.12 * tote.scale
-    moved = cv2.warpAffine(hole, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), hole.shape[::-1])
-    return 0.55 + 0.45 * cv2.GaussianBlur(moved, (0, 0), 0.07 * tote.scale + 0.5)
-
-
-def stretch(canvas: np.ndarray, texture: np.ndarray, corners: np.ndarray) -> None:
-    """Lay a picture over four corners: its top left one, and on clockwise."""
-    height, width = canvas.shape[:2]
-    h, w = texture.shape[:2]
-    own = np.float32([(0, 0), (w - 1, 0), (w - 1, h - 1), (0, h - 1)])
-    to = cv2.getPerspectiveTransform(own, (corners - 0.5).astype(np.float32))
-    laid = cv2.warpPerspective(texture, to, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    share = coverage(fill(corners, height, width))[..., None]
-    canvas[:] = canvas * (1 - share) + laid * share
-
-
-def wall(tote: Tote, facing: float, rng: Generator) -> np.ndarray:
-    """A wall from the rim (above) down: darker below, with ribs, and a grip. [h, w, 3]."""
-    texture = np.ones((64, 320), np.float32)
-    pitch = 320 / rng.integers(5, 9)
-    across = np.mod(np.arange(320), pitch) / pitch
-    texture *= 1 + 0.1 * (np.abs(across - 0.5) < 0.06) - 0.12 * ((across > 0.56) & (across < 0.62))
-    texture[8:11] *= 0.82
-    texture *= np.linspace(1.0, 0.62, 64, dtype=np.float32)[:, None]
-    texture = cv2.GaussianBlur(texture, (0, 0), 1.2)
-    cv2.rectangle(texture, (130, 14), (190, 26), 0.4, cv2.FILLED)
-    return texture[..., None] * tote.colour * np.float32(0.72 + 0.35 * facing)
-
-
-def ground(tote: Tote, rng: Generator) -> np.ndarray:
-    """The ribbed floor, darker towards the walls. [h, w, 3]."""
-    height, width = 240, 320
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    pitch = rng.uniform(14, 26)
-    lines = np.mod(x, pitch) < 0.16 * pitch
-    if rng.random() < 0.6:
-        lines |= np.mod(y, pitch) < 0.16 * pitch
-    texture = 0.84 + 0.16 * lines.astype(np.float32) - 0.16 * np.roll(lines, 2, (0, 1))
-    near = np.minimum(np.minimum(x, width - x), np.minimum(y, height - y)) / 40
-    texture = cv2.GaussianBlur(texture, (0, 0), 0.8) * (0.68 + 0.32 * np.clip(near, 0, 1))
-    for _ in range(12):  # scratches
-        start, end = rng.uniform(0, width, 2), rng.uniform(0, height, 2)
-        cv2.line(texture, (int(start[0]), int(end[0])), (int(start[1]), int(end[1])), 0.8, 1, cv2.LINE_AA)
-    return texture[..., None] * tote.colour
+def pick_products(view: View, rng: Generator) -> list[tuple[Thing, float]]:
+    """Products with their lengths, most often fewer than the mean, at times many more."""
+    count = round(rng.lognormal(math.log(view.mean) - view.spread**2 / 2, view.spread))
+    count = min(max(count, 1), MAX_OBJECTS)
+    products = []
+    while len(products) < count:
+        for kind in rng.permutation(len(PRODUCTS)):  # none comes again before all others came
+            copies = rng.choice(list(COPIES), p=list(COPIES.values())) if view.mixed else count
+            products += [make_product(kind, rng)] * copies
+    return products[:count]

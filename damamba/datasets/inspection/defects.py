@@ -1,7 +1,8 @@
-"""What can be wrong with a data set, and the list that it is written into."""
+"""What can be wrong with a data set, and how it is said."""
 
 import reprlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 KINDS = {  # what follows from each
     'not_json': 'the file can not be read as JSON',
@@ -9,6 +10,7 @@ KINDS = {  # what follows from each
     'wrong_type': 'something else is there than COCO has in this place',
     'no_pictures': 'the list of pictures is empty: training stops',
     'no_objects': 'the list of annotations is empty: training stops',
+    'nothing_to_learn': 'MMDetection leaves out all objects of the file: training stops',
     'no_categories': 'the list of categories is empty: training stops',
     'duplicate_image_id': 'only one picture of an id is seen, with the objects of all',
     'duplicate_annotation_id': 'MMDetection refuses the file',
@@ -20,6 +22,7 @@ KINDS = {  # what follows from each
     'unknown_category_id': 'the object belongs to no category, and is lost',
     'missing_picture': 'the file is not there: training stops when its turn comes',
     'undecodable_picture': 'the file is broken or cut off: training stops when its turn comes',
+    'deep_picture': 'MMDetection takes the upper 8 bits of 16: the picture is fed nearly black',
     'size_mismatch': 'the file has another size than the annotations say: they lie elsewhere in it',
     'exif_turned': 'MMDetection turns the picture as its EXIF orientation says; the annotations do not',
     'same_picture': 'the same bytes are listed under several names',
@@ -33,55 +36,39 @@ KINDS = {  # what follows from each
     'box_mismatch': 'the box is not the one around the segmentation',
     'area_mismatch': 'the area is not that of the segmentation: figures by size are wrong',
 }
-Id = int | str | None
+Problem = tuple[str, str]  # of one of these kinds, in a sentence
+MOST = 5  # names that are said
 
 
-@dataclass(frozen=True, slots=True)
-class Defect:
+class Defect(NamedTuple):
     """One thing that is wrong, of one of :data:`KINDS`, and where."""
 
     kind: str
     file: str  # the annotation file
     text: str
     file_name: str | None = None  # the picture
-    image_id: Id = None
-    annotation_id: Id = None
+    image_id: int | None = None
+    annotation_id: int | str | None = None
 
-    @property
-    def place(self) -> str:
-        """Such as ``image 7 'a.jpg', annotation 12``."""
-        image = '' if self.image_id is None else f'image {told(self.image_id)}'
-        name = '' if self.file_name is None else told(self.file_name)
-        annotation = '' if self.annotation_id is None else f'annotation {told(self.annotation_id)}'
-        return ', '.join(part for part in (f'{image} {name}'.strip(), annotation) if part)
-
-    def to_dict(self) -> dict:
-        return asdict(self)
+    def __str__(self) -> str:
+        """Such as ``train.json, image 7 'a.jpg', annotation 12: no area``."""
+        image = [] if self.image_id is None else [f'image {self.image_id}']
+        image += [] if self.file_name is None else [short_repr(self.file_name)]
+        annotation = '' if self.annotation_id is None else f'annotation {short_repr(self.annotation_id)}'
+        return f'{", ".join(filter(None, (self.file, " ".join(image), annotation)))}: {self.text}'
 
 
-class Findings:
-    """The defects of one annotation file."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.defects: list[Defect] = []
-
-    def add(self, kind: str, text: str, image=None, annotation_id=None) -> None:
-        """Write a defect down; ``image`` has ``id`` and ``file_name``."""
-        name = getattr(image, 'file_name', None)
-        self.defects.append(Defect(kind, self.file, text, name, getattr(image, 'id', None), _plain(annotation_id)))
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 100
+SHORT.maxlong = 30
+short_repr = SHORT.repr  # any value in short, with nothing in it that a terminal would act on
 
 
-def _plain(value) -> Id:
-    """An id that a file may have anything in, as one that can be written and compared."""
-    return value if value is None or type(value) in (int, str) else told(value)
+def list_names(names: Sequence[str], shown: Callable[[str], str] = lambda name: short_repr(name).strip('\'"')) -> str:
+    """A few names, and how many more there are."""
+    more = f' and {len(names) - MOST:,} more' if len(names) > MOST else ''
+    return ', '.join(map(shown, names[:MOST])) + more
 
 
-def told(value) -> str:
-    """Any value in short, with nothing in it that a terminal would act on."""
-    return _short.repr(value)
-
-
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 100
-_short.maxlong = 30
+def count_pictures(names: Sequence[str]) -> str:
+    return f'{len(names):,} picture{"" if len(names) == 1 else "s"}'

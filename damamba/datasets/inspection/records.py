@@ -1,137 +1,188 @@
-"""The records of an annotation file: which fields each has to have, and of which type."""
+"""What an annotation file lists: are the fields of its entries right, and do their ids fit together?"""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-from damamba.datasets.inspection.defects import Findings, told
+from damamba.datasets.inspection.defects import Defect, Problem, short_repr
+from damamba.datasets.inspection.segmentations import check_shape
+from damamba.datasets.left_out import PICTURES, RECIPES, describe_left_out, why_left_out, why_picture_left_out
 
-MAX_ID = 2**63
 MAX_SIDE = 2**20  # pixels; OpenCV reads no longer one
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """An entry of ``images``; what is missing or of no use is None."""
 
     id: int | None
     file_name: str | None
-    width: int | None
-    height: int | None
+    size: tuple[int, int] | None  # width, height in pixels
+
+
+class Annotation(NamedTuple):
+    """What is counted of an annotation; what is not known is None."""
+
+    picture: Picture | None
+    category: str | None
+    area: float | None
+    crowd: bool
+    left_out: str | None = None  # why MMDetection learns nothing of it
+
+
+def is_whole_number(value) -> bool:
+    """Whether 64 bits hold it; what JSON calls true is none."""
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def is_finite_number(value) -> bool:
+    return is_whole_number(value) or (type(value) is float and math.isfinite(value))
+
+
+ID = (is_whole_number, 'a whole number')
+SIDE = (lambda value: is_whole_number(value) and 1 <= value <= MAX_SIDE, 'a number of pixels that a picture can have')
+NAME = (lambda value: isinstance(value, str) and bool(value.strip()), 'a name')
+AREA = (is_finite_number, 'a finite number')
+BOX = (lambda value: isinstance(value, list) and [*map(is_finite_number, value)] == [True] * 4, 'four finite numbers')
+FLAG = (lambda value: type(value) in (int, bool) and value in (0, 1), '0 or 1')
+
+FIELDS = {  # by list and name: what tells a right value, and what that is
+    'images': {'id': ID, 'file_name': NAME, 'width': SIDE, 'height': SIDE},
+    'categories': {'id': ID, 'name': NAME},
+    'annotations': {'id': ID, 'image_id': ID, 'category_id': ID, 'bbox': BOX, 'area': AREA, 'iscrowd': FLAG},
+}
+EMPTY = {'images': 'no_pictures', 'annotations': 'no_objects', 'categories': 'no_categories'}
+
+
+@dataclass
+class AnnotationFile:
+    """What is in one annotation file, and what is wrong with it."""
+
+    name: str  # the path below the folder that is inspected
+    split: str | None
+    folder: Path  # of its pictures
+    pictures: list[Picture] = field(default_factory=list)
+    categories: dict[int, str] = field(default_factory=dict)  # names by id
+    annotations: list[Annotation] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
+
+    def report(self, kind: str, text: str, picture: Picture | None = None, annotation_id=None) -> None:
+        """Write a defect down; ``annotation_id`` is whatever the file has."""
+        if annotation_id is not None and type(annotation_id) not in (int, str):
+            annotation_id = short_repr(annotation_id)
+        image_id, file_name = (picture.id, picture.file_name) if picture else (None, None)
+        self.defects.append(Defect(kind, self.name, text, file_name, image_id, annotation_id))
+
+    def read(self, document) -> None:
+        """Check all that can be checked without the pictures; the document itself is not kept."""
+        if not isinstance(document, dict):
+            self.report('wrong_type', f'the file holds {short_repr(document)}, not an object')
+            return
+        self._read_pictures(document)
+        self._read_categories(document)
+        self._read_annotations(document)
+        if self.annotations and all(it.left_out for it in self.annotations):
+            self.report('nothing_to_learn', self.left_out_notes()[0])
 
     @property
-    def size(self) -> tuple[int, int] | None:
-        """Width and height, in pixels."""
-        return (self.width, self.height) if self.width and self.height else None
+    def filter_cfg(self) -> dict:
+        """How our recipes leave pictures out, unless the file is one to test on."""
+        return RECIPES if self.split in ('train', None) else {}
+
+    def left_out_notes(self) -> list[str]:
+        """Sentences on the objects and the pictures that MMDetection leaves out; empty where there are none."""
+        annotated = {it.picture.id for it in self.annotations if it.picture and it.category}
+        known = [it for it in self.pictures if it.size]
+        pictures = [why_picture_left_out(it.id in annotated, *it.size, self.filter_cfg) for it in known]
+        return [describe_left_out([it.left_out for it in self.annotations]), describe_left_out(pictures, PICTURES)]
+
+    def located(self) -> list[tuple[Picture, Path]]:
+        """The pictures that have a name, each with where its file should lie."""
+        return [(picture, self.folder / picture.file_name) for picture in self.pictures if picture.file_name]
+
+    def _entries(self, document: dict, name: str) -> Iterator[tuple[str, dict, dict, list[Problem]]]:
+        """The objects of a list: where each is; itself; its fields, None where one is wrong; what is wrong so far."""
+        entries = document.get(name)
+        if name not in document:
+            self.report('missing_field', f'the file has no {name}')
+        elif not isinstance(entries, list):
+            self.report('wrong_type', f'{name} is {short_repr(entries)}, not a list')
+        elif not entries:
+            self.report(EMPTY[name], f'{name} is empty')
+        entries = entries if isinstance(entries, list) else []
+        named = [(f'{name}[{place}]', entry) for place, entry in enumerate(entries)]
+        for where, entry in named:
+            if not isinstance(entry, dict):
+                self.report('wrong_type', f'{where} is {short_repr(entry)}, not an object')
+        yield from ((f'{where}: ', it, *_check_fields(it, name)) for where, it in named if isinstance(it, dict))
+
+    def _read_pictures(self, document: dict) -> None:
+        ids, names = set(), set()
+        for where, _, fields, problems in self._entries(document, 'images'):
+            size = (fields['width'], fields['height'])
+            picture = Picture(fields['id'], fields['file_name'], size if all(size) else None)
+            if picture.id in ids:
+                problems.append(('duplicate_image_id', 'another picture has this id'))
+            if picture.file_name in names:
+                problems.append(('duplicate_file_name', 'another picture has this file name'))
+            for kind, text in problems:
+                self.report(kind, where + text, picture)
+            ids |= {picture.id} - {None}
+            names |= {picture.file_name} - {None}
+            self.pictures.append(picture)
+
+    def _read_categories(self, document: dict) -> None:
+        names = {}
+        for where, _, fields, problems in self._entries(document, 'categories'):
+            number, name = fields['id'], fields['name']
+            folded = name and name.casefold()
+            if number in self.categories:
+                text = f'{short_repr(self.categories[number])} has the id {number} too'
+                problems.append(('duplicate_category_id', text))
+            elif number is not None:
+                self.categories[number] = name or f'(no name: {number})'
+            if folded in names:
+                problems.append(('duplicate_category_name', f'{short_repr(names[folded])} and {short_repr(name)}'))
+            elif folded:
+                names[folded] = name
+            for kind, text in problems:
+                self.report(kind, where + text)
+
+    def _read_annotations(self, document: dict) -> None:
+        by_id = {picture.id: picture for picture in reversed(self.pictures) if picture.id is not None}
+        ids, firsts = set(), {}
+        for where, entry, fields, problems in self._entries(document, 'annotations'):
+            number, image_id, category_id = entry.get('id'), fields['image_id'], fields['category_id']
+            picture, category = by_id.get(image_id), self.categories.get(category_id)
+            if type(number) is int:
+                where = ''  # the id says it
+                if number in ids:
+                    problems.append(('duplicate_annotation_id', 'another annotation has this id'))
+                ids.add(number)
+            if image_id is not None and not picture:
+                problems.append(('unknown_image_id', f'no picture has the id {image_id}'))
+            if category_id is not None and not category:
+                problems.append(('unknown_category_id', f'no category has the id {category_id}'))
+            size = picture and picture.size
+            key = (image_id, category_id, check_shape(fields, entry.get('segmentation'), size, problems))
+            if picture and key[-1] is not None and firsts.setdefault(key, entry) is not entry:
+                text = f'it is the same as annotation {short_repr(firsts[key].get("id"))}'
+                problems.append(('duplicate_annotation', text))
+            for kind, text in problems:
+                self.report(kind, where + text, picture, number)
+            known = size and None not in (fields['bbox'], fields['area'])
+            left_out = why_left_out(entry, *size, self.filter_cfg) if known else None
+            self.annotations.append(Annotation(picture, category, fields['area'], bool(fields['iscrowd']), left_out))
 
 
-def is_id(value) -> bool:
-    return type(value) is int and -MAX_ID <= value < MAX_ID
-
-
-def is_length(value) -> bool:
-    return type(value) is int and 0 < value <= MAX_SIDE
-
-
-def is_name(value) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def is_number(value) -> bool:
-    """A finite one; what JSON calls true is none."""
-    if type(value) is int:
-        return -MAX_ID <= value < MAX_ID
-    return type(value) is float and math.isfinite(value)
-
-
-def is_box(value) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
-
-
-def is_flag(value) -> bool:
-    return value in (0, 1) if type(value) in (int, bool) else False
-
-
-ID = (is_id, 'a whole number')
-LENGTH = (is_length, 'a number of pixels that a picture can have')
-NAME = (is_name, 'a name')
-IMAGE = {'id': ID, 'file_name': NAME, 'width': LENGTH, 'height': LENGTH}
-CATEGORY = {'id': ID, 'name': NAME}
-ANNOTATION = {
-    'id': ID,
-    'image_id': ID,
-    'category_id': ID,
-    'bbox': (is_box, 'four finite numbers'),
-    'area': (is_number, 'a finite number'),
-    'iscrowd': (is_flag, '0 or 1'),
-}
-NOTHING = {'images': 'no_pictures', 'annotations': 'no_objects', 'categories': 'no_categories'}  # in an empty list
-Fields = dict[str, tuple[Callable, str]]
-
-
-def records_of(document, name: str, findings: Findings) -> list[tuple[int, dict]]:
-    """The objects in one of the document's lists, each with its place there."""
-    if not isinstance(document, dict):
-        return []
-    if name not in document:
-        findings.add('missing_field', f'the file has no {name}')
-        return []
-    if not isinstance(document[name], list):
-        findings.add('wrong_type', f'{name} is {told(document[name])}, not a list')
-        return []
-    if not document[name]:
-        findings.add(NOTHING[name], f'{name} is empty')
-    for place, record in enumerate(document[name]):
-        if not isinstance(record, dict):
-            findings.add('wrong_type', f'{name}[{place}] is {told(record)}, not an object')
-    return [(place, record) for place, record in enumerate(document[name]) if isinstance(record, dict)]
-
-
-def usable(record: dict, fields: Fields, report: Callable[[str, str], None]) -> dict:
-    """The record's fields that are as they should be; ``report`` is told of the others, by kind and text."""
-    found = dict.fromkeys(fields)
-    for name, (is_right, wanted) in fields.items():
-        if name not in record:
-            report('missing_field', f'no {name}')
-        elif is_right(record[name]):
-            found[name] = record[name]
+def _check_fields(entry: dict, name: str) -> tuple[dict, list[Problem]]:
+    found, problems = dict.fromkeys(FIELDS[name]), []
+    for key, (is_right, wanted) in FIELDS[name].items():
+        if key not in entry:
+            problems.append(('missing_field', f'no {key}'))
+        elif is_right(entry[key]):
+            found[key] = entry[key]
         else:
-            report('wrong_type', f'{name} is {told(record[name])}, not {wanted}')
-    return found
-
-
-def read_pictures(document, findings: Findings) -> list[Picture]:
-    """Every entry of ``images``."""
-    pictures, ids, names = [], set(), set()
-    for place, record in records_of(document, 'images', findings):
-        problems = []
-        found = usable(record, IMAGE, lambda kind, text, into=problems: into.append((kind, text)))
-        picture = Picture(**found)
-        for kind, text in problems:
-            findings.add(kind, f'images[{place}]: {text}', picture)
-        if picture.id is not None and picture.id in ids:
-            findings.add('duplicate_image_id', f'images[{place}]: another picture has this id', picture)
-        if picture.file_name is not None and picture.file_name in names:
-            findings.add('duplicate_file_name', f'images[{place}]: another picture has this file name', picture)
-        ids.add(picture.id)
-        names.add(picture.file_name)
-        pictures.append(picture)
-    return pictures
-
-
-def read_categories(document, findings: Findings) -> dict[int, str]:
-    """The names by id."""
-    categories, names = {}, {}
-    for place, record in records_of(document, 'categories', findings):
-        where = f'categories[{place}]'
-        found = usable(record, CATEGORY, lambda kind, text, where=where: findings.add(kind, f'{where}: {text}'))
-        number, name = found['id'], found['name']
-        if number is not None and number in categories:
-            findings.add('duplicate_category_id', f'{where}: {told(categories[number])} has the id {number} too')
-        elif number is not None:
-            categories[number] = name or f'(no name: {number})'
-        if name is not None and name.casefold() in names:
-            findings.add('duplicate_category_name', f'{where}: {told(names[name.casefold()])} and {told(name)}')
-        elif name is not None:
-            names[name.casefold()] = name
-    return categories
+            problems.append(('wrong_type', f'{key} is {short_repr(entry[key])}, not {wanted}'))
+    return found, problems

@@ -1,109 +1,43 @@
-"""What a data set holds, counted."""
+"""What annotation files hold, counted."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
-from damamba.datasets.inspection.records import Picture
+from damamba.datasets.inspection.records import AnnotationFile
 
-SMALL, LARGE = 32**2, 96**2  # COCO's sizes, in square pixels
-REFERENCE = 640 * 480  # COCO's limits, 32 x 32 and 96 x 96 pixels, are 1/300 and 3 % of such a picture
-BELOW = (SMALL / REFERENCE, LARGE / REFERENCE)
-
-
-@dataclass
-class Tally:
-    """Counts of one annotation file, or of several. Crowds are no objects."""
-
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # pictures by width and height
-    per_picture: list[int] = field(default_factory=list)  # objects
-    objects: int = 0
-    crowds: int = 0
-    areas: list[float] = field(default_factory=list)  # of objects, in square pixels, as annotated
-    shares: list[float] = field(default_factory=list)  # of the picture
-    by_category: Counter[str] = field(default_factory=Counter)  # objects by name
-    _places: dict[int, int] = field(default_factory=dict, repr=False)  # in per_picture, by the picture's id
-
-    @classmethod
-    def of(cls, pictures: Iterable[Picture], names: Iterable[str]) -> 'Tally':
-        """That of pictures in which no object has been counted yet."""
-        pictures = list(pictures)
-        sizes = Counter(picture.size for picture in pictures if picture.size)
-        places = {picture.id: place for place, picture in enumerate(pictures)}
-        return cls(sizes, [0] * len(pictures), by_category=Counter(dict.fromkeys(names, 0)), _places=places)
-
-    def add(self, picture: Picture | None, category: str | None, area: float | None, crowd: bool) -> None:
-        """Count an annotation; what is not known of it is None."""
-        if crowd:
-            self.crowds += 1
-            return
-        self.objects += 1
-        if picture is not None:
-            self.per_picture[self._places[picture.id]] += 1
-        if category is not None:
-            self.by_category[category] += 1
-        if area is not None:
-            self.areas.append(area)
-        if area is not None and picture is not None and picture.size:
-            self.shares.append(area / (picture.width * picture.height))
-
-    def __add__(self, other: 'Tally') -> 'Tally':
-        names = ('sizes', 'per_picture', 'objects', 'crowds', 'areas', 'shares', 'by_category')
-        both = Tally(**{name: getattr(self, name) + getattr(other, name) for name in names})
-        both.by_category = Counter(
-            {name: self.by_category[name] + other.by_category[name] for name in (*self.by_category, *other.by_category)}
-        )
-        return both
-
-    @property
-    def pictures(self) -> int:
-        return len(self.per_picture)
-
-    @property
-    def without_objects(self) -> int:
-        return self.per_picture.count(0)
-
-    @property
-    def mean(self) -> float:
-        return sum(self.per_picture) / max(self.pictures, 1)
-
-    @property
-    def median(self) -> float:
-        return median(self.per_picture or [0])
-
-    @property
-    def most(self) -> int:
-        return max(self.per_picture, default=0)
-
-    @property
-    def by_area(self) -> tuple[int, int, int]:
-        """Objects that are small, medium and large by COCO's limits."""
-        return _thirds(self.areas, (SMALL, LARGE))
-
-    @property
-    def by_share(self) -> tuple[int, int, int]:
-        """Objects below 1/300 of their picture, below 3 % and above."""
-        return _thirds(self.shares, BELOW)
-
-    def to_dict(self) -> dict:
-        """Plain values for a JSON file."""
-        per_picture = dict(mean=self.mean, median=self.median, max=self.most)
-        sizes = [dict(width=width, height=height, pictures=n) for (width, height), n in self.sizes.most_common()]
-        return dict(
-            pictures=self.pictures,
-            without_objects=self.without_objects,
-            objects=self.objects,
-            crowds=self.crowds,
-            per_picture=per_picture,
-            sizes=sizes,
-            areas=dict(zip(('small', 'medium', 'large'), self.by_area, strict=True)),
-            shares=dict(zip(('below_1_300', 'below_3_percent', 'above'), self.by_share, strict=True)),
-            categories=dict(self.by_category),
-        )
+AREAS = {'small': -math.inf, 'medium': 32**2, 'large': 96**2}  # COCO's, in square pixels, each with where it begins
+SHARES = {'below_1_300': -math.inf, 'below_3_percent': 1 / 300, 'above': 0.03}  # the same of a picture of 640 x 480
 
 
-def _thirds(values: list[float], limits: tuple[float, float]) -> tuple[int, int, int]:
-    low = sum(value < limits[0] for value in values)
-    high = sum(value >= limits[1] for value in values)
-    return low, len(values) - low - high, high
+def tally_files(files: Sequence[AnnotationFile]) -> dict:
+    """What some files hold together, in plain values. Crowds are no objects; areas are as annotated."""
+    objects = [it for file in files for it in file.annotations if not it.crowd]
+    per_picture = []
+    for file in files:
+        counts = Counter(it.picture.id for it in file.annotations if it.picture and not it.crowd)
+        per_picture += [counts.pop(picture.id, 0) for picture in file.pictures]  # of one id the first has them all
+    each = per_picture or [0]
+    sizes = Counter(picture.size for file in files for picture in file.pictures if picture.size)
+    measured = [it for it in objects if it.area is not None]
+    shares = [it.area / math.prod(it.picture.size) for it in measured if it.picture and it.picture.size]
+    categories = Counter(dict.fromkeys((name for file in files for name in file.categories.values()), 0))
+    categories.update(it.category for it in objects if it.category is not None)
+    return dict(
+        pictures=len(per_picture),
+        without_objects=per_picture.count(0),
+        objects=len(objects),
+        crowds=sum(it.crowd for file in files for it in file.annotations),
+        per_picture=dict(mean=sum(each) / len(each), median=median(each), max=max(each)),
+        sizes=[dict(width=width, height=height, pictures=n) for (width, height), n in sizes.most_common()],
+        areas=count_between((it.area for it in measured), AREAS),
+        shares=count_between(shares, SHARES),
+        categories=dict(categories),
+    )
+
+
+def count_between(values: Iterable[float], begins: Mapping[str, float]) -> dict[str, int]:
+    """How many values there are from each beginning to the next, by their names."""
+    counts = Counter([name for name, least in begins.items() if value >= least][-1] for value in values)
+    return {name: counts[name] for name in begins}

@@ -9,7 +9,7 @@ import math
 
 from numba import float32, int64, njit
 
-from damamba.ops.cpu.entry import array, get, kernel, number, put, share
+from damamba.ops.cpu.entry import array, kernel, share
 from damamba.ops.cpu.lanes import OPTIONS, load, positive, splat, store, total
 from damamba.ops.cpu.threads import WIDTH
 
@@ -51,8 +51,8 @@ def take(x, i, weight, dx, value):
 @kernel
 def forward(table):
     x, offset, y = array(table, 0), array(table, 1), array(table, 2)
-    batch, height, width = number(table, 3), number(table, 4), number(table, 5)
-    channels, groups = number(table, 6), number(table, 7)
+    batch, height, width = table[3], table[4], table[5]
+    channels, groups = table[6], table[7]
     depth = channels // groups
     first, last = share(batch * height)
     for row in range(first, last):
@@ -60,8 +60,8 @@ def forward(table):
         for pixel in range(row * width, (row + 1) * width):
             for g in range(groups):
                 pair = (pixel * groups + g) * 2
-                px = float32(pixel - row * width) + get(offset, pair)
-                py = float32(h) + get(offset, pair + 1)
+                px = float32(pixel - row * width) + offset[pair]
+                py = float32(h) + offset[pair + 1]
                 out = pixel * channels + g * depth
                 if not inside(px, py, width, height):
                     for c in range(depth // WIDTH):
@@ -82,8 +82,8 @@ def forward(table):
 def backward(table):
     dy, x, offset = array(table, 0), array(table, 1), array(table, 2)
     dx, doffset = array(table, 3), array(table, 4)  # 0 at first
-    batch, height, width = number(table, 5), number(table, 6), number(table, 7)
-    channels, groups = number(table, 8), number(table, 9)
+    batch, height, width = table[5], table[6], table[7]
+    channels, groups = table[8], table[9]
     depth = channels // groups
     first, last = share(batch * groups)
     for piece in range(first, last):
@@ -92,7 +92,7 @@ def backward(table):
             h, w = divmod(place, width)
             pixel = image * height * width + place
             pair = (pixel * groups + g) * 2
-            px, py = float32(w) + get(offset, pair), float32(h) + get(offset, pair + 1)
+            px, py = float32(w) + offset[pair], float32(h) + offset[pair + 1]
             if not inside(px, py, width, height):
                 continue
             left, right, a, b, da, db = neighbours(px, width)
@@ -105,5 +105,5 @@ def backward(table):
                 at_j += take(x, (upper + right) * channels + c, p * b, dx, value)
                 at_k += take(x, (lower + left) * channels + c, q * a, dx, value)
                 at_m += take(x, (lower + right) * channels + c, q * b, dx, value)
-            put(doffset, pair, total((at_i * da + at_j * db) * p + (at_k * da + at_m * db) * q))
-            put(doffset, pair + 1, total((at_i * a + at_j * b) * dp + (at_k * a + at_m * b) * dq))
+            doffset[pair] = total((at_i * da + at_j * db) * p + (at_k * da + at_m * db) * q)
+            doffset[pair + 1] = total((at_i * a + at_j * b) * dp + (at_k * a + at_m * b) * dq)

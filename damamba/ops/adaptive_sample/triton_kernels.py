@@ -14,23 +14,13 @@ int64: a batch may have more than 2**31 elements.
 
 from __future__ import annotations  # `tl` may be missing
 
-import inspect
+from damamba.ops.triton_needs import jit
 
 try:
     import triton
     import triton.language as tl
 except ImportError:
     triton = None
-
-SIZES = ('H', 'W', 'G', 'outside')  # they change with every image or hardly matter: one compiled kernel serves all
-
-
-def jit(function):
-    """Compile with Triton, where it is installed."""
-    if triton is None:
-        return function
-    sizes = [name for name in inspect.signature(function).parameters if name in SIZES]
-    return triton.jit(function, do_not_specialize=sizes)
 
 
 @jit
@@ -97,7 +87,7 @@ def _forward_kernel(y, x, offset, x_step, H, W, G, D: tl.constexpr, SPAN: tl.con
 def _backward_kernel(
     doffset, dx, dy, x, offset, dy_step, x_step, H, W, G, D: tl.constexpr, SPAN: tl.constexpr, PAIRS: tl.constexpr
 ):
-    """Write doffset, and add to dx, float32, unless it is None. SPAN takes in all D channels."""
+    """Write doffset, and add to dx, float32. SPAN takes in all D channels."""
     line, pair, w, g, there = _place(H, W, G, PAIRS)
     h = line % H
     px, py, column, row, inside = _locate(offset, pair, w, h, there, H, W)
@@ -116,50 +106,8 @@ def _backward_kernel(
             product = tl.where(on_map, tl.sum(value * grad, axis=1), 0.0)  # grad may be NaN
             slope_x += (2 * i - 1) * wy * product
             slope_y += (2 * j - 1) * wx * product
-            if dx is not None:
-                weight = tl.where(on_map, wx * wy, 0.0)[:, None]
-                to = dx + ((pixel * G + g) * D)[:, None] + channel
-                tl.atomic_add(to, weight * grad, mask=(weight != 0) & (channel < D), sem='relaxed')
+            weight = tl.where(on_map, wx * wy, 0.0)[:, None]
+            to = dx + ((pixel * G + g) * D)[:, None] + channel
+            tl.atomic_add(to, weight * grad, mask=(weight != 0) & (channel < D), sem='relaxed')
     tl.store(doffset + pair * 2, slope_x.to(doffset.dtype.element_ty), mask=there)
     tl.store(doffset + pair * 2 + 1, slope_y.to(doffset.dtype.element_ty), mask=there)
-
-
-@jit
-def _cells_kernel(cells, positions, offset, outside, H, W, G, PAIRS: tl.constexpr):
-    """Number the samples' cells, of which a map has (H + 1) x (W + 1) for each group, with those around its border."""
-    line, pair, w, g, there = _place(H, W, G, PAIRS)
-    px, py, column, row, inside = _locate(offset, pair, w, line % H, there, H, W)
-    plane = (line // H).to(tl.int64) * G + g
-    cell = (plane * (H + 1) + row + 1) * (W + 1) + column + 1
-    tl.store(cells + pair, tl.where(inside, cell, outside).to(cells.dtype.element_ty), mask=there)
-    tl.store(positions + pair * 2, px, mask=there)
-    tl.store(positions + pair * 2 + 1, py, mask=there)
-
-
-@jit
-def _gather_kernel(
-    dx, dy, positions, pixels, starts, dy_step, H, W, G, D: tl.constexpr, SPAN: tl.constexpr, PAIRS: tl.constexpr
-):
-    """Sum dx over the samples of the cells around a pixel, in the order of `pixels`; cell k's begin at starts[k]."""
-    line, pair, w, g, there = _place(H, W, G, PAIRS)
-    h = line % H
-    above = ((line // H).to(tl.int64) * G + g) * (H + 1) + h
-    above = starts + above * (W + 1) + w  # the two cells above the pixel's line are neighbours, those below too
-    below = above + W + 1
-    first = tl.load(above, mask=there, other=0)
-    second = tl.load(below, mask=there, other=0)
-    turn = tl.load(above + 2, mask=there, other=0) - first
-    count = tl.load(below + 2, mask=there, other=0) - second + turn
-    channel = tl.arange(0, SPAN)[None, :]
-    out = tl.zeros((PAIRS, SPAN), tl.float32)
-    for k in range(tl.max(count)):
-        on = k < count
-        pixel = tl.load(pixels + tl.where(k < turn, first, second - turn) + k, mask=on, other=0)
-        at = positions + (pixel * G + g) * 2
-        wx = 1 - tl.abs(tl.load(at, mask=on, other=0.0) - w)
-        wy = 1 - tl.abs(tl.load(at + 1, mask=on, other=0.0) - h)
-        weight = tl.where(on, wx * wy, 0.0)[:, None]
-        at = dy + (pixel * dy_step + g * D)[:, None] + channel
-        out += weight * tl.load(at, mask=(weight != 0) & (channel < D), other=0.0).to(tl.float32)
-    to = dx + pair[:, None] * D + channel
-    tl.store(to, out.to(dx.dtype.element_ty), mask=there[:, None] & (channel < D))

@@ -110,36 +110,34 @@ _define(operator.mul, lambda builder, a, b: builder.fmul(a, b, flags=FUSED))
 _define(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 
-@intrinsic
-def larger(context, a, b):
-    """The larger one; b where one is NaN."""
+def _pick(relation):
+    @intrinsic
+    def pick(context, a, b):
+        def emit(_, builder, signature, args):
+            return builder.select(builder.fcmp_ordered(relation, *args), *args)
 
-    def emit(_, builder, signature, args):
-        return builder.select(builder.fcmp_ordered('>', *args), *args)
+        return lanes(lanes, lanes), emit
 
-    return lanes(lanes, lanes), emit
-
-
-@intrinsic
-def smaller(context, a, b):
-    """The smaller one; b where one is NaN."""
-
-    def emit(_, builder, signature, args):
-        return builder.select(builder.fcmp_ordered('<', *args), *args)
-
-    return lanes(lanes, lanes), emit
+    return pick
 
 
-@intrinsic
-def magnitude(context, x):
-    """|x|"""
+larger, smaller = _pick('>'), _pick('<')  # of two; the second where one is NaN
 
-    def emit(target, builder, signature, args):
-        kind = ir.FunctionType(_FLOATS, [_FLOATS])
-        function = cgutils.get_or_insert_function(builder.module, kind, f'llvm.fabs.v{WIDTH}f32')
-        return builder.call(function, args)
 
-    return lanes(lanes), emit
+def _of_llvm(name):
+    @intrinsic
+    def call(context, x):
+        def emit(target, builder, signature, args):
+            kind = ir.FunctionType(_FLOATS, [_FLOATS])
+            function = cgutils.get_or_insert_function(builder.module, kind, f'llvm.{name}.v{WIDTH}f32')
+            return builder.call(function, args)
+
+        return lanes(lanes), emit
+
+    return call
+
+
+magnitude, nearest = _of_llvm('fabs'), _of_llvm('rint')  # |x|; x rounded to a whole number
 
 
 @intrinsic
@@ -150,18 +148,6 @@ def positive(context, x, yes, no):
         return builder.select(builder.fcmp_ordered('>', args[0], _constant(0.0)), *args[1:])
 
     return lanes(lanes, lanes, lanes), emit
-
-
-@intrinsic
-def nearest(context, x):
-    """x rounded to a whole number."""
-
-    def emit(target, builder, signature, args):
-        kind = ir.FunctionType(_FLOATS, [_FLOATS])
-        function = cgutils.get_or_insert_function(builder.module, kind, f'llvm.rint.v{WIDTH}f32')
-        return builder.call(function, args)
-
-    return lanes(lanes), emit
 
 
 @intrinsic
@@ -183,17 +169,11 @@ LOWEST, HIGHEST = -88.0, 88.0  # e^-88 is below the normal numbers, and 0 here: 
 
 @njit(**OPTIONS)
 def exp(x):
-    """e^x, to a rounding or two; beyond -88 and 88 as there."""
-    return exp_below(smaller(splat(float32(HIGHEST)), x))
-
-
-@njit(**OPTIONS)
-def exp_below(x):
-    """The same for x up to 88.
+    """e^x, to a rounding or two; beyond -88 and 88 as there.
 
     e^x = 2^n e^r, |r| <= ln(2) / 2, by the series of e^r.
     """
-    x = larger(splat(float32(LOWEST)), x)
+    x = larger(splat(float32(LOWEST)), smaller(splat(float32(HIGHEST)), x))
     n = nearest(x * LOG2_E)
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     tail = r * (1 / 5040) + 1 / 720
@@ -210,7 +190,7 @@ def softplus(x):
 
     It is max(x, 0) + log(1 + z), z = e^-|x|, and log(1 + z) = 2 artanh(s), s = z / (2 + z) <= 1/3, by its series.
     """
-    z = exp_below(0.0 - magnitude(x))
+    z = exp(0.0 - magnitude(x))
     s = z / (z + 2.0)
     q = s * s
     series = q * (2 / 13) + 2 / 11

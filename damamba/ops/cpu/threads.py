@@ -11,6 +11,7 @@ import importlib
 import os
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 LIBRARY = 'libgomp.so.1'
@@ -29,11 +30,6 @@ def openmp() -> ctypes.CDLL | None:
     return library
 
 
-def missing() -> str | None:
-    """What Numba's kernels lack here, or None."""
-    return _without_numba() or (None if openmp() else f'torch does not use {LIBRARY} here')
-
-
 @functools.cache
 def _without_numba() -> str | None:
     """Why Numba can't be loaded, or None; it may be there and refuse the NumPy beside it."""
@@ -45,21 +41,13 @@ def _without_numba() -> str | None:
     return None
 
 
-def addresses() -> dict[str, int]:
-    """The functions by which a kernel learns which of how many threads it runs on."""
-    return {
-        name: ctypes.cast(getattr(openmp(), name), ctypes.c_void_p).value
-        for name in ('omp_get_thread_num', 'omp_get_num_threads')
-    }
-
-
 def why_not(tensor: Tensor) -> str | None:
     """Say why kernels can't run on this tensor, or return None."""
     if not tensor.is_cpu:
         return f'it is for the CPU, and the arguments are on {tensor.device.type}'
     if tensor.dtype == torch.float64:
         return 'it computes in float32, and the arguments are float64'
-    return missing()
+    return _without_numba() or (None if openmp() else f'torch does not use {LIBRARY} here')
 
 
 def empty(*shape: int) -> Tensor:
@@ -75,6 +63,22 @@ def zeros(*shape: int) -> Tensor:
 def dense(value: Tensor) -> Tensor:
     """It in contiguous float32: itself, where it is that."""
     return value if value.dtype == torch.float32 and value.is_contiguous() else value.float().contiguous()
+
+
+def widen(value: Tensor, groups: int = 1) -> Tensor:
+    """It in contiguous float32, with channels of zeros in each group up to a multiple of WIDTH."""
+    more = -(value.shape[-1] // groups) % WIDTH
+    return dense(F.pad(value.unflatten(-1, (groups, -1)), (0, more)).flatten(-2) if more else value)
+
+
+def narrow(value: Tensor, model: Tensor, groups: int = 1) -> Tensor:
+    """The channels of a model, in its dtype, and no view of another tensor."""
+    if value.shape == model.shape:
+        return value.to(model.dtype)
+    result = model.new_empty(model.shape)
+    by_group, depth = value.unflatten(-1, (groups, -1)), model.shape[-1] // groups
+    result.unflatten(-1, (groups, -1)).copy_(by_group[..., :depth])
+    return result
 
 
 def team(pieces: int) -> int:

@@ -7,9 +7,9 @@ Sequences (N, L, C). All channels go through SEGMENT steps before any goes on, s
 caches. The forward keeps the states at the segments' beginnings; the backward computes the others anew in each.
 """
 
-from numba import float32
+from numba import float32, int64
 
-from damamba.ops.cpu.entry import array, get, kernel, number, put, share, thread
+from damamba.ops.cpu.entry import array, kernel, share, thread
 from damamba.ops.cpu.lanes import exp, load, softplus, splat, store, total
 from damamba.ops.cpu.threads import WIDTH
 
@@ -21,7 +21,7 @@ def forward(table):
     u, dt, A, B, C = array(table, 0), array(table, 1), array(table, 2), array(table, 3), array(table, 4)
     D, dt_bias, y = array(table, 5), array(table, 6), array(table, 7)
     starts = array(table, 8)  # states [segments + 1, N, C]; 0 at first
-    batch, length, channels = number(table, 9), number(table, 10), number(table, 11)
+    batch, length, channels = table[9], table[10], table[11]
     first, last = share(batch * channels // WIDTH)
     for segment in range((length + SEGMENT - 1) // SEGMENT):
         for block in range(first, last):
@@ -33,8 +33,8 @@ def forward(table):
                 i = t * channels + c
                 x = load(u, i)
                 d, _ = softplus(load(dt, i) + bias)
-                h = exp(d * decay) * h + d * get(B, t) * x
-                store(y, i, h * get(C, t) + skip * x)
+                h = exp(d * decay) * h + d * B[t] * x
+                store(y, i, h * C[t] + skip * x)
             store(starts, ((segment + 1) * batch + image) * channels + c, h)
 
 
@@ -46,13 +46,14 @@ def backward(table):
     by_channel = array(table, 10)  # [4, N, C], 0 at first: dA, dD, dbias, w
     by_step = array(table, 11)  # [threads, 2, N, L], 0 at first: dB, dC
     starts, steps = array(table, 12), array(table, 13)  # states [segments + 1, N, C]; [threads, 4, SEGMENT + 1, WIDTH]
-    batch, length, channels = number(table, 14), number(table, 15), number(table, 16)
+    batch, length, channels = table[14], table[15], table[16]
     segments = (length + SEGMENT - 1) // SEGMENT
     first, last = share(batch * channels // WIDTH)
     row = SEGMENT * WIDTH + WIDTH
-    size = thread() * 4 * row
+    me = int64(thread())
+    size = me * 4 * row
     slope, decay, state = size + row, size + 2 * row, size + 3 * row
-    dB = thread() * 2 * batch * length
+    dB = me * 2 * batch * length
     dC = dB + batch * length
     stride = batch * channels
 
@@ -69,7 +70,7 @@ def backward(table):
                 i = t * channels + c
                 d, dd = softplus(load(dt, i) + bias)
                 a = exp(d * rate)
-                h = a * h + d * get(B, t) * load(u, i)
+                h = a * h + d * B[t] * load(u, i)
                 store(steps, size + k * WIDTH, d)
                 store(steps, slope + k * WIDTH, dd)
                 store(steps, decay + k * WIDTH, a)
@@ -81,15 +82,15 @@ def backward(table):
                 t = begin + k
                 i = t * channels + c
                 x, g, d = load(u, i), load(dy, i), load(steps, size + k * WIDTH)
-                r = g * get(C, t) + w
+                r = g * C[t] + w
                 w = load(steps, decay + k * WIDTH) * r
                 log_slope = w * load(steps, state + k * WIDTH)  # gradient of d A
                 rx = r * x
-                store(du, i, g * skip + r * d * get(B, t))
-                dd = (log_slope * rate + rx * get(B, t)) * load(steps, slope + k * WIDTH)
+                store(du, i, g * skip + r * d * B[t])
+                dd = (log_slope * rate + rx * B[t]) * load(steps, slope + k * WIDTH)
                 store(ddt, i, dd)
-                put(by_step, dB + t, get(by_step, dB + t) + total(rx * d))
-                put(by_step, dC + t, get(by_step, dC + t) + total(g * load(steps, state + (k + 1) * WIDTH)))
+                by_step[dB + t] += total(rx * d)
+                by_step[dC + t] += total(g * load(steps, state + (k + 1) * WIDTH))
                 sum_A += log_slope * d
                 sum_D += g * x
                 sum_bias += dd

@@ -1,13 +1,12 @@
 """What the kernels of :mod:`damamba.ops.selective_scan.numba_kernels` are given. N batch, L length, C channels."""
 
-from functools import cache
-from types import ModuleType
+from functools import cache, partial
+from importlib import import_module
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from damamba.ops.cpu import threads
-from damamba.ops.cpu.threads import WIDTH, dense, empty, run, team, zeros
+from damamba.ops.cpu.threads import WIDTH, dense, empty, narrow, run, team, widen, zeros
 
 
 def why_not(u: Tensor, *others: Tensor) -> str | None:
@@ -15,12 +14,8 @@ def why_not(u: Tensor, *others: Tensor) -> str | None:
     return threads.why_not(u)
 
 
-@cache
-def _kernels() -> ModuleType:
-    """Imported when they are needed: Numba takes a while to load, and longer to compile."""
-    from damamba.ops.selective_scan import numba_kernels
-
-    return numba_kernels
+# Imported when they are needed: Numba takes a while to load, and longer to compile.
+_kernels = cache(partial(import_module, 'damamba.ops.selective_scan.numba_kernels'))
 
 
 def forward(*inputs: Tensor) -> Tensor:
@@ -28,7 +23,7 @@ def forward(*inputs: Tensor) -> Tensor:
     given = _plain(*inputs)
     y = empty(*given[0].shape)
     _scan(given, y)
-    return _like(y, inputs[0])
+    return narrow(y, inputs[0])
 
 
 def _scan(given: list[Tensor], y: Tensor) -> Tensor:
@@ -49,26 +44,13 @@ def backward(dy: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     by_channel = zeros(4, batch, channels)  # the last one is the kernel's own
     by_step = zeros(count, 2, batch, length)
     steps = empty(count, 4, _kernels().SEGMENT + 1, WIDTH)
-    run(_kernels().backward, count, _wide(dy), *given, du, ddt, by_channel, by_step, starts, steps, *shape)
+    run(_kernels().backward, count, widen(dy), *given, du, ddt, by_channel, by_step, starts, steps, *shape)
     dA, dD, dbias = (part.sum(dim=0) for part in by_channel[:3])
     dB, dC = (part.sum(dim=0) for part in by_step.unbind(1))
-    return tuple(_like(*pair) for pair in zip((du, ddt, dA, dB, dC, dD, dbias), inputs, strict=True))
+    return tuple(narrow(*pair) for pair in zip((du, ddt, dA, dB, dC, dD, dbias), inputs, strict=True))
 
 
 def _plain(*inputs: Tensor) -> list[Tensor]:
     """The inputs as the kernels take them."""
     u, dt, A, B, C, D, dt_bias = inputs
-    return [_wide(u), _wide(dt), _wide(A), dense(B), dense(C), _wide(D), _wide(dt_bias)]
-
-
-def _wide(value: Tensor) -> Tensor:
-    """In contiguous float32, with channels of zeros up to a multiple of WIDTH."""
-    more = -value.shape[-1] % WIDTH
-    return dense(F.pad(value, (0, more)) if more else value)
-
-
-def _like(value: Tensor, model: Tensor) -> Tensor:
-    """The channels and the dtype of an input, and no view of another tensor."""
-    if value.shape == model.shape:
-        return value.to(model.dtype)
-    return model.new_empty(model.shape).copy_(value[..., : model.shape[-1]])
+    return [widen(u), widen(dt), widen(A), dense(B), dense(C), widen(D), widen(dt_bias)]

@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from damamba.ops.triton_needs import jit
+
 try:
     import triton
     import triton.language as tl
@@ -35,7 +37,7 @@ except ImportError:  # then triton_launch.why_not says so, and no kernel is ever
 
 
 class Strided(NamedTuple):
-    """A tensor (B, L, C) as the kernels take it, with its strides."""
+    """A tensor (B, L, C) as the kernels take it, with its strides; B's and C's are plain arguments, which may vary."""
 
     data: Tensor
     batch: int
@@ -43,17 +45,7 @@ class Strided(NamedTuple):
     channel: int
 
 
-# What differs from call to call: nothing is compiled anew because one of these is 1, a multiple of 16, aligned. Triton
-# heeds that only for plain arguments, so these do not lie in a tuple.
-STRIDES = 'B', 'B_batch', 'B_time', 'C', 'C_batch', 'C_time'
-SIZES = 'length', 'chunks', 'rows', 'blocks', 'marks', 'parts', 'size', 'stride'
-
-
-def _jit(kernel):
-    return triton.jit(kernel, do_not_specialize=(*STRIDES, *SIZES)) if triton else kernel
-
-
-@_jit
+@jit
 def _log1p_exp(x):
     """log(1 + exp(-|x|)), to 3e-7 of its value: log1p(e) / e is nearly a polynomial on [0, 1]."""
     e = tl.exp2(tl.abs(x) * -1.4426950408889634)
@@ -67,25 +59,25 @@ def _log1p_exp(x):
     return p * e
 
 
-@_jit
+@jit
 def _softplus(x):
     """softplus(x) and its derivative, the logistic function."""
     rest = _log1p_exp(x)
     return tl.maximum(x, 0.0) + rest, tl.exp2((tl.minimum(x, 0.0) - rest) * 1.4426950408889634)
 
 
-@_jit
+@jit
 def _per_channel(x, channel, channels):
     return tl.load(x + channel, channel < channels, 0.0).to(tl.float32)
 
 
-@_jit
+@jit
 def _rate(A, channel, channels):
     """A / log(2): exp(d A) is exp2(d rate)."""
     return _per_channel(A, channel, channels) * 1.4426950408889634
 
 
-@_jit
+@jit
 def _lanes(program, length, chunks, rows, blocks, channels, STEPS: constexpr, ROWS: constexpr, WIDTH: constexpr):
     """Row, sequence, first step and number of steps, all [ROWS, 1]; and channel, [1, WIDTH]."""
     across = tl.cdiv(channels, WIDTH)
@@ -97,14 +89,14 @@ def _lanes(program, length, chunks, rows, blocks, channels, STEPS: constexpr, RO
     return row.to(tl.int64), sequence.to(tl.int64), first, rest, channel
 
 
-@_jit
+@jit
 def _left(rest, channel, channels, STEPS: constexpr):
     """How many of a block's steps there are, for each row and for each lane."""
     left = tl.minimum(rest, STEPS).to(tl.int32)
     return left, tl.where(channel < channels, left, 0)
 
 
-@_jit
+@jit
 def _steps(start, stride, left, other, STEPS: constexpr):
     """T tiles in float32, `stride` apart; `other` where fewer are left."""
     values = ()
@@ -114,14 +106,14 @@ def _steps(start, stride, left, other, STEPS: constexpr):
     return values
 
 
-@_jit
+@jit
 def _read(x, sequence, time, channel, left, other, STEPS: constexpr):
     """T steps of x."""
     start = x.data + sequence * x.batch + time * x.time + channel * x.channel
     return _steps(start, x.time, left, other, STEPS)
 
 
-@_jit
+@jit
 def summarise(
     u, dt, dy, A, B, B_batch, B_time, C, C_batch, C_time, dt_bias, sums, ends, tails,
     length, chunks, rows, blocks, channels,
@@ -166,12 +158,12 @@ def summarise(
         tl.store(ends + lane, h, there)
 
 
-@_jit
+@jit
 def _after(decay, h, next_decay, next_h):
     return decay * next_decay, next_decay * h + next_h
 
 
-@_jit
+@jit
 def carry(
     A, sums, ends, tails, starts, chunks, marks, channels,
     STEPS: constexpr, ROWS: constexpr, WIDTH: constexpr,
@@ -215,7 +207,7 @@ def carry(
             place += stride
 
 
-@_jit
+@jit
 def scan(
     u, dt, A, B, B_batch, B_time, C, C_batch, C_time, D, dt_bias, starts, y,
     length, chunks, rows, blocks, channels,
@@ -243,7 +235,7 @@ def scan(
             place += channels
 
 
-@_jit
+@jit
 def scan_back(
     u, dt, dy, A, B, B_batch, B_time, C, C_batch, C_time, D, dt_bias, sums, ends, starts,
     du, ddt, by_step, by_channel, length, chunks, rows, blocks, channels,
@@ -309,7 +301,7 @@ def scan_back(
     tl.store(by_channel + 2 * parts, tl.sum(dbias, 0, keep_dims=True), channel < channels)
 
 
-@_jit
+@jit
 def total(partial, first, second, third, parts, size, stride, PARTS: constexpr, WIDTH: constexpr):
     """Add partial (outputs, parts, sequences, stride) over parts, PARTS at a time; of a sequence, the first `size`."""
     output, across = tl.program_id(1), tl.cdiv(size, WIDTH)

@@ -1,0 +1,188 @@
+"""The tables of a report: the figures of metrics.json, sorted into columns; nothing is computed anew."""
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+
+from damamba.evaluation.results import NAMES
+from damamba.reporting.charts.latency import sorted_bins
+from damamba.reporting.ground_truth import Section
+from damamba.reporting.metrics import focused
+from damamba.reporting.runs import Result, Run
+from damamba.reporting.words import FEW_CLASSES, KINDS, counted, read_csv
+from damamba.tables import Column, Table, as_is, gigabytes, is_figure, millions, number
+
+FORMS = {'': number, 'as is': as_is, 'millions': millions, 'gigabytes': gigabytes}
+high = partial(Column, better='high')
+PRECISIONS = {'mAP': 'mAP', 'mAP_50': 'AP50', 'mAP_75': 'AP75'}
+Figures = Mapping[str, Mapping[str, float]]  # by run
+TAG = 'published, not measured here'
+GROUP = {'mAP': 'mAP', 'AP50': 'mAP_50', 'AP75': 'mAP_75'}  # of masks
+COPIED = 'Published figures are copied, with the digits that were published; nobody measured them here.'
+APART = (
+    'The published figures are of the {}. The runs here were tested on {}: the two do not compare, and no run of this '
+    'report stands in this table.'
+)
+DRAWN = APART.format('real pictures', 'drawn ones, a stand-in of the same layout')
+
+
+def columns_of(topic: str, alike: bool = True, figures: Figures | None = None) -> list[Column]:
+    """The columns of a topic's table by columns.csv; where times were not measured ``alike`` none is the best."""
+    return [
+        Column(key, it['heading'], it['group'], it['better'] if alike else None, FORMS[it['form']], bool(it['hidden']))
+        for key, it in shown_figures(topic, figures or {}).items()
+    ]
+
+
+def shown_figures(topic: str, figures: Figures) -> dict[str, dict[str, str]]:
+    """The rows of columns.csv of a topic by their keys, in which a star stands for all that runs have, by number."""
+    names = {name: int(name.partition('@')[2] or 0) for it in figures.values() for name in it}
+    shown = {}
+    for row in read_csv('columns.csv'):
+        matching = fnmatch.filter(sorted(names, key=names.get), row['key']) if '*' in row['key'] else [row['key']]
+        shown |= {key: row for key in matching if row['topic'] == topic and key not in shown}
+    return shown
+
+
+def tables_of(section: Section, topic: Mapping[str, str]) -> list[Table]:
+    """Those that a topic of topics.csv has for a data set; ``table`` is the title of one for each kind of figures."""
+    name, part, classes = topic['anchor'], topic['part'], len(section.classes)
+    if name in OF_ALL_KINDS:
+        return [*filter(None, [OF_ALL_KINDS[name](section)])]
+    if name == 'classes':
+        return [class_table(section, kind) for kind in section.kinds] if 1 < classes <= FEW_CLASSES else []
+    return [figure_table(topic, section, kind) for kind in section.kinds if topic['table'] and section.of(kind, part)]
+
+
+def comparison_table(section: Section) -> Table:
+    """The table to decide from: a row for each run."""
+    columns, rows = columns_of('comparison', not section.unlike_places), []
+    columns[3:3] = _score_columns(section)
+    for it in section.results:
+        speed, proof = it.get('speed') or {}, 'proved' if it.proved else 'not proved'
+        row = {'data set': section.label, 'run': it.run.name, 'parameters': it.run.told('parameters', newest=True)}
+        row |= {'seconds': speed.get('overall', {}).get('median'), 'peak_memory': speed.get('peak_memory')}
+        for kind, scores in it.evaluation['scores'].items():
+            row |= {f'{kind}_{key}': value for key, value in scores['values'].items()}
+            row |= {f'{section.focus} {kind}_{key}': value for key, value in focused(scores, section.focus).items()}
+        rows.append({**row, 'epochs': it.epochs, 'proof': proof})
+    return Table('comparison', section.label, columns, rows)
+
+
+def _score_columns(section: Section) -> list[Column]:
+    columns, end = [], ''
+    if section.focus:
+        kind, end, recall = section.kinds[0], ', all classes', f'AR@{section.evaluation["max_dets"][-1]}'
+        headings, group = {'mAP': 'AP', 'mAP_50': 'AP50', recall: recall}, f'{section.focus}, {KINDS[kind]}'
+        columns = [high(f'{section.focus} {kind}_{key}', it, group) for key, it in headings.items()]
+    for kind in section.kinds:
+        columns += [high(f'{kind}_{key}', it, KINDS[kind] + end) for key, it in PRECISIONS.items()]
+    return columns
+
+
+def figure_table(topic: Mapping[str, str], section: Section, kind: str) -> Table:
+    """A row of figures for each run, of masks or of boxes: sizes, recall, errors or segmentation."""
+    name, figures = topic['anchor'], section.figures(kind, topic['part'])
+    columns = columns_of('figures') + columns_of(name, figures=figures)
+    start = {'data set': section.label, 'kind': kind, 'class': section.focus or 'mean'}
+    rows = [{**start, 'run': run, **of_run} for run, of_run in figures.items()]
+    title = f'{topic["table"]}, {KINDS[kind]}, {section.of_what()}: {section.label}'
+    return Table(name, title, columns, rows)
+
+
+def latency_table(section: Section) -> Table:
+    """Median seconds a picture by the number of objects in it; the 90 % mark and the pictures are in CSV."""
+    better, rows = None if section.unlike_places else 'low', []
+    columns, group = columns_of('latency', not section.unlike_places), 'by objects in a picture'
+    for name in reversed(sorted_bins(section.speeds)):
+        columns.insert(4, Column(f'{name} median', name, group, better))
+        columns[5:5] = [Column(f'{name} {part}', hidden=True) for part in ('p90', 'pictures')]
+    for run, speed in section.speeds.items():
+        by_bin = {f'{name} {part}': value for name, times in speed['bins'].items() for part, value in times.items()}
+        rows.append({'data set': section.label, 'run': run, **speed, **by_bin, **speed['overall']})
+    return Table('latency', f'Seconds a picture: {section.label}', columns, rows)
+
+
+def published_table(section: Section) -> Table | None:
+    """Published figures below those of the runs; alone on drawn or few pictures; None where nothing was published.
+
+    In published.csv ``only`` says of which pictures a file has to be: files of other scenes may have COCO's names.
+    ``pictures`` are those of a whole test: how many of the 44,253 of the mixed totes its test set has is not said where
+    the figures are, so that 1000 or more can be it; of the third set the test set has 507, the validation set 496.
+    """
+    images, names = section.evaluation['images'], {result.data for result in section.results}
+    only = ('', f'{images} pictures of {len(section.classes)} classes')
+    found = [it for it in read_csv('published.csv') if it['data set'] in names and it['only'] in only]
+    if not found:
+        return None
+    whole = {it['data set']: it['pictures'] for it in found}.get(section.results[0].data)
+    is_whole = not whole or (images >= int(whole[:-1]) if whole.endswith('-') else str(images) in whole.split())
+    some = APART.format('whole data set', f'{counted(images, "picture")}, which are not all of it')
+    note = DRAWN if any(it.drawn for it in section.results) else COPIED if is_whole else some
+    rows = []
+    for result in section.results if note == COPIED else ():
+        for focus in dict.fromkeys((section.focus, None)):  # the class in focus, and the mean over classes
+            scores = {kind: focused(it, focus) for kind, it in result.evaluation['scores'].items()}
+            masks, boxes = (scores.get(kind, {}) for kind in ('segm', 'bbox'))
+            row = {'data set': section.label, 'run': result.run.name, 'whose': 'here', 'box mAP': boxes.get('mAP')}
+            row |= {heading: masks.get(key) for heading, key in GROUP.items()}
+            rows.append(row | {'remark': focus or ('mean of all classes' if section.focus else '')})
+    rows += [{**{key: it[key] or None for key in it}, 'data set': section.label, 'whose': TAG} for it in found]
+    return Table('published', f'Published figures: {section.label}', columns_of('published'), rows, note)
+
+
+def class_table(section: Section, kind: str) -> Table:
+    """AP of each class."""
+    rows = [
+        {'run': run, **{name: values['mAP'] for name, values in scores['classes'].items()}}
+        for run, scores in section.of(kind).items()
+    ]
+    title = f'{NAMES[kind].capitalize()} AP by class: {section.label}'
+    return Table('', title, [Column('run'), *map(high, section.classes)], rows)
+
+
+def all_classes_table(section: Section) -> Table:
+    """Every figure by class and kind, for CSV."""
+    rows = [
+        {'data set': section.label, 'run': run, 'kind': kind, 'class': name, **values}
+        for kind in section.kinds
+        for run, scores in section.of(kind).items()
+        for name, values in scores['classes'].items()
+    ]
+    return Table('classes', '', [Column(name) for name in dict.fromkeys(key for row in rows for key in row)], rows)
+
+
+def proof_table(label: str, result: Result) -> Table:
+    """The claims of a proof."""
+    start, holds = {'data set': label, 'run': result.run.name}, {True: 'yes', False: 'NO', None: '-'}
+    checks = result.get('proof')['checks']
+    rows = [{**start, 'claim': it['name'], 'holds': holds[it.get('passed')], 'seen': it['seen']} for it in checks]
+    return Table('proof', f'{result.run.name} on {label}', columns_of('proof'), rows)
+
+
+def setup_table(runs: Sequence[Run], label: Callable[[Result], str]) -> Table:
+    """With what each training and each test was made; ``label`` names the data set of a test."""
+    rows = []
+    for run in runs:
+        for it in run.trainings:
+            duration = str(timedelta(seconds=round(it['seconds']))) if is_figure(it.get('seconds')) else None
+            told = {'date': it.get('started'), 'duration': duration if it.get('finished') else 'did not end'}
+            rows.append({**it, 'run': run.name, 'what': 'training', **told})
+        for it in run.results:
+            speed = it.get('speed') or {}
+            told = {'processes': it.get('processes') or speed.get('processes'), 'sha256': it.of_data('sha256')}
+            told |= {key: speed.get(key) for key in ('device', 'batch_size')}
+            rows.append({**it.content, 'run': run.name, 'what': f'test on {label(it)}', **told})
+    return Table('setup', 'Trainings and tests', columns_of('setup'), rows)
+
+
+def versions_table(setup: Table) -> Table:
+    """The packages with which the same was made."""
+    rows = [{'run': it['run'], 'what': it['what'], **it['versions']} for it in setup.rows if it.get('versions')]
+    packages = dict.fromkeys(name for it in setup.rows for name in it.get('versions') or ())
+    columns = [Column('run'), Column('what'), *(Column(name, form=as_is) for name in packages)]
+    return Table('versions', 'Versions', columns, rows)
+
+
+OF_ALL_KINDS = {'comparison': comparison_table, 'latency': latency_table, 'published': published_table}
