@@ -1,0 +1,147 @@
+"""Find objects in pictures, folders, patterns, videos, cameras: masks, boxes, classes, scores.
+
+example: damamba predict photos/ --config damamba-tiny-mask-rcnn-1x --out found
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from damamba.checkpoint import trust_checkpoints
+from damamba.cli.common import run
+from damamba.cli.console import say
+from damamba.cli.options import add_pairs
+from damamba.engine.config import read_config
+from damamba.evaluation.annotations import read
+from damamba.inference.detections import DRAWN, Detections
+from damamba.inference.predictor import Predictor
+from damamba.inference.results import Results
+from damamba.inference.writers import WRITERS
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='predict.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'pictures', nargs='+', metavar='PICTURE', help='a file, folder, pattern, video, URL of a stream, or camera (0)'
+    )
+    add_model(parser)
+    parser.add_argument('--out', type=Path, default=Path('predictions'), metavar='DIR', help='by default predictions')
+    parser.add_argument(
+        '--save', nargs='+', choices=WRITERS, default=['overlays', 'coco'], metavar='KIND',
+        help=f'what is written: {", ".join(WRITERS)}; by default overlays and coco',
+    )  # fmt: skip
+    parser.add_argument(
+        '--score-thr', type=float, metavar='X',
+        help=f'leave out what scores less; by default all is in COCO results, and {DRAWN} is the least that is drawn',
+    )  # fmt: skip
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='find these alone')
+    parser.add_argument('--top-k', type=int, metavar='N', help='so many a picture, the best')
+    parser.add_argument('--max-side', type=int, metavar='N', help='make larger pictures as small as N pixels first')
+    parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='pictures at a time: 1')
+    parser.add_argument(
+        '--annotations', type=Path, metavar='JSON',
+        help="whose ids the COCO results take; by default those of the config's test set, where it is there",
+    )  # fmt: skip
+    parser.add_argument('--no-fuse', action='store_true', help='do not fold batch normalisation into convolutions')
+    return parser.parse_args(argv)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say which detector is used, and where."""
+    parser.add_argument(
+        '--config', metavar='CONFIG', help="config file, or a published model's name; by default the demo's"
+    )
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights: a path or URL; needed with a config file')
+    parser.add_argument('--device', default='auto', metavar='D', help='auto (a GPU, where there is one), cpu, cuda:1')
+    parser.add_argument('--revision', default='main', metavar='R', help='of the published weights: main')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help='read a checkpoint that carries code, and run that code'
+    )
+    add_pairs(parser, '--cfg-options', 'override the config')
+
+
+def build_predictor(args: argparse.Namespace, **options) -> Predictor:
+    """The detector that the arguments of :func:`add_model` name; says so where they name none."""
+    if args.trust_checkpoint:
+        trust_checkpoints()
+    predictor = Predictor(
+        args.config, args.checkpoint, args.device, cfg_options=args.cfg_options, revision=args.revision, **options
+    )
+    if args.config is None or args.checkpoint is None:
+        say(f'model: {predictor.config} with {predictor.checkpoint}')
+    return predictor
+
+
+def predict(argv: list[str] | None = None) -> None:
+    """Parse, find, write; the exit status is 1 where a picture could not be read."""
+    args = parse(argv)
+    predictor = build_predictor(
+        args, batch_size=args.batch_size, score_thr=args.score_thr or 0.0, classes=args.classes, top_k=args.top_k,
+        max_side=args.max_side, fuse=not args.no_fuse,
+    )  # fmt: skip
+    least = DRAWN if args.score_thr is None else args.score_thr
+    sources = args.pictures[0] if len(args.pictures) == 1 else args.pictures
+    pictures = predictor(sources, skip_unreadable=True)
+    times, objects, last = [], 0, None
+    with Results(args.out, args.save, _annotations(args, predictor), least) as results:
+        for found in _watched(pictures):
+            results.add(found)
+            times.append(found.milliseconds)
+            objects, last = objects + len(found.above(least)), found
+    _say_what_was_found(args.out, times, objects, least, last)
+    if predictor.unreadable:
+        lines = [f'  {name}: {problem}' for name, problem in predictor.unreadable.items()]
+        say('\n'.join([f'could not be read: {len(lines)}', *lines]))
+        sys.exit(1)
+
+
+def _annotations(args: argparse.Namespace, predictor: Predictor) -> dict | None:
+    """Those that are named, or the config's test set's, where they are there and have its classes."""
+    if args.annotations:
+        return read(str(args.annotations))
+    dataset = (read_config(predictor.config, args.cfg_options).get('test_dataloader') or {}).get('dataset', {})
+    path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    if not path.is_file():
+        return None
+    document = read(str(path))
+    names = {entry.get('name') for entry in document.get('categories', ())}
+    return document if names >= {*predictor.classes} else None
+
+
+def _watched(pictures: Iterator[Detections]) -> Iterator[Detections]:
+    """The same, with a bar on a terminal that counts them."""
+    columns = TextColumn('{task.description}'), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
+        task = bar.add_task('', total=None)
+        for found in pictures:
+            bar.update(task, advance=1, description=found.name[-40:])
+            yield found
+
+
+def _say_what_was_found(
+    out: Path, times: list[dict[str, float]], objects: int, least: float, last: Detections | None
+) -> None:
+    if len(times) == 1:
+        say(str(last))
+    if times:
+        totals = np.array([sum(it.values()) for it in times])
+        steps = ', '.join(f'{step} {np.median([it[step] for it in times]):.0f}' for step in times[0])
+        median, most = np.quantile(totals, (0.5, 0.95))
+        say(f'{len(times)} pictures, {objects} objects that score {least:g} or more')
+        say(f'{median:.0f} ms a picture (median; {steps}), 95 % within {most:.0f} ms')
+    say(f'written to {out}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    try:
+        run(predict, argv)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,9 @@
+"""Trained detectors in use: masks of pictures, and a look at where the adaptive scan reads."""
+
+from damamba.inference.detections import Detections
+from damamba.inference.detector import inference_detector, init_detector
+from damamba.inference.picking import PickPoint
+from damamba.inference.pictures import PictureError
+from damamba.inference.predictor import Predictor
+
+__all__ = ['Detections', 'PickPoint', 'PictureError', 'Predictor', 'inference_detector', 'init_detector']
