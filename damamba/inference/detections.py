@@ -165,7 +165,8 @@ class Detections:
         ]
         headings = ['class', 'score', 'left', 'top', 'right', 'bottom', 'area']
         more = f'\n... and {len(self) - SHOWN} more' if len(self) > SHOWN else ''
-        return f'{Table.of(title, headings, rows[:SHOWN]).text()}{more}' if rows else title
+        table = Table.of('', headings, rows[:SHOWN]).text()
+        return f'{title}\n{table}{more}' if rows else title
 
 
 def needed(package: str):

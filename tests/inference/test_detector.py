@@ -3,31 +3,13 @@
 import cv2
 import pytest
 import torch
-from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from damamba.checkpoint import CheckpointError
 from damamba.engine.config_checks import ConfigError
 from damamba.inference import inference_detector, init_detector
-
-CLASSES = tuple(f'thing {i}' for i in range(80))
-
-
-@pytest.fixture
-def checkpoint(small_config, tmp_path):
-    """Random weights, batch normalisations that have seen something, and the names of the classes."""
-    from mmdet.registry import MODELS
-
-    register_all_modules()
-    model = MODELS.build(Config.fromfile(small_config).model)
-    for norm in (m for m in model.modules() if isinstance(m, _BatchNorm)):
-        nn.init.uniform_(norm.running_mean, -0.1, 0.1)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-    path = tmp_path / 'weights.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES))), path)
-    return path
+from tests.inference.helpers import CLASSES
 
 
 def test_a_fused_detector_finds_what_the_plain_one_finds(small_config, checkpoint, coco):
