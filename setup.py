@@ -30,7 +30,9 @@ DETECTION = [
     'supervision>=0.27',
     'rich>=13',
     'jinja2>=3.1',
+    'huggingface_hub>=0.30',
 ]
+SERVING = ['gradio>=6,<7', 'pandas>=2']
 TUNING = ['optuna>=5,<6', 'psycopg2-binary>=2.9']  # the latter for studies in PostgreSQL
 DEV = ['pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
 
@@ -79,10 +81,17 @@ setup(
     package_data={
         'damamba.reporting': ['templates/*.j2', '*.csv', 'charts/*.mplstyle'],
         'damamba.run_record': ['*.csv'],
+        'damamba.inference': ['*.csv'],
     },
     python_requires='>=3.10',
     install_requires=['torch>=2.10', 'numpy', 'numba>=0.60', 'safetensors'],
-    extras_require={'detection': DETECTION, 'tuning': TUNING, 'dev': DEV, 'all': DETECTION + TUNING + DEV},
+    extras_require={
+        'detection': DETECTION,
+        'tuning': TUNING,
+        'serving': SERVING,
+        'dev': DEV,
+        'all': DETECTION + TUNING + SERVING + DEV,
+    },
     entry_points={'console_scripts': ['damamba = damamba.__main__:main']},
     cmdclass={'bdist_wheel': Wheel, 'editable_wheel': EditableWheel},
     classifiers=[

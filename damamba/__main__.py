@@ -4,6 +4,8 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
+    'predict': 'find objects in pictures, folders, videos',
+    'serve': 'open a web page to try a detector on',
     'train': 'train a detector from a config file',
     'test': 'test a detector',
     'eval_results': 'score predictions that lie in a file',

@@ -85,7 +85,7 @@ def pins_for(python: str) -> dict[str, str]:
 @pytest.mark.parametrize('python', PYTHONS)
 def test_the_tested_versions_lie_in_the_ranges_of_the_package(settings, python):
     pins, extras = pins_for(python), settings['extras_require']
-    parts = extras['detection'] + extras['tuning'] + extras['dev']
+    parts = extras['detection'] + extras['tuning'] + extras['serving'] + extras['dev']
     ranges = [Requirement(text) for text in settings['install_requires'] + parts]
     assert [it for it in ranges if pins[it.name] not in it.specifier] == []
     assert extras['all'] == parts
