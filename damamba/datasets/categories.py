@@ -39,14 +39,9 @@ class CategoryMap:
 
 
 def match_categories(categories: Sequence[dict], classes: Sequence[str]) -> CategoryMap:
-    """Find the category of each class by its name, upper and lower case being the same.
+    """Find the category, as in COCO's format, of each class by its name, upper and lower case being the same.
 
-    Args:
-        categories: as in COCO's format, with ``id`` and ``name``.
-        classes: names, in the order of a model's labels.
-
-    Raises:
-        DatasetError: none of the classes is there, or two classes or two categories have the same name.
+    DatasetError if none of the classes is there, or two classes or two categories have the same name.
     """
     if isinstance(classes, str):
         raise DatasetError(f'classes must be a tuple; one class needs its comma: ({classes!r},)')

@@ -6,11 +6,9 @@ OUT/val2017/000001000001.jpg ...      OUT/annotations/instances_val2017.json
 
 from pathlib import Path
 
-from damamba.datasets.drawing.scenes import SIZE, DemoError, check_number, draw_scene
+from damamba.datasets.drawing.scenes import SIZE, DemoError, check_number, draw_scene  # noqa: F401
 from damamba.datasets.drawing.things import CLASSES
 from damamba.datasets.writing import SEED, OnPicture, Part, Summary, write_set
-
-__all__ = ['CLASSES', 'DemoError', 'Summary', 'draw_scene', 'write_shapes']
 
 DRAWING = '1.1'  # goes up with every change that gives other pictures or annotations
 IDS = MAX_IMAGES = 1_000_000  # kept for each split's pictures

@@ -1,4 +1,7 @@
-"""Write scenes as COCO has its pictures and annotations, the same bytes every time; know a set that is whole again."""
+"""Write scenes as COCO has its pictures and annotations, the same bytes every time; know a set that is whole again.
+
+Objects are polygons, with holes they are compressed RLE; crowds are run lengths.
+"""
 
 import json
 from collections import Counter
@@ -8,11 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
 
-from damamba.datasets.drawing.annotations import annotate
+from damamba.datasets.drawing.grounds import FINE
 from damamba.datasets.drawing.heap import Visible
 from damamba.datasets.drawing.scenes import DemoError, Scene
-from damamba.datasets.inspection.tally import AREAS, count_between
+from damamba.datasets.inspection.records import AREAS, count_between
+from damamba.datasets.inspection.segmentations import run_lengths
 
 MARKER = 'unfinished.json'  # while it is there, the set is not finished; it holds the arguments
 DATE = '2025-01-01 00:00:00'  # fixed, so that the same arguments give the same bytes
@@ -21,6 +27,9 @@ LICENSE = dict(id=1, name='Apache License 2.0', url='https://www.apache.org/lice
 SEED = ('the seed', 0, 2**63 - 1)
 QUALITY = 93  # of the JPEGs
 HIDDEN = 0.03  # from this share on a thing counts as partly hidden
+MIN_PIECE = 2.0  # square pixels; smaller pieces of a polygon, and smaller holes, are left out
+TOLERANCE = 0.2  # pixels by which a polygon may leave the outline
+SLIVER = 2.0  # pixels by which a polygon may leave its decoded box; inspection allows no more
 
 OnPicture = Callable[[int, int], object]
 
@@ -81,7 +90,9 @@ def write_set(
     annotations. Raises DemoError for a folder that holds something else, OSError where nothing can be written.
     """
     infos = [info_in(out / part.annotations) for part in parts]
-    if is_whole(out, parts, arguments, infos):
+    wanted = sum((Counter({out / part.pictures: part.count}) for part in parts), Counter())
+    ended = not (out / MARKER).exists() and all(it.get('arguments') == arguments and 'summary' in it for it in infos)
+    if ended and all(len([*folder.glob('*.jpg')]) == count for folder, count in wanted.items()):
         return [Summary(**info['summary'] | dict(fresh=False)) for info in infos]
     claim_folder(out, arguments, infos[0])
     for part in parts:
@@ -112,13 +123,6 @@ def info_in(path: Path) -> dict:
     except (ValueError, TypeError, KeyError, FileNotFoundError, NotADirectoryError):
         return {}
     return info if isinstance(info, dict) else {}
-
-
-def is_whole(out: Path, parts: Sequence[Part], arguments: dict, infos: Sequence[dict]) -> bool:
-    """Whether all annotations of the set of these arguments are in ``out``, and all pictures."""
-    wanted = sum((Counter({out / part.pictures: part.count}) for part in parts), Counter())
-    ended = not (out / MARKER).exists() and all(it.get('arguments') == arguments and 'summary' in it for it in infos)
-    return ended and all(len([*folder.glob('*.jpg')]) == count for folder, count in wanted.items())
 
 
 def claim_folder(out: Path, arguments: dict, first: dict) -> None:
@@ -153,3 +157,51 @@ def count_things(things: Sequence[Visible], annotations: Sequence[dict]) -> Summ
     found = [(it, own) for it, own in zip(things, annotations, strict=True) if not it.holder and not it.crowd]
     sizes, hidden = count_between((own['area'] for _, own in found), AREAS), sum(it.hidden >= HIDDEN for it, _ in found)
     return Summary(pictures=1, objects=len(found), hidden=hidden, **sizes, crowds=crowds)
+
+
+def annotate(visible: Visible) -> dict:
+    """COCO's annotation of a thing, without ids of it and its picture.
+
+    The box (x, y, width, height) and the area are those of the segmentation as written, decoded by pycocotools. A
+    sliver of a polygon that is too thin to cover a pixel, and leaves that box, is cut off.
+    """
+    mask, fine = np.asfortranarray(visible.mask, np.uint8), visible.fine.astype(np.uint8)
+    while True:
+        pieces = [] if visible.crowd else trace_polygons(fine)
+        rle = coco_mask.merge(coco_mask.frPyObjects(pieces, *mask.shape)) if pieces else coco_mask.encode(mask)
+        low, extent = np.split(coco_mask.toBbox(rle), 2)
+        points = np.concatenate(pieces or [low]).reshape(-1, 2)
+        beyond = max((low - points.min(0)).max(), (points.max(0) - low - extent).max())
+        if beyond <= SLIVER or not extent.all():
+            break
+        near = ((low - 1) * FINE).astype(int), ((low + extent + 1) * FINE).astype(int) - 1
+        fine &= cv2.rectangle(np.zeros_like(fine), *near, 1, cv2.FILLED)  # the box may shrink with it
+    counts = rle['counts'].decode('ascii')
+    return dict(
+        category_id=visible.category + 1,
+        bbox=[*low.tolist(), *extent.tolist()],
+        area=float(coco_mask.area(rle)),
+        segmentation=pieces or dict(size=list(mask.shape), counts=run_lengths(counts) if visible.crowd else counts),
+        iscrowd=int(visible.crowd),
+    )
+
+
+def trace_polygons(fine: np.ndarray) -> list[list[float]]:
+    """The pieces of a fine mask, uint8, as flat lists x, y, x, y ... in pixels, or none if there is a hole in it.
+
+    Pixels' corners are traced, not their middles: a pixel (x, y) reaches from x to x + 1. A corner belongs to the mask
+    if two of the four quarter pixels around it do: that way slanted edges lose as much area as they gain.
+    """
+    left, top, width, height = cv2.boundingRect(fine)
+    quarters = np.pad(fine[top : top + height, left : left + width].repeat(2, 0).repeat(2, 1), 1)
+    corners = quarters[1:, 1:] + quarters[1:, :-1] + quarters[:-1, 1:] + quarters[:-1, :-1] >= 2
+    loops, families = cv2.findContours(corners.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    pieces, scale = [], 2 * FINE
+    for number, loop in enumerate(loops):
+        if cv2.contourArea(loop) < MIN_PIECE * scale * scale:
+            continue
+        if families[0][number][3] >= 0:  # it lies in another one
+            return []
+        points = cv2.approxPolyDP(loop, TOLERANCE * scale, closed=True).reshape(-1, 2) / scale
+        pieces.append(np.round(points + np.array([left, top]) / FINE, 2).reshape(-1).tolist())
+    return [piece for piece in pieces if len(piece) >= 6]

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from damamba.reporting.metrics import focused, mean_curves
+import numpy as np
+
 from damamba.reporting.runs import ReportError, Result, Run
 from damamba.reporting.words import place_of
 from damamba.run_record import classes_of, details_of
 
 EASY = {'object', 'tote'}  # of these two the tote is easy, and lifts the mean
 MANY = 20  # classes that a message lists
+OVERLAPS = ('0.50', '0.75')  # of curves
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,6 @@ class Section:
         return {it.run.name: it.get('speed') for it in self.results if it.get('speed')}
 
     @property
-    def examples(self) -> dict[str, dict]:
-        return {it.run.name: it.examples for it in self.results if it.examples and it.examples['images']}
-
-    @property
     def unlike_places(self) -> list[str]:
         """On what times were measured, where that is not the same for all."""
         places = {run: place_of(speed) for run, speed in self.speeds.items()}
@@ -64,8 +62,10 @@ class Section:
 
         Scores have the sizes beside them, as ``relative`` ones.
         """
-        if part in ('speed', 'examples'):
-            return self.speeds if part == 'speed' else self.examples
+        if part == 'speed':
+            return self.speeds
+        if part == 'examples':
+            return {it.run.name: it.examples for it in self.results if it.examples and it.examples['images']}
         get = mean_curves if part == 'curves' else focused
         figures = {run: get(it, self.focus) for run, it in self.of(kind, part).items()}
         for run, shares in () if part else self.figures(kind, 'sizes').items():
@@ -77,15 +77,22 @@ class Section:
         return self.focus or (self.classes[0] if len(self.classes) == 1 else 'mean of all classes')
 
 
+def focused(of: Mapping, focus: str | None) -> Mapping[str, float]:
+    """The figures of a class, or those of all, of ``{'values': ..., 'classes': ...}``."""
+    return of['values'] if focus is None else of['classes'][focus]
+
+
+def mean_curves(of: Mapping[str, Mapping], focus: str | None = None) -> dict[str, np.ndarray]:
+    """Precision at the recalls from 0 to 1, by overlap: of a class, or the mean over all that have it; else empty."""
+    curves = [it for name, it in of.items() if it and focus in (None, name)]
+    return {overlap: np.mean([it[overlap] for it in curves] or np.zeros((1, 0)), axis=0) for overlap in OVERLAPS}
+
+
 def sections_of(runs: Sequence[Run], wanted: str | None = None) -> list[Section]:
     """Sort the results that count by what they were tested on; the data set that most runs call their own comes first.
 
-    Args:
-        runs: all of them.
-        wanted: the class to put first; ``mean`` for none; None: Object, beside Tote alone.
-
-    Raises:
-        ReportError: no data set has such a class.
+    ``wanted`` is the class to put first; ``mean`` for none; None: Object, beside Tote alone. ReportError if no data set
+    has such a class.
     """
     results = [it for run in runs for it in run.results if it.evaluation and not it.reasons]
     groups = sorted(_on_one_ground_truth(results), key=lambda group: -sum(not result.subset for result in group))

@@ -28,11 +28,6 @@ class TrainingLog:
         early, late = min(firsts), max(firsts)
         return (firsts[late] - firsts[early]) / (late - early) or 1
 
-    @property
-    def has_map(self) -> bool:
-        """Whether a validation measured mAP."""
-        return any('mAP' in key for row in self.val for key in row)
-
     def validated(self, metric: str) -> list[tuple[int, float]]:
         """Epochs and values of a metric such as ``segm_mAP``, where there was something to find."""
         cells = ((row['epoch'], key.split('/')[-1], value) for row in self.val for key, value in row.items())

@@ -84,9 +84,12 @@ def _is_test(words: list[str]) -> bool:
 
 
 def _by_folder(run: Run, told: dict, subset: str) -> list[str]:
-    """A test of what lies in the folder, with as many processes as before."""
+    """A test of what lies in the folder, of several what last_checkpoint names, with as many processes as before."""
     processes = told.get('processes') or (told.get('speed') or {}).get('processes') or 1
-    checkpoint = _here(run, told.get('checkpoint')) or _checkpoint_of(run)
+    note = run.folder / 'last_checkpoint'
+    last = Path(note.read_text(encoding='utf-8', errors='replace').strip()).name if note.is_file() else ''
+    saved = sorted(run.folder.glob('*.pth'), key=lambda path: (path.name == last, path.stat().st_mtime))
+    checkpoint = _here(run, told.get('checkpoint')) or str([Path('CHECKPOINT'), *saved][-1])
     words = ['bash', 'dist_test.sh', _config_of(run), checkpoint, str(processes), '--eval', 'bbox', 'segm']
     words += ['--work-dir', str(run.folder)]
     return [*words, '--cfg-options', f'test_subset={subset}'] if subset else words
@@ -103,11 +106,3 @@ def _here(run: Run, checkpoint: str | None) -> str | None:
     """The work folder may have been moved, and its checkpoints with it."""
     moved = run.folder / Path(checkpoint or '').name
     return str(moved) if moved.is_file() else checkpoint
-
-
-def _checkpoint_of(run: Run) -> str:
-    """The one that last_checkpoint names, or else the newest."""
-    note = run.folder / 'last_checkpoint'
-    last = Path(note.read_text(encoding='utf-8', errors='replace').strip()).name if note.is_file() else ''
-    saved = sorted(run.folder.glob('*.pth'), key=lambda path: (path.name == last, path.stat().st_mtime))
-    return str(saved[-1]) if saved else 'CHECKPOINT'

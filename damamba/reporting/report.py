@@ -1,23 +1,28 @@
-"""Finished runs -> one folder: a page, Markdown, CSV and pictures."""
+"""Finished runs -> one folder, written whole or not at all: a page, Markdown, CSV and pictures."""
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import damamba
 from damamba.evaluation.results import NAMES
 from damamba.reporting.charts import palette_of
 from damamba.reporting.charts.style import unknown_letters
-from damamba.reporting.folder import written_at_once
 from damamba.reporting.ground_truth import Section, sections_of
 from damamba.reporting.missing import Missing, missing_of_all, test_command
-from damamba.reporting.page import Refusal, Report
+from damamba.reporting.page import Refusal, Report, topics_of
 from damamba.reporting.run_tables import all_classes_table
 from damamba.reporting.runs import ReportError, Run, read_runs
-from damamba.reporting.topics import topics_of
 from damamba.reporting.words import filled
 from damamba.tables import csv_of, is_figure
 
+LIST = '.report.json'  # names the files of a report in its folder
+SUFFIXES = ('.html', '.md', '.csv', '.png')
+PAGES = ('report.html', 'report.md')
 LEAST = 0.0005  # smaller leads would be shown as 0.000
 LETTERS = 'a font with the letters {}, so that pictures show boxes for them: install Noto Sans CJK'
 
@@ -30,19 +35,11 @@ def make_report(
     focus: str | None = None,
     least: float = 0.5,
 ) -> Report:
-    """Report finished runs, from the files in their work folders alone.
+    """Report finished runs, from the files in their work folders alone, into ``out``, in place of an earlier report.
 
-    Args:
-        folders: the work folders.
-        out: the folder to write; an earlier report in it is replaced.
-        names: of the runs; by default those of the folders.
-        title: of the page.
-        focus: the class that comes first; ``mean`` for none.
-        least: the score from which on detections are drawn.
-
-    Raises:
-        ReportError: there is nothing to report, names are not distinct, no data set has the class, ``out`` can't be
-            written or has other files of these names.
+    ``names`` are those of the runs, by default the folders'; ``focus`` is the class that comes first, ``mean`` for
+    none; detections are drawn from the score ``least`` on. Raises ReportError where there is nothing to report, names
+    are not distinct, no data set has the class, or ``out`` can't be written or has other files of these names.
     """
     runs = read_runs(folders, names)
     sections = sections_of(runs, focus)
@@ -65,7 +62,7 @@ def make_report(
 
 
 def headline_of(sections: Sequence[Section]) -> str:
-    """One sentence: which run leads on the main data set, the first, by how much, and what speaks against comparing."""
+    """One sentence: which run leads on the main data set, the first, by how much, and why runs may not compare."""
     if not sections:
         return 'No run has figures that count.'
     section, kind = sections[0], sections[0].kinds[0]
@@ -80,9 +77,9 @@ def headline_of(sections: Sequence[Section]) -> str:
 def _refusals(run: Run) -> list[Refusal]:
     """Of its tests, and of its validation where that counts."""
     refused = [Refusal(run.name, it.data, it.reasons, test_command(run, it)) for it in run.results if it.reasons]
-    if run.validation and run.validation.faults:
+    if run.validation and run.validation.reasons:
         name = f'the validation on {run.validation.data}'
-        refused.append(Refusal(run.name, name, run.validation.faults, test_command(run)))
+        refused.append(Refusal(run.name, name, run.validation.reasons, test_command(run)))
     return refused
 
 
@@ -96,3 +93,49 @@ def _texts(report: Report) -> dict[str, str]:
     for name in ('report.html', 'report.md'):
         files[name] = filled(f'{name}.j2', report=report, reading=reading, version=damamba.__version__)
     return files
+
+
+@contextmanager
+def written_at_once(out: Path) -> Iterator[Path]:
+    """A folder to write a report into, which takes the place of the earlier one in ``out`` once it is whole.
+
+    ReportError if files in ``out`` that are of no report have the names of this one's, OSError if it can't be written.
+    """
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    earlier = _files_of_report(out)
+    try:
+        _refuse_foreign(out, PAGES, earlier)
+        with TemporaryDirectory(prefix='.report-', dir=out) as beside:
+            yield Path(beside)
+            names = sorted(os.listdir(beside))
+            _refuse_foreign(out, names, earlier)
+            _list_files(out, {*names, *earlier})  # if moving is cut off
+            for name in names:
+                os.replace(Path(beside, name), out / name)
+            for name in earlier.difference(names):
+                (out / name).unlink(missing_ok=True)
+            _list_files(out, names)
+    except BaseException:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
+def _refuse_foreign(out: Path, names: Iterable[str], earlier: set[str]) -> None:
+    for name in names:
+        if (out / name).exists() and name not in earlier:
+            raise ReportError(f'{out / name} is of no report that was made here: move it away, or give another --out')
+
+
+def _list_files(out: Path, names: Iterable[str]) -> None:
+    (out / LIST).write_text(json.dumps({'files': sorted(names)}), encoding='utf-8')
+
+
+def _files_of_report(out: Path) -> set[str]:
+    """What an earlier report left in its own folder."""
+    try:
+        files = json.loads((out / LIST).read_text(encoding='utf-8'))['files']
+        return {name for name in files if Path(name).name == name and Path(name).suffix in SUFFIXES}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()

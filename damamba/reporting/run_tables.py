@@ -1,14 +1,13 @@
 """The tables of a report: the figures of metrics.json, sorted into columns; nothing is computed anew."""
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
 from damamba.evaluation.results import NAMES
 from damamba.reporting.charts.latency import sorted_bins
-from damamba.reporting.ground_truth import Section
-from damamba.reporting.metrics import focused
+from damamba.reporting.ground_truth import Section, focused
 from damamba.reporting.runs import Result, Run
 from damamba.reporting.words import FEW_CLASSES, KINDS, counted, read_csv
 from damamba.tables import Column, Table, as_is, gigabytes, is_figure, millions, number
@@ -18,7 +17,6 @@ high = partial(Column, better='high')
 PRECISIONS = {'mAP': 'mAP', 'mAP_50': 'AP50', 'mAP_75': 'AP75'}
 Figures = Mapping[str, Mapping[str, float]]  # by run
 TAG = 'published, not measured here'
-GROUP = {'mAP': 'mAP', 'AP50': 'mAP_50', 'AP75': 'mAP_75'}  # of masks
 COPIED = 'Published figures are copied, with the digits that were published; nobody measured them here.'
 APART = (
     'The published figures are of the {}. The runs here were tested on {}: the two do not compare, and no run of this '
@@ -57,8 +55,15 @@ def tables_of(section: Section, topic: Mapping[str, str]) -> list[Table]:
 
 def comparison_table(section: Section) -> Table:
     """The table to decide from: a row for each run."""
-    columns, rows = columns_of('comparison', not section.unlike_places), []
-    columns[3:3] = _score_columns(section)
+    scored, end, rows = [], '', []
+    if section.focus:
+        kind, end, recall = section.kinds[0], ', all classes', f'AR@{section.evaluation["max_dets"][-1]}'
+        headings, group = {'mAP': 'AP', 'mAP_50': 'AP50', recall: recall}, f'{section.focus}, {KINDS[kind]}'
+        scored = [high(f'{section.focus} {kind}_{key}', it, group) for key, it in headings.items()]
+    for kind in section.kinds:
+        scored += [high(f'{kind}_{key}', it, KINDS[kind] + end) for key, it in PRECISIONS.items()]
+    columns = columns_of('comparison', not section.unlike_places)
+    columns[3:3] = scored
     for it in section.results:
         speed, proof = it.get('speed') or {}, 'proved' if it.proved else 'not proved'
         row = {'data set': section.label, 'run': it.run.name, 'parameters': it.run.told('parameters', newest=True)}
@@ -68,17 +73,6 @@ def comparison_table(section: Section) -> Table:
             row |= {f'{section.focus} {kind}_{key}': value for key, value in focused(scores, section.focus).items()}
         rows.append({**row, 'epochs': it.epochs, 'proof': proof})
     return Table('comparison', section.label, columns, rows)
-
-
-def _score_columns(section: Section) -> list[Column]:
-    columns, end = [], ''
-    if section.focus:
-        kind, end, recall = section.kinds[0], ', all classes', f'AR@{section.evaluation["max_dets"][-1]}'
-        headings, group = {'mAP': 'AP', 'mAP_50': 'AP50', recall: recall}, f'{section.focus}, {KINDS[kind]}'
-        columns = [high(f'{section.focus} {kind}_{key}', it, group) for key, it in headings.items()]
-    for kind in section.kinds:
-        columns += [high(f'{kind}_{key}', it, KINDS[kind] + end) for key, it in PRECISIONS.items()]
-    return columns
 
 
 def figure_table(topic: Mapping[str, str], section: Section, kind: str) -> Table:
@@ -126,7 +120,7 @@ def published_table(section: Section) -> Table | None:
             scores = {kind: focused(it, focus) for kind, it in result.evaluation['scores'].items()}
             masks, boxes = (scores.get(kind, {}) for kind in ('segm', 'bbox'))
             row = {'data set': section.label, 'run': result.run.name, 'whose': 'here', 'box mAP': boxes.get('mAP')}
-            row |= {heading: masks.get(key) for heading, key in GROUP.items()}
+            row |= {heading: masks.get(key) for key, heading in PRECISIONS.items()}
             rows.append(row | {'remark': focus or ('mean of all classes' if section.focus else '')})
     rows += [{**{key: it[key] or None for key in it}, 'data set': section.label, 'whose': TAG} for it in found]
     return Table('published', f'Published figures: {section.label}', columns_of('published'), rows, note)
@@ -177,10 +171,9 @@ def setup_table(runs: Sequence[Run], label: Callable[[Result], str]) -> Table:
     return Table('setup', 'Trainings and tests', columns_of('setup'), rows)
 
 
-def versions_table(setup: Table) -> Table:
+def versions_table(setup: Table, packages: Iterable[str]) -> Table:
     """The packages with which the same was made."""
     rows = [{'run': it['run'], 'what': it['what'], **it['versions']} for it in setup.rows if it.get('versions')]
-    packages = dict.fromkeys(name for it in setup.rows for name in it.get('versions') or ())
     columns = [Column('run'), Column('what'), *(Column(name, form=as_is) for name in packages)]
     return Table('versions', 'Versions', columns, rows)
 

@@ -7,8 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import cv2
+from faster_coco_eval.core import mask as rle
+
 from damamba.reporting.logs import TrainingLog, read_log
-from damamba.reporting.metrics import read_examples
 from damamba.run_record import evaluations_of, read_json
 
 DATED = re.compile(r'\d{8}_\d{6}')  # the folder of one training or test, named by when it began
@@ -65,30 +67,26 @@ class Result:
         return bool(self.get('proof') and self.get('proof')['passed'])
 
     @property
-    def faults(self) -> list[str]:
-        """What makes figures look wrong, as texts."""
-        found = [fault for it in evaluations_of(self.content).values() for fault in it.get('faults') or ()]
-        return [f'{fault["name"]}: {fault["evidence"]}' for fault in found]
-
-    @property
     def reasons(self) -> list[str]:
         """Why the figures do not count: what failed of their proof, and the faults that are seen in them."""
         proof, tested = self.get('proof'), self.get('ann_file')
+        found = [fault for it in evaluations_of(self.content).values() for fault in it.get('faults') or ()]
+        faults = [f'{fault["name"]}: {fault["evidence"]}' for fault in found]
         if not proof:
-            return self.faults
+            return faults
         failed = [f'{it["name"]}: {it["seen"]}' for it in proof['checks'] if it.get('passed') is False]
         if not proof['passed'] and not failed:
             failed = ['the proof did not pass']
         proved = proof['ann_file']  # folders may be named from elsewhere, so that the ends of paths tell
         if tested and proved and Path(proved).parts[-2:] != Path(tested).parts[-2:]:
             failed.append(f'the proof is of other annotations: {proved}, while the figures are of {tested}')
-        return failed + self.faults
+        return failed + faults
 
     @property
     def is_outdated(self) -> bool:
         """Whether the run was trained again since."""
-        tested, started = time_of(self.get('date')), [time_of(it.get('started')) for it in self.run.trainings]
-        return any(start and tested and start > tested for start in started)
+        tested = time_of(self.get('date'))
+        return any(OLDEST < tested < time_of(it.get('started')) for it in self.run.trainings)
 
     @property
     def epochs(self) -> int | None:
@@ -125,20 +123,19 @@ class Run:
         return next((it.get(key) for it in (*self.results, self.validation, *starts) if it and it.get(key)), None)
 
 
-def time_of(text: str | None) -> datetime | None:
-    """A date as files have it; None where it is none."""
+def time_of(text: str | None) -> datetime:
+    """A date as files have it; one before all others where it is none."""
     try:
         time = datetime.fromisoformat((text or '').replace('Z', '+00:00'))
     except ValueError:
-        return None
+        return OLDEST
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
     """Read work folders, named by ``names`` or as the folders are.
 
-    Raises:
-        ReportError: there is no such folder, it holds runs and is none, names are none or equal, or there is nothing.
+    ReportError if there is no such folder, it holds runs and is none, names are none or equal, or there is nothing.
     """
     names = list(names if names is not None else (folder.resolve().name for folder in folders))
     if len(names) != len(folders):
@@ -159,11 +156,7 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read one work folder; of what can't be read the name is kept.
-
-    Raises:
-        ReportError: it is no run, but holds some.
-    """
+    """Read one work folder; of what can't be read the name is kept. ReportError if it is no run, but holds some."""
     run, places = Run(name, folder, read_log(folder)), sorted(folder.iterdir())
     for path in places:  # a test leaves neither weights nor a training's log
         log = read_log(path)
@@ -174,7 +167,7 @@ def read_run(folder: Path, name: str) -> Run:
     for path in places:
         if path not in run.others and not DATED.fullmatch(path.name):
             found += _read_results(run, path.name)
-    found.sort(key=lambda it: time_of(it.get('date')) or OLDEST, reverse=True)
+    found.sort(key=lambda it: time_of(it.get('date')), reverse=True)
     own, tests = [it for it in found if not it.subset], [it for it in found if it.get('split') == 'test']
     newest = {it.subset: it for it in reversed(found)}.values()
     configs = {Path(it.get('config') or '').name for it in newest} - {''}
@@ -197,6 +190,37 @@ def _read_results(run: Run, subset: str = '') -> list[Result]:
         if content:
             found.setdefault(repr(content), Result(run, path.parent, subset, content))
     return [*found.values()]
+
+
+def read_examples(folder: Path, metrics: dict, broken: list[str]) -> dict | None:
+    """examples.json and its folder, without entries whose pictures or masks can't be read, which go to ``broken``.
+
+    None if there is no such file, or if it is of other annotations than the figures of the test in ``metrics``.
+    """
+    path, there = folder / 'examples.json', []
+    content = read_json(path, broken)
+    if content is None:
+        return None
+    for place, image in enumerate(content['images']):
+        picture = folder / image['picture']
+        if not picture.is_file() or cv2.imread(str(picture)) is None:
+            broken.append(str(picture))
+        elif not _has_masks(image):
+            broken.append(f'{path} (images[{place}], a mask)')
+        else:
+            there.append(image)
+    digests = {(it.get('dataset') or {}).get('sha256') for it in (content, metrics)} - {None}
+    return {**content, 'images': there, 'folder': folder} if len(digests) < 2 else None
+
+
+def _has_masks(image: dict) -> bool:
+    """Whether the masks are of the picture's size, and can be decoded."""
+    masks = [it['segmentation'] for it in (*image['annotations'], *image['predictions']) if it.get('segmentation')]
+    fit = all(it['size'] == [image['height'], image['width']] for it in masks)
+    try:
+        return fit and len(rle.area(masks)) == len(masks)
+    except (RuntimeError, ValueError):
+        return False
 
 
 def _choose_tests(run: Run, tests: Sequence[Result]) -> None:

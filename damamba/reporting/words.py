@@ -40,11 +40,6 @@ def place_of(speed: Mapping) -> str:
     return f'{speed["device"]}, {processes}{of_threads}{each}, batch {speed["batch_size"]}'
 
 
-def _breakable(name: str) -> Markup:
-    """A name that may go on in the next line after its underscores."""
-    return Markup(str(escape(name)).replace('_', '_<wbr>'))
-
-
 TEMPLATES = Environment(
     loader=FileSystemLoader(HERE / 'templates'),
     autoescape=select_autoescape(enabled_extensions=('html.j2',)),
@@ -52,8 +47,8 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {'md': as_markdown, 'breakable': _breakable, 'listed': listed, 'counted': counted}
-TEMPLATES.filters |= {'number': number, 'thousands': '{:,}'.format}
+TEMPLATES.filters |= {'md': as_markdown, 'listed': listed, 'counted': counted, 'number': number}
+TEMPLATES.filters |= {'thousands': '{:,}'.format, 'breakable': lambda name: escape(name).replace('_', Markup('_<wbr>'))}
 TEMPLATES.globals['few'] = FEW_CLASSES
 
 

@@ -22,7 +22,7 @@ ATTEMPTS = 3  # with the same values, where workers die of them
 
 
 def state_of(trial: FrozenTrial) -> str:
-    """Optuna's word in small letters; of failed ones ``lost``, or ``surplus``: one too many, that never began."""
+    """Its state as Optuna names it; of failed ones ``lost``, or ``surplus``: one too many, that never began."""
     if trial.state != TrialState.FAIL:
         return trial.state.name.lower()
     return 'surplus' if 'surplus' in trial.user_attrs else 'fail' if 'error' in trial.user_attrs else 'lost'

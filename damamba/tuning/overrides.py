@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,11 @@ MISSING = object()
 def value_at(cfg: Config, key: str) -> Any:
     """The plain value at a key; ``MISSING`` where there is none."""
     node = cfg.to_dict()
-    for part in key.split('.'):
-        if isinstance(node, dict) and part in node:
-            node = node[part]
-        elif isinstance(node, list | tuple) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        else:
-            return MISSING
-    return node
+    with suppress(LookupError, TypeError, ValueError):
+        for part in key.split('.'):
+            node = node[int(part)] if isinstance(node, list | tuple) else node[part]
+        return node
+    return MISSING
 
 
 def in_short(value: Any) -> str:
@@ -53,18 +52,13 @@ def configured(config: Path, options: Mapping[str, Any], values: Mapping[str, An
     variables = {key: value for key, value in values.items() if '.' not in key}
     cfg = read_config(str(config), {**options, **variables})
     for key in values.keys() - variables:
-        _put(cfg, key, values[key])
+        node, (*parents, last) = cfg, key.split('.')
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, ConfigDict())
+            if not isinstance(node, dict | list):
+                raise TuningError(f'{key} can not be set: {part} holds {node!r}')
+        node[int(last) if isinstance(node, list) else last] = values[key]
     return cfg
-
-
-def _put(cfg: Config, key: str, value: Any) -> None:
-    *parents, last = key.split('.')
-    node = cfg
-    for part in parents:
-        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, ConfigDict())
-        if not isinstance(node, dict | list):
-            raise TuningError(f'{key} can not be set: {part} holds {node!r}')
-    node[int(last) if isinstance(node, list) else last] = value
 
 
 def write_overrides(
@@ -77,7 +71,10 @@ def write_overrides(
     """
     cfg, content = configured(config, options, values), Config()
     settings = [key.removeprefix('+') for key in (*options, *values) if '.' in key or key in READ_BY_RUNNER]
-    keys = [_list_around(key, cfg) for key in settings]
+    keys = []
+    for key in settings:  # itself, or that of the list on the way to it
+        outer = accumulate(key.split('.')[:-1], '{}.{}'.format)
+        keys.append(next((it for it in outer if isinstance(value_at(cfg, it), list | tuple)), key))
     content.merge_from_dict({key: _whole(value_at(cfg, key)) for key in keys})
     _write(path, config, content.to_dict(), comment)
     there, meant = (it.to_dict() for it in (read_config(str(path)), cfg))
@@ -85,13 +82,6 @@ def write_overrides(
     if lacking:
         _write(path, config, {**content.to_dict(), **lacking}, comment)
     return path
-
-
-def _list_around(key: str, cfg: Config) -> str:
-    """A key, or that of the list on the way to it."""
-    parts = key.split('.')
-    outer = ('.'.join(parts[:depth]) for depth in range(1, len(parts)))
-    return next((list_key for list_key in outer if isinstance(value_at(cfg, list_key), list | tuple)), key)
 
 
 def _whole(value: Any) -> Any:

@@ -63,9 +63,8 @@ def write_trials(study: optuna.Study, task: Task) -> Path:
     path = task.folder / 'trials.csv'
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(['number', 'state', 'value', 'default', *_keys(task), 'epochs', 'seconds', 'error'])
-        writer.writerows(_row(trial, task) for trial in trials_in(study, *ORDER, 'running'))
+        headings = ['number', 'state', 'value', 'default', *_keys(task), 'epochs', 'seconds', 'error']
+        csv.writer(file).writerows([headings, *(_row(trial, task) for trial in trials_in(study, *ORDER, 'running'))])
     return path
 
 
@@ -75,7 +74,13 @@ def table(study: optuna.Study, task: Task) -> str:
     trials.sort(key=lambda trial: (ORDER.index(state_of(trial)), -(trial.value or 0), trial.number))
     count = f'the best {SHOWN} of {len(trials)} trials' if len(trials) > SHOWN else f'{len(trials)} trials'
     headings = ['trial', 'state', task.metric, *map(short_key, _keys(task)), 'epochs', 'seconds', '']
-    rows = [_cells(*_row(trial, task)) for trial in trials[:SHOWN]]
+    rows = []
+    for trial in trials[:SHOWN]:
+        number, state, value, is_own, *params, epochs, seconds, error = _row(trial, task)
+        note = error or ("the config's own values" if is_own else '')
+        note = f'{note}\n'.splitlines()[0][:60]
+        measured, shown = '-' if value is None else f'{value:.4f}', [in_short(param) or '-' for param in params]
+        rows.append([str(number), state, measured, *shown, str(epochs or '-'), str(seconds), note])
     return Table.of(f'Study {study.study_name}: {count}', headings, rows, left=(0, 1, len(headings) - 1)).text()
 
 
@@ -88,12 +93,3 @@ def _row(trial: FrozenTrial, task: Task) -> list[Any]:
     seconds = round(trial.duration.total_seconds(), 1) if trial.duration else ''
     error = trial.user_attrs.get('error', '')
     return [trial.number, state_of(trial), trial.value, is_default(trial), *params, trial.last_step, seconds, error]
-
-
-def _cells(number: int, state: str, value: float | None, is_own: bool, *rest: Any) -> list[str]:
-    """A row as it is printed: in short, with the first line of an error."""
-    *params, epochs, seconds, error = rest
-    note = error or ("the config's own values" if is_own else '')
-    measured = '-' if value is None else f'{value:.4f}'
-    shown = [in_short(param) or '-' for param in params]
-    return [str(number), state, measured, *shown, str(epochs or '-'), str(seconds), f'{note}\n'.splitlines()[0][:60]]

@@ -121,10 +121,9 @@ def _wrong_entry(key: str, entry: Any, cfg: Config) -> str:
         near = nearest(key, [*keys, *(leaf.rpartition('.')[0] for leaf in keys)])
         hint = f'; is {near} meant?' if near else ''
         return f' is not in the config{hint} (a key that is to be added says new=True)'
-    return _wrong_choices(entry.get('choices')) if kind == 'categorical' else _wrong_range(entry, kind == 'int')
-
-
-def _wrong_choices(choices: Any) -> str:
+    if kind != 'categorical':
+        return _wrong_range(entry, kind == 'int')
+    choices = entry.get('choices')
     if not isinstance(choices, list | tuple) or not choices:
         return f': choices must be a list of values, got {choices!r}'
     texts = [encoded(choice) for choice in choices]
@@ -160,23 +159,17 @@ def preset(name: str, cfg: Config) -> list[Parameter]:
         space.append(Parameter(MOMENTUM, 'float', min(0.8, momentum), max(0.98, momentum)))
     if rate:
         space.append(Parameter(rate, 'float', 0.0, max(0.4, own[rate])))
-    first = value_at(cfg, WARM_UP)
-    return space + _warm_up(first) if isinstance(first, dict) else space
+    # How long the rate rises: iterations of LinearLR, or a share as our WarmUp has it.
+    share, end, kind, by_epoch = (value_at(cfg, f'{WARM_UP}.{name}') for name in ('share', 'end', 'type', 'by_epoch'))
+    if _is_positive(share) and share < 1:
+        space.append(Parameter(f'{WARM_UP}.share', 'float', share / 4, min(share * 4, 1.0), log=True))
+    elif kind == 'LinearLR' and not by_epoch and isinstance(end, int) and end >= 8:
+        space.append(Parameter(f'{WARM_UP}.end', 'int', end // 4, end * 4, log=True))
+    return space
 
 
 def _around(key: str, value: float) -> Parameter:
     return Parameter(key, 'float', float(f'{value / 10:.6g}'), float(f'{value * 10:.6g}'), log=True)
-
-
-def _warm_up(scheduler: Mapping[str, Any]) -> list[Parameter]:
-    """Around how long the rate rises: iterations of LinearLR, or a share as our WarmUp has it."""
-    end, share = scheduler.get('end'), scheduler.get('share')
-    if _is_positive(share) and share < 1:
-        return [Parameter(f'{WARM_UP}.share', 'float', share / 4, min(share * 4, 1.0), log=True)]
-    by_iteration = scheduler.get('type') == 'LinearLR' and not scheduler.get('by_epoch', True)
-    if by_iteration and isinstance(end, int) and end >= 8:
-        return [Parameter(f'{WARM_UP}.end', 'int', end // 4, end * 4, log=True)]
-    return []
 
 
 def _is_positive(value: Any) -> bool:

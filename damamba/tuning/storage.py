@@ -37,11 +37,10 @@ class Journal(JournalStorage, BaseHeartbeat):
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        heard_of = {  # one that has just begun may still have the heartbeat of the lost trial before it
-            trial._trial_id: max(trial.datetime_start.timestamp(), trial.system_attrs.get(HEARTBEAT, 0.0))
-            for trial in running
-        }
-        return [trial_id for trial_id, when in heard_of.items() if time.time() - when > self._grace_s]
+        since = time.time() - self._grace_s
+        # One that has just begun may still have the heartbeat of the lost trial before it.
+        begun = [trial for trial in running if trial.datetime_start.timestamp() < since]
+        return [trial._trial_id for trial in begun if trial.system_attrs.get(HEARTBEAT, 0.0) < since]
 
     def get_heartbeat_interval(self) -> int:
         return self._heartbeat_s

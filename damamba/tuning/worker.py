@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -88,23 +87,16 @@ class Worker:
         default = ", the config's own values" if lost_trials.is_default(trial) else ''
         self.say(f'trial {trial.number} begins{default}: {described(values)}')
         try:
-            return self._train(trial, values), TrialState.COMPLETE
+            config, folder = self.task.write_config(trial.number, values), self.task.trial_folder(trial.number)
+            last = last_epoch(read_config(str(config)))
+            with self.training.run(config, folder) as is_running:
+                self._follow(trial, folder, last, is_running)
+            return final_value(measured(folder, self.task.metric), self.task.metric), TrialState.COMPLETE
         except optuna.TrialPruned:
             return None, TrialState.PRUNED
-        except TrialError as error:
-            trial.set_user_attr('error', str(error))
+        except (ConfigError, TrialError) as error:
+            trial.set_user_attr('error', f'error: {error}' if isinstance(error, ConfigError) else str(error))
             return None, TrialState.FAIL
-
-    def _train(self, trial: optuna.Trial, values: Mapping[str, Any]) -> float:
-        try:
-            config = self.task.write_config(trial.number, values)
-            last = last_epoch(read_config(str(config)))
-        except ConfigError as error:
-            raise TrialError(f'error: {error}') from error
-        folder = self.task.trial_folder(trial.number)
-        with self.training.run(config, folder) as is_running:
-            self._follow(trial, folder, last, is_running)
-        return final_value(measured(folder, self.task.metric), self.task.metric)
 
     def _follow(self, trial: optuna.Trial, folder: Path, last: int, is_running: Callable[[], bool]) -> None:
         """Report what validation measures, until the training ends or is not worth going on."""

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from damamba.reporting import charts, topics
+from damamba.reporting import charts
 from tests.reporting.runs import CHARTS
 
 
@@ -24,7 +24,7 @@ def drawn(monkeypatch):
         return draw
 
     for name in CHARTS:
-        monkeypatch.setattr(topics.charts, f'draw_{name}', spy(name))
+        monkeypatch.setattr(charts, f'draw_{name}', spy(name))
     return seen
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from damamba.reporting.folder import LIST, written_at_once
+from damamba.reporting.report import LIST, written_at_once
 from damamba.reporting.runs import ReportError
 
 

@@ -1,4 +1,4 @@
-"""One sentence says who leads, by how much, and what speaks against comparing."""
+"""One sentence says who leads, by how much, and why runs may not be comparable."""
 
 import pytest
 

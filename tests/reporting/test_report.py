@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 
-from damamba.reporting import topics
+from damamba.reporting import charts
 from damamba.reporting.report import make_report
 from damamba.reporting.runs import ReportError
 from tests.browser import browser, open_page
@@ -271,7 +271,7 @@ def test_an_error_leaves_the_earlier_report(tmp_path, out, drawn, monkeypatch):
     def full(*arguments, **options):
         raise OSError('the disk is full')
 
-    monkeypatch.setattr(topics.charts, 'draw_errors', full)
+    monkeypatch.setattr(charts, 'draw_errors', full)
     with pytest.raises(ReportError, match='the disk is full'):
         make_report(folders, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

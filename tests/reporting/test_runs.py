@@ -114,7 +114,7 @@ def test_a_test_counts_from_its_dated_folder_where_a_later_validation_is_on_top(
     assert len(run.results[0].examples['images']) == 2 and not run.broken
     assert [it.what.split(' of ')[0] for it in missing_of(run)] == ['a test']
     assert 'since it was trained again' in missing_of(run)[0].what
-    assert run.validation.faults == [': '.join(it.values()) for it in faults] and sections_of([run])
+    assert run.validation.reasons == [': '.join(it.values()) for it in faults] and sections_of([run])
 
 
 def test_a_folder_of_runs_is_refused_and_one_with_a_run_in_it_leaves_that_out(tmp_path):

@@ -5,8 +5,8 @@ import json
 import pytest
 from mmengine.config import Config
 
-from damamba.tuning.conditions import conditions, differences
 from damamba.tuning.overrides import configured
+from damamba.tuning.study import conditions, differences
 from tests.detection import ROOT
 from tests.tuning.helpers import LR
 from tests.tuning.test_space import CONFIGS

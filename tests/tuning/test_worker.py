@@ -181,7 +181,7 @@ def test_an_interrupted_trial_is_lost_and_its_values_are_tried_again(tmp_path, m
     assert study.trials[1].params == study.trials[0].params and is_default(study.trials[1])
 
 
-@pytest.mark.parametrize('when', ['_follow', '_train'])  # while it trains, or when it has its value
+@pytest.mark.parametrize('when', ['_follow', '_outcome'])  # while it trains, or when it has its value
 def test_a_trial_that_others_have_given_up_is_no_error(tmp_path, monkeypatch, when):
     said = []
     worker = make_worker(tmp_path, 1, said=said)
@@ -189,7 +189,7 @@ def test_a_trial_that_others_have_given_up_is_no_error(tmp_path, monkeypatch, wh
 
     def given_up(trial, *args):
         monkeypatch.undo()
-        value = own(trial, *args) if when == '_train' else None
+        value = own(trial, *args) if when == '_outcome' else None
         worker.study.tell(trial.number, state=TrialState.FAIL)
         return value or own(trial, *args)
 
@@ -211,9 +211,9 @@ def test_a_study_of_something_else_is_refused(tmp_path):
         ({'options': {'max_epochs': 2, 'sync_bn': True}}, 'other settings: sync_bn (not set then, true now); give'),
         (
             {'options': {'max_epochs': 3}},
-            "the study 'study' was begun with other settings: max_epochs (2 then, 3 now), train_cfg.max_epochs "
-            '(2 then, 3 now), param_scheduler.1.end (2 then, 3 now); give it the same config and '
-            '--cfg-options, or begin another one with --study NAME',
+            "the study 'study' was begun with other settings: train_cfg.max_epochs (2 then, 3 now), "
+            'param_scheduler.1.end (2 then, 3 now); give it the same config and --cfg-options, or begin another one '
+            'with --study NAME',
         ),
     ):
         with pytest.raises(TuningError, match=re.escape(told)):

@@ -1,1 +1,1 @@
-"""Scenes: what lies where, how it looks, and how COCO annotates it."""
+"""Scenes: what lies where, and how it looks."""

@@ -10,8 +10,7 @@ from damamba.datasets.inspection.annotation_files import InspectionError, compar
 from damamba.datasets.inspection.defects import KINDS, Defect
 from damamba.datasets.inspection.duplicate_pictures import find_duplicates
 from damamba.datasets.inspection.picture_files import compare_with_listed, read_picture_files
-from damamba.datasets.inspection.records import AnnotationFile
-from damamba.datasets.inspection.tally import tally_files
+from damamba.datasets.inspection.records import AnnotationFile, tally_files
 
 __all__ = ['KINDS', 'AnnotationFile', 'Defect', 'Inspection', 'InspectionError', 'inspect_dataset']
 

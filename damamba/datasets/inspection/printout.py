@@ -54,22 +54,19 @@ def _categories(inspection: Inspection) -> str:
     names = list(dict.fromkeys(name for file in files for name in file.categories.values()))
     if not names:
         return ''
-    rows, headings, columns = [], ['file'], [[name for name, _ in tallies]]
+    rows, columns = [], [['file', *(name for name, _ in tallies)]]  # each with its heading
     for name in names[:CATEGORIES]:
         ids = [', '.join(str(number) for number, own in file.categories.items() if own == name) for file in files]
         counts = [tally['categories'].get(name) for _, tally in tallies]
         shown, (own, *unlike) = _on_one_line(name), sorted({*ids} - {''})
+        columns.append([shown if unlike else f'{shown} (id {own})', *counts])
         if unlike:
-            marked = [f'{count:,} (id {own})' if own else count for count, own in zip(counts, ids, strict=False)]
-            rows.append([shown, 'unlike', *marked])
-            headings += [shown, 'its id']
-            columns += [counts, [*(own or '-' for own in ids), ' ']]  # the total has none
-        else:
-            rows.append([shown, own, *counts[: len(files)]])
-            headings.append(f'{shown} (id {own})')
-            columns.append(counts)
+            columns.append(['its id', *(own or '-' for own in ids), ' '])  # the total has none
+            counts = [f'{count:,} (id {own})' if own else count for count, own in zip(counts, ids, strict=False)]
+        rows.append([shown, 'unlike' if unlike else own, *counts[: len(files)]])
     by_category = ['name', 'id', *(_on_one_line(file.name).replace('/', '/\n') for file in files)]
-    turned = [(by_category, rows), (headings, zip(*columns, strict=True))]
+    headings, *by_file = zip(*columns, strict=True)
+    turned = [(by_category, rows), (headings, by_file)]
     texts = [Table.of('Objects by category', *table).text().rstrip() for table in turned[: len(files)]]
     more = f'\n{len(names) - CATEGORIES:,} more categories: --json has all' if len(names) > CATEGORIES else ''
     return min(texts, key=lambda text: max(map(len, text.splitlines()))) + more

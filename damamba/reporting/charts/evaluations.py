@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from damamba.reporting.charts.bars import Figures, Panel, draw_bar_chart
 from damamba.reporting.charts.style import INK, RUN_COLOURS, Palette, new_chart, palette_of, wrap_name
-from damamba.reporting.metrics import mean_curves
+from damamba.reporting.ground_truth import mean_curves
 from damamba.reporting.words import KINDS
 from damamba.tables import is_figure
 

@@ -23,10 +23,9 @@ def draw_latency(speeds: Mapping[str, dict], palette: Palette, path: Path) -> Pa
         groups[name] = f'{name}\n{several}{counted(max(counts), "picture")}'
     memory = {run: {'peak': speed['peak_memory'] and speed['peak_memory'] / 1e9} for run, speed in speeds.items()}
     kind, *others = {speed['kind'] for speed in speeds.values()}
-    what = 'memory' if others else MEMORY.get(kind, 'memory')
     panels = [
         Panel(groups, times, 'seconds', ('median', 'p90'), 'by objects in a picture', '{:#.3g}', sums=ALL),
-        Panel({'peak': what}, memory, 'GB', form='{:.2f}'),
+        Panel({'peak': 'memory' if others else MEMORY.get(kind, 'memory')}, memory, 'GB', form='{:.2f}'),
     ]
     place, *others = {place_of(speed) for speed in speeds.values()}
     labels = {run: f'{run}: {place_of(speed)}' for run, speed in speeds.items()} if others else {}

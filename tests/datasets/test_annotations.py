@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from damamba.datasets.drawing.annotations import annotate, trace_polygons
 from damamba.datasets.drawing.grounds import FINE
 from damamba.datasets.drawing.heap import Visible
 from damamba.datasets.drawing.scenes import heap_up
 from damamba.datasets.drawing.things import CLASSES
 from damamba.datasets.drawing.totes import VIEWS, fill_tote
 from damamba.datasets.inspection.records import AnnotationFile
+from damamba.datasets.writing import annotate, trace_polygons
 
 
 @pytest.fixture(scope='module')
