@@ -18,8 +18,10 @@ from damamba.cli import (
     demo,
     eval_results,
     get_flops,
+    predict,
     prove_evaluation,
     report,
+    serve,
     test,
     train,
     tune,
@@ -37,6 +39,8 @@ COMMANDS = {
     'Flags of reporting': report.parse,
     'Flags of tuning': tune.parse,
     'Flags of the demo': demo.parse,
+    'Flags of predicting': predict.parse,
+    'Flags of serving': serve.parse,
 }
 HEAD = '| Flag | |\n|---|---|\n'
 

@@ -26,6 +26,7 @@ DOCUMENTS = (
     'docs/install.md',
     'docs/commands.md',
     'docs/evaluation.md',
+    'docs/predict.md',
     'docs/custom_dataset.md',
     'docs/armbench.md',
     'docs/report.md',
@@ -98,6 +99,8 @@ def checkout(tmp_path_factory):
     _draw_weights(folder)
     (config,) = [block for block in blocks('README.md', 'python') if 'data/mine/' in block]
     (folder / 'configs/mine.py').write_text(config.replace('demo/epoch_6', 'demo/epoch_1'))  # see DEMO in CHANGES
+    (pick,) = [block for block in blocks('docs/predict.md', 'python') if 'pick_points' in block]
+    (folder / 'pick.py').write_text(pick)
     _program(folder / 'bin/srun', SRUN)
     _program(folder / '.venv/bin/python', f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
     (folder / '.venv/bin/activate').write_text('')
