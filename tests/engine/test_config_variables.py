@@ -230,7 +230,7 @@ def test_a_value_of_another_kind_is_refused(options):
 
 @pytest.mark.parametrize('epochs', [0, -1])
 def test_a_training_has_an_epoch_at_least(epochs):
-    with pytest.raises(ConfigError, match='must be a whole number of epochs, got'):
+    with pytest.raises(ConfigError, match='max_epochs must be a whole number from 1 on, got'):
         read(R50, max_epochs=epochs)
 
 
