@@ -277,7 +277,8 @@ def check_counts(cfg: Config) -> None:
     """Refuse what is to be counted and is no whole number from 1 on: epochs, pictures of a batch; ConfigError."""
     for key, value in walk(plain({name: cfg[name] for name in cfg if name in READ_BY_RUNNER})):
         least = 0 if key.endswith('num_workers') else 1
-        if COUNTS.fullmatch(key) and value is not None and (type(value) is not int or value < least):
+        is_whole = type(value) in (int, float) and value % 1 == 0  # some of MMDetection's divide
+        if COUNTS.fullmatch(key) and value is not None and not (is_whole and value >= least):
             raise ConfigError(f'{key} must be a whole number from {least} on, got {value!r}')
 
 
