@@ -10,10 +10,6 @@ import cv2
 import numpy as np
 import supervision as sv
 from mmengine.registry import init_default_scope
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from damamba.cli.common import run
 from damamba.cli.console import say
@@ -23,6 +19,7 @@ from damamba.engine.config_checks import check_files
 from damamba.engine.samples import Sample, draw_samples
 from damamba.reporting.charts.examples import LONG_SIDE, draw_objects, draw_tiles
 from damamba.reporting.charts.style import INK
+from damamba.tables import Table
 
 LEAST_SIDE = 640  # pixels: smaller pictures are enlarged, for their labels
 SHEET = 'contact_sheet.png'
@@ -87,16 +84,11 @@ def _size(sample: Sample) -> str:
 
 def render(drawn: list[tuple[Sample, Path]]) -> str:
     """A line for each picture."""
-    table = Table('picture', box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ('size', 'size fed', 'objects', 'ignored'):
-        table.add_column(heading, justify='right')
-    for sample, path in drawn:
-        height, width = sample.original
-        table.add_row(Text(path.name), f'{width} x {height}', _size(sample), f'{sample.objects}', f'{sample.ignored}')
-    console = Console(width=200, color_system=None)
-    with console.capture() as text:
-        console.print(table)
-    return '\n'.join(line.rstrip() for line in text.get().rstrip().splitlines())
+    headings = ['picture', 'size', 'size fed', 'objects', 'ignored']
+    rows = [
+        [path.name, '{1} x {0}'.format(*it.original), _size(it), str(it.objects), str(it.ignored)] for it, path in drawn
+    ]
+    return Table.of('', headings, rows).text().rstrip()
 
 
 def show(argv: list[str] | None = None) -> None:

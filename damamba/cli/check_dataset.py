@@ -10,11 +10,9 @@ import warnings
 from pathlib import Path
 
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 
-from damamba.cli.console import say
-from damamba.datasets.inspection import Inspection, InspectionError, inspect_dataset
+from damamba.cli.console import progress, say
+from damamba.datasets.inspection import InspectionError, inspect_dataset
 from damamba.datasets.inspection.printout import format_inspection
 
 MAX_PIXELS = 2**30  # OpenCV reads no larger picture
@@ -57,25 +55,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def inspect_with_bar(args: argparse.Namespace) -> Inspection:
-    """Look through the set; on a terminal a bar shows how far it is."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task('reading', total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, description='looking at pictures', completed=done, total=total)
-
-        return inspect_dataset(args.path, args.images, not args.no_pixels, args.workers, on_picture=show)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = parse(argv)
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     warnings.filterwarnings('ignore', module='PIL')  # of odd metadata, which nobody reads
     try:
-        inspection = inspect_with_bar(args)
+        with progress('reading', 'looking at pictures') as show:
+            inspection = inspect_dataset(args.path, args.images, not args.no_pixels, args.workers, on_picture=show)
     except InspectionError as error:
         sys.stderr.write(f'error: {error}\n')
         sys.exit(2)

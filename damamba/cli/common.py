@@ -10,20 +10,20 @@ import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, build_functions
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from damamba.checkpoint import CheckpointError, trust_checkpoints
 from damamba.cli.options import add_pairs
 from damamba.datasets.categories import DatasetError
 from damamba.engine.config import read_config, use_our_metric
-from damamba.engine.config_checks import ConfigError, check_files, check_packages
+from damamba.engine.config_checks import ConfigError
+from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
 from damamba.evaluation.coco_ap import EvaluationError
@@ -81,8 +81,20 @@ def _refuse_gpus(parser: argparse.ArgumentParser, ids: list[int], count: int) ->
     parser.error(f'--gpus, --gpu-id and --gpu-ids are no more: {visible}{command}')
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config file with the command line in it (:func:`damamba.engine.config.read_config`)."""
+def load_config(args: argparse.Namespace, **overridden: str | None) -> Config:
+    """Read the config file with the command line in it (:func:`damamba.engine.config.read_config`).
+
+    Args:
+        args: of the command line.
+        overridden: settings, and what of the command line says them.
+    """
+    for key, flag in {
+        'launcher': '--launcher',
+        'work_dir': '--work-dir' if args.work_dir else None,
+        **overridden,
+    }.items():
+        if flag and {key, f'+{key}'} & args.cfg_options.keys():
+            raise ConfigError(f'{key} of --cfg-options changes nothing: {flag} says it')
     cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir or not cfg.get('work_dir'):
@@ -92,8 +104,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
     """Build the runner that the config names, by default ours, once the data of ``splits`` is there."""
-    check_files(cfg, splits)
-    check_packages(cfg)
+    check_parts(cfg, splits)
     if cfg.get('runner_type', 'DAMambaRunner') == 'DAMambaRunner':
         return DAMambaRunner.from_cfg(cfg)
     cfg = copy.deepcopy(cfg)
@@ -110,20 +121,15 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
         command(argv)
     except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError) as error:
         _fail(error)
-    except TypeError as error:
-        if not _is_unknown_key(error):
+    except Exception as error:
+        text = error_of_building(error)
+        if not text:
             raise
-        _fail(error)
+        _fail(text)
     leave()
 
 
-def _is_unknown_key(error: TypeError) -> bool:
-    """Whether a registry met a key of the config that the class which it builds does not take."""
-    innermost = traceback.extract_tb(error.__traceback__)[-1]
-    return innermost.filename == build_functions.__file__ and 'unexpected keyword argument' in str(error)
-
-
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception | str) -> NoReturn:
     """Show an error without its traceback, here and in the summary that torchrun ends with."""
     rank = os.environ.get('RANK', '0')
     text = f'error{"" if rank == "0" else f" (rank {rank})"}: {error}'

@@ -9,9 +9,6 @@ import json
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from damamba.cli.common import run
 from damamba.cli.console import say
@@ -19,6 +16,7 @@ from damamba.cli.options import add_pairs
 from damamba.engine.config import read_config
 from damamba.engine.config_checks import ConfigError
 from damamba.engine.flops import Cost, Part, measure
+from damamba.tables import Table
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -61,20 +59,11 @@ def count(args: argparse.Namespace) -> Cost:
 
 def render(cost: Cost) -> str:
     """The parts, a line each, and what the total means."""
-    table = Table('part', box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ('parameters', 'MACs', 'RoIs'):
-        table.add_column(heading, justify='right')
-    for part in cost.total.parts:
-        _add_rows(table, part)
-    table.add_section()
-    _add_rows(table, Part('total', cost.total.params, cost.total.macs))
-    console = Console(width=100, color_system=None)
-    with console.capture() as text:
-        console.print(table)
-    lines = [_headline(cost), *(line.rstrip() for line in text.get().splitlines())]
-    return '\n'.join(
-        [*lines, f'By the rules of the published tables (docs/commands.md): {_g(cost.published_macs)} MACs']
-    )
+    rows = [row for part in cost.total.parts for row in _rows(part)]
+    total = _rows(Part('total', cost.total.params, cost.total.macs))
+    table = Table.of('', ['part', 'parameters', 'MACs', 'RoIs'], [*rows, *total], sections=[len(rows) - 1])
+    published = f'By the rules of the published tables (docs/commands.md): {_g(cost.published_macs)} MACs'
+    return '\n'.join([_headline(cost), table.text(), published])
 
 
 def _headline(cost: Cost) -> str:
@@ -83,11 +72,10 @@ def _headline(cost: Cost) -> str:
     return f'One picture, {height} pixels high and {width} wide{padded}'
 
 
-def _add_rows(table: Table, part: Part, indent: str = '') -> None:
+def _rows(part: Part, indent: str = '') -> list[list[str]]:
     rois = '' if part.rois is None else f'{part.rois:,}'
-    table.add_row(f'{indent}{part.name}', f'{part.params / 1e6:.3f} M', _g(part.macs), rois)
-    for inner in part.parts:
-        _add_rows(table, inner, f'{indent}  ')
+    own = [f'{indent}{part.name}', f'{part.params / 1e6:.3f} M', _g(part.macs), rois]
+    return [own, *(row for inner in part.parts for row in _rows(inner, f'{indent}  '))]
 
 
 def _g(macs: int) -> str:

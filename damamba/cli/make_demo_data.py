@@ -5,12 +5,11 @@ import sys
 from pathlib import Path
 
 import cv2
-from rich.console import Console
-from rich.progress import Progress
 
+from damamba.cli.console import progress
 from damamba.datasets.armbench_demo import write_armbench
 from damamba.datasets.demo import DemoError, Summary, write_shapes
-from damamba.datasets.writing import OnPicture, in_columns
+from damamba.datasets.writing import in_columns
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,21 +44,13 @@ def add_armbench(kinds: argparse._SubParsersAction) -> None:
 
 
 def write(args: argparse.Namespace) -> Summary | dict[str, Summary]:
-    """Write the set; on a terminal a bar shows how far it is."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task('drawing', total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        return draw(args, show)
-
-
-def draw(args: argparse.Namespace, show: OnPicture) -> Summary | dict[str, Summary]:
-    if args.kind == 'armbench':
-        return write_armbench(args.out, args.images, args.long_side, args.seed, not args.without_test, on_picture=show)
-    return write_shapes(args.out, args.images, args.val_images, args.size, args.seed, on_picture=show)
+    """Write the set."""
+    with progress('drawing', 'drawing') as show:
+        if args.kind == 'armbench':
+            return write_armbench(
+                args.out, args.images, args.long_side, args.seed, not args.without_test, on_picture=show
+            )
+        return write_shapes(args.out, args.images, args.val_images, args.size, args.seed, on_picture=show)
 
 
 def describe(found: Summary | dict[str, Summary]) -> tuple[str, bool]:

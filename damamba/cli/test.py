@@ -91,7 +91,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 def configure(args: argparse.Namespace) -> Config:
     """Return the config with the command line in it."""
-    cfg = load_config(args)
+    cfg = load_config(args, load_from='CHECKPOINT', resume='CHECKPOINT')
     if not cfg.get('test_dataloader'):
         raise ConfigError(f'{args.config} has no test_dataloader: nothing to test on')
     if not cfg.get('test_evaluator'):

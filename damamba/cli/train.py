@@ -53,7 +53,8 @@ def _settle_old(args: argparse.Namespace) -> None:
 
 def configure(args: argparse.Namespace) -> Config:
     """Return the config with the command line in it."""
-    cfg = load_config(args)
+    resume = '--resume' if args.resume else None
+    cfg = load_config(args, resume=resume, load_from=None if args.resume == 'auto' else resume)
     if not cfg.get('train_dataloader'):
         raise ConfigError(f'{args.config} has no train_dataloader: nothing to train on')
     if args.amp:
@@ -62,9 +63,7 @@ def configure(args: argparse.Namespace) -> Config:
             raise ConfigError(f'--amp does not go with optim_wrapper.type={name_of(cfg.optim_wrapper)!r}')
         use_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ConfigError(f'--auto-scale-lr needs auto_scale_lr.base_batch_size in {args.config}')
-        cfg.auto_scale_lr.enable = True
+        cfg.auto_scale_lr = {**(cfg.get('auto_scale_lr') or {}), 'enable': True}
     if args.no_validate:
         cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     given = dict(seed=args.seed, deterministic=args.deterministic or None, diff_rank_seed=args.diff_seed or None)

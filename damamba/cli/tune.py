@@ -23,7 +23,8 @@ except ModuleNotFoundError as error:
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
-from damamba.engine.config_checks import ConfigError, check_files
+from damamba.engine.config_checks import ConfigError
+from damamba.engine.config_parts import check_parts
 from damamba.tuning import TuningError, plots, results
 from damamba.tuning.lost_trials import ended
 from damamba.tuning.space import preset, read_space
@@ -131,7 +132,7 @@ def make_task(args: argparse.Namespace) -> Task:
         if not cfg.get(name):
             raise ConfigError(f'{args.config} has no {name}: trials are trained, and compared on the validation')
     last_epoch(cfg)
-    check_files(cfg, ('train', 'val'))
+    check_parts(cfg, ('train', 'val'))
     own = task.own_settings
     return replace(task, space=preset(args.preset, own) if args.preset else read_space(args.space, own))
 

@@ -23,13 +23,14 @@ from damamba.engine.amp import fit_amp
 from damamba.engine.config_checks import (
     READ_BY_RUNNER,
     ConfigError,
+    check_counts,
     check_keys,
     leaves,
     plain,
-    refuse_no_epochs,
     refuse_version_2,
     same,
 )
+from damamba.engine.config_values import check_values
 from damamba.engine.warm_up import refuse_end_of_warm_up
 from damamba.evaluation.metric import CocoInstanceMetric
 from damamba.types import class_of, is_of, listed
@@ -63,8 +64,11 @@ def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     for name in {*named} & cfg.keys() - READ_BY_RUNNER:
         _refuse_idle(path, name, variables, cfg)
     _refuse_overridden(path, variables, cfg, files)
-    _merge(cfg, {key: value for key, value in (options or {}).items() if key.removeprefix('+') not in variables})
-    refuse_no_epochs(cfg)
+    settings = {key: value for key, value in (options or {}).items() if key.removeprefix('+') not in variables}
+    before = plain(cfg)
+    _merge(cfg, settings)
+    check_values(before, cfg, {key: value for key, value in settings.items() if not key.startswith('+')})
+    check_counts(cfg)
     return cfg
 
 
@@ -108,7 +112,7 @@ def _read(path: str, values: Mapping[str, Any]) -> tuple[Config, _Files]:
     except SyntaxError as error:
         place = error.filename if error.filename and os.path.isfile(error.filename) else path
         raise ConfigError(f'{place}, line {error.lineno}: {error.msg}') from error
-    except KeyError as error:  # MMEngine's, of two bases that say the same
+    except (KeyError, ImportError) as error:  # of two bases that say the same; of custom_imports
         raise ConfigError(f'{path} can not be read: {error}') from error
     except FileNotFoundError as error:
         with open(path, encoding='utf-8') as file:
@@ -256,7 +260,7 @@ def prepare(cfg: Config) -> list[str]:
     """
     refuse_version_2(cfg, cfg.filename)
     refuse_end_of_warm_up(cfg)
-    refuse_no_epochs(cfg)
+    check_counts(cfg)
     return [note for note in (use_our_metric(cfg), fit_amp(cfg), fit_best(cfg)) if note]
 
 
@@ -297,6 +301,7 @@ def _best(evaluators: dict | list | None) -> str | None:
     for evaluator in listed(evaluators):
         items, metric = evaluator.get('metric_items'), evaluator.get('metric', 'bbox')
         kinds = {metric} if isinstance(metric, str) else set(metric)
+        items = {items} if isinstance(items, str) else items
         if is_of(evaluator, METRICS, CocoInstanceMetric) and (not items or 'mAP' in items):
             for kind in [kind for kind in ('segm', 'bbox') if kind in kinds]:
                 return f'{evaluator.get("prefix") or "coco"}/{kind}_mAP'

@@ -4,15 +4,21 @@ import difflib
 import importlib.util
 import inspect
 import os
+import re
+import typing
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import mmdet.registry
+import mmengine.registry
+import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
 from damamba.datasets.armbench import ARMBenchDataset, existing_file
@@ -30,7 +36,7 @@ VERSION_2 = {
     'log_config': 'default_hooks.logger',
     'fp16': 'optim_wrapper.type="AmpOptimWrapper"',
 }
-REGISTRIES = [it for it in vars(mmdet.registry).values() if isinstance(it, Registry)]
+REGISTRIES = [it for room in (mmdet, mmengine) for it in vars(room.registry).values() if isinstance(it, Registry)]
 ARGUMENTS = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'}
 READ_BY_RUNNER = {  # at the top level
     *ARGUMENTS,
@@ -44,7 +50,7 @@ PARAMWISE = (
     *('dcn_offset_lr_mult', 'bypass_duplicate'),
 )
 WITHOUT_TYPE = {
-    '': READ_BY_RUNNER,
+    '': (Runner.__init__, *READ_BY_RUNNER),
     # what reads a section, or names in it, that has no type of its own
     **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'), (DataLoader, *LOADER)),
     'train_cfg': (EpochBasedTrainLoop, IterBasedTrainLoop, 'by_epoch', 'type'),
@@ -58,17 +64,35 @@ WITHOUT_TYPE = {
     'log_processor': (LogProcessor, 'type'),
     'default_hooks': HOOKS,
     'paramwise_cfg': PARAMWISE,
+    'compile': (torch.compile,),
+    'tta_model': ('tta_cfg', 'type'),
+    'tta_cfg': ('nms', 'max_per_img'),
+    'mp_cfg': (set_multi_processing,),
+    'dist_cfg': ('backend', 'init_backend', 'timeout', 'init_method'),
+    'clip_grad': (clip_grad_norm_, clip_grad_value_, 'type'),
+    'loss_scale': (torch.amp.GradScaler,),
+    'filter_cfg': ('filter_empty_gt', 'min_size', 'bbox_min_size'),
     'metainfo': ('classes', 'palette', 'by_name'),
     'data_prefix': ('img', 'img_path', 'seg', 'ann'),
 }
-ANYWHERE = ('paramwise_cfg', 'metainfo', 'data_prefix')  # these lie below others
+ANYWHERE = {  # these lie below others
+    *('paramwise_cfg', 'metainfo', 'data_prefix', 'mp_cfg', 'dist_cfg', 'clip_grad', 'loss_scale', 'filter_cfg'),
+    'tta_cfg',
+}
 BESIDE_TYPE = {
     'optim_wrapper': (AmpOptimWrapper, 'constructor', 'paramwise_cfg', 'optimizer'),  # of --amp
     'param_scheduler': ('convert_to_iter_based',),
+    **dict.fromkeys(('default_hooks', 'custom_hooks'), ('priority',)),
     'norm_cfg': ('requires_grad',),
+    'dcn': ('fallback_on_stride',),
     'init_cfg': ('override',),
 }
-FREE = {'custom_keys', 'backend_args', 'dist_cfg', 'mp_cfg'}  # the names are somebody's own
+FREE = {'custom_keys', 'backend_args'}  # the names are somebody's own
+HANDED_IN = {'self', 'cfg', 'runner', 'dataloader', 'evaluator', 'params', 'parameters', 'distributed'}  # by MMEngine
+COUNTS = re.compile(
+    r'train_cfg\.(max_epochs|max_iters|val_interval)|(train|val|test)_dataloader\.batch_size|log_processor\.window_size|'
+    r'optim_wrapper\.accumulative_counts|auto_scale_lr\.base_batch_size|default_hooks\.(logger|visualization)\.interval|(train|val|test)_dataloader\.num_workers'
+)
 BACKENDS = {  # the packages that MMEngine's write through
     'TensorboardVisBackend': 'tensorboard',
     'WandbVisBackend': 'wandb',
@@ -154,37 +178,53 @@ def _is_looked_into(parts: Sequence[str], place: int) -> bool:
     return parts[place] in (*ANYWHERE, 'custom_keys') or parts[place - 1] == 'custom_keys'
 
 
-def names_read(node: dict, path: Sequence[str]) -> set[str] | None:
-    """The names that are read of a section of a config, which lies there; ``ANY`` where these can't be told."""
+def names_read(node: dict, path: Sequence[str]) -> dict[str, Any] | None:
+    """The names that are read of a section which lies there, with their types; ``ANY`` where these can't be told."""
     section = path[-1] if path else ''
     if section in FREE:
         return ANY
     if path[-2:-1] == ['custom_keys']:
-        return {'lr_mult', 'decay_mult'}
+        return {'lr_mult': float, 'decay_mult': float}
     readers = WITHOUT_TYPE.get(section, ()) if len(path) < 2 or section in ANYWHERE else ()
     if 'type' in node:
         classes = [node['type']] if callable(node['type']) else [it.get(node['type']) for it in REGISTRIES]
-        if not any(classes):
+        if any(classes):
+            owner = path[0] if section.isdecimal() or path[0] == 'default_hooks' else section
+            readers = [*filter(None, classes), *BESIDE_TYPE.get(owner, ())]
+        elif not readers:
             return ANY  # the one who builds it will say so
-        readers = [*filter(None, classes), *BESIDE_TYPE.get(path[0] if section.isdecimal() else section, ())]
-    names = {it for it in readers if isinstance(it, str)}
+    names = {it: Any for it in readers if isinstance(it, str)}
     for parameters in (_parameters(it) for it in readers if not isinstance(it, str)):
         if parameters is ANY:
             return ANY
         names |= parameters
-    return names
+    handed_in = {*HANDED_IN, 'optimizer'} if path[:1] == ['param_scheduler'] else HANDED_IN
+    return {name: hint for name, hint in names.items() if name not in handed_in}
 
 
-def _parameters(reader: Callable) -> set[str] | None:
-    """The names of the arguments of a function, or of a class, where its bases take the rest."""
-    names: set[str] = set()
+def _parameters(reader: Callable) -> dict[str, Any] | None:
+    """The arguments of a function, or of a class, where its bases take the rest; with their annotated types."""
+    names: dict[str, Any] = {}
     bases = reader.__mro__ if isinstance(reader, type) else ()
-    for function in [vars(it)['__init__'] for it in bases if '__init__' in vars(it)] or [reader]:
-        parameters = inspect.signature(function).parameters.values()
-        names |= {it.name for it in parameters if it.kind in (it.POSITIONAL_OR_KEYWORD, it.KEYWORD_ONLY)}
+    makers = [vars(it)['__init__'] for it in bases if '__init__' in vars(it)] or [reader]
+    if makers == [object.__init__]:
+        return {}
+    for function in makers:
+        parameters, hints = inspect.signature(function).parameters.values(), _hints(function)
+        for it in parameters:
+            if it.kind in (it.POSITIONAL_OR_KEYWORD, it.KEYWORD_ONLY):
+                hint = hints.get(it.name, Any)
+                names.setdefault(it.name, hint | None if it.default is None else hint)
         if function is not object.__init__ and not any(it.kind == it.VAR_KEYWORD for it in parameters):
-            return names - {'self'}
+            return names
     return ANY
+
+
+def _hints(function: Callable) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError, AttributeError):  # of what is imported for checkers of types alone
+        return {}
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:
@@ -233,11 +273,13 @@ def _as_lists(value: Any) -> Any:
 # Everything else.
 
 
-def refuse_no_epochs(cfg: Config) -> None:
-    """Refuse a training by epochs that has none; ConfigError."""
-    epochs = (cfg.get('train_cfg') or {}).get('max_epochs', 1)
-    if type(epochs) is not int or epochs < 1:
-        raise ConfigError(f'train_cfg.max_epochs must be a whole number of epochs, got {epochs!r}')
+def check_counts(cfg: Config) -> None:
+    """Refuse what is to be counted and is no whole number from 1 on: epochs, pictures of a batch; ConfigError."""
+    for key, value in walk(plain({name: cfg[name] for name in cfg if name in READ_BY_RUNNER})):
+        least = 0 if key.endswith('num_workers') else 1
+        is_whole = type(value) in (int, float) and value % 1 == 0  # some of MMDetection's divide
+        if COUNTS.fullmatch(key) and value is not None and not (is_whole and value >= least):
+            raise ConfigError(f'{key} must be a whole number from {least} on, got {value!r}')
 
 
 def check_packages(cfg: Config) -> None:

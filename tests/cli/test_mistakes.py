@@ -55,6 +55,14 @@ def test_a_config_that_can_not_be_read_is_one_sentence(tmp_path, text, message):
         ('+model.backbone.foo=1', "unexpected keyword argument 'foo'"),
         ('model.backbone.arch=huge', 'arch must be one of tiny, small, base'),
         ('data_root=/gone', 'not found: data_root is'),
+        ('launcher=foo', 'launcher of --cfg-options changes nothing: --launcher says it'),
+        ('work_dir=elsewhere', 'work_dir of --cfg-options changes nothing: --work-dir says it'),
+        ('randomness.seed=-1', 'Seed must be between 0 and 2**32 - 1'),
+        (
+            'model.data_preprocessor.mean=[1,2]',
+            'DetDataPreprocessor can not be built as the config says: `mean`',
+        ),
+        ('test_evaluator.metric=bbbox', 'test_evaluator can not be built: metric should be one of'),
     ],
 )
 def test_a_mistake_of_the_user_shows_no_traceback(small_config, tmp_path, option, message, monkeypatch, capsys):
@@ -109,3 +117,9 @@ def test_backbone_weights_given_as_a_detector_say_where_they_go(trained, small_c
     torch.save(alone, tmp_path / 'alone.pth')
     with pytest.raises(CheckpointError, match='go into model.backbone.pretrained'):
         test(small_config, tmp_path / 'alone.pth', '--work-dir', tmp_path)
+
+
+@pytest.mark.parametrize('key', ['load_from', 'resume', '+resume'])
+def test_what_the_arguments_of_a_test_say_is_refused_elsewhere(small_config, tmp_path, key):
+    with pytest.raises(ConfigError, match=f'{key.removeprefix("+")} of --cfg-options .* CHECKPOINT says it'):
+        test(small_config, 'x.pth', '--work-dir', tmp_path, '--cfg-options', f'{key}=1')

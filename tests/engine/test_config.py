@@ -87,6 +87,7 @@ def test_tiny_1x_is_the_config_that_other_tests_narrow():
         (dict(), 'coco/bbox_mAP'),
         (dict(metric=['segm'], prefix='mine'), 'mine/segm_mAP'),
         (dict(metric=['segm'], metric_items=['mAP_50']), None),
+        (dict(metric=['segm'], metric_items='mAP_50'), None),
         (dict(metric='proposal'), None),
         (None, None),
     ],

@@ -228,9 +228,19 @@ def test_a_value_of_another_kind_is_refused(options):
         read(R50, **options)
 
 
+def test_classes_that_no_base_assigns_are_put_in_where_a_leaf_uses_them_and_refused_elsewhere(tmp_path):
+    used = "classes = ('A', 'B')\ntrain_dataloader = dict(dataset=dict(metainfo=dict(classes=classes)))\n"
+    (tmp_path / 'used.py').write_text(used)
+    cfg = read(tmp_path / 'used.py', classes=['Big A', 'B', 'C'])
+    assert cfg.train_dataloader.dataset.metainfo.classes == ['Big A', 'B', 'C']
+    (tmp_path / 'idle.py').write_text("classes = ('A', 'B')\nmodel = dict(type='MaskRCNN')\n")
+    with pytest.raises(ConfigError, match='idle.py has no classes that a command line could change anything by'):
+        read(tmp_path / 'idle.py', classes=['C'])
+
+
 @pytest.mark.parametrize('epochs', [0, -1])
 def test_a_training_has_an_epoch_at_least(epochs):
-    with pytest.raises(ConfigError, match='must be a whole number of epochs, got'):
+    with pytest.raises(ConfigError, match='max_epochs must be a whole number from 1 on, got'):
         read(R50, max_epochs=epochs)
 
 
