@@ -13,8 +13,8 @@ try:
     import mmdet.datasets
     import mmdet.models  # noqa: F401
 except ImportError as error:
-    check = f'{sys.executable} -m damamba check'
-    raise ImportError(f'MMDetection does not load ({error}): `{check}` names the command that mends it') from error
+    doctor = f'{sys.executable} -m damamba doctor'
+    raise ImportError(f'MMDetection does not load ({error}): `{doctor}` names the command that mends it') from error
 
 from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
 from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS, RUNNERS  # noqa: E402

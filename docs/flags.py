@@ -16,6 +16,7 @@ from damamba.cli import (
     browse_dataset,
     check_dataset,
     demo,
+    doctor,
     eval_results,
     get_flops,
     prove_evaluation,
@@ -37,6 +38,7 @@ COMMANDS = {
     'Flags of reporting': report.parse,
     'Flags of tuning': tune.parse,
     'Flags of the demo': demo.parse,
+    'Flags of the doctor': doctor.parse,
 }
 HEAD = '| Flag | |\n|---|---|\n'
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -31,7 +32,7 @@ COLUMNS = 4  # of the sheet
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='browse_dataset.py', description=__doc__)
+    parser = command_parser('browse-dataset', __doc__)
     parser.add_argument('config', help='the config file')
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train', help='what is drawn; by default train'

@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
+from damamba.cli.commands import command_parser
 from damamba.cli.console import say
 from damamba.datasets.inspection import Inspection, InspectionError, inspect_dataset
 from damamba.datasets.inspection.printout import format_inspection
@@ -21,7 +22,7 @@ MAX_PIXELS = 2**30  # OpenCV reads no larger picture
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='check_dataset.py', description=__doc__)
+    parser = command_parser('check-dataset', __doc__)
     parser.add_argument('path', type=Path, metavar='PATH', help='an annotation file, or a folder with some in it')
     parser.add_argument(
         '--images',

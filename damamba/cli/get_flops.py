@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -23,7 +24,7 @@ from damamba.engine.flops import Cost, Part, measure
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='get_flops.py', description=__doc__)
+    parser = command_parser('get-flops', __doc__)
     parser.add_argument('config', help='the config file of a detector')
     parser.add_argument(
         '--shape',

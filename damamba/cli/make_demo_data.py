@@ -8,13 +8,14 @@ import cv2
 from rich.console import Console
 from rich.progress import Progress
 
+from damamba.cli.commands import command_parser
 from damamba.datasets.armbench_demo import write_armbench
 from damamba.datasets.demo import DemoError, Summary, write_shapes
 from damamba.datasets.writing import OnPicture, in_columns
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='make_demo_data.py', description=__doc__)
+    parser = command_parser('make-demo-data', __doc__)
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     add_shapes(kinds)
     add_armbench(kinds)
