@@ -18,6 +18,7 @@ except ImportError as error:
 
 from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
 from mmengine.registry import (  # noqa: E402
+    OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
     PARAM_SCHEDULERS,
     RUNNERS,
@@ -35,6 +36,7 @@ from damamba.detection import (  # noqa: E402
 )
 from damamba.engine.amp import Bfloat16OptimWrapper  # noqa: E402
 from damamba.engine.hooks import DrawingHook, FuseConvBNHook  # noqa: E402
+from damamba.engine.layer_decay import LayerDecay  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
 from damamba.engine.progress import ProgressHook  # noqa: E402
 from damamba.engine.runner import DAMambaRunner  # noqa: E402
@@ -69,6 +71,7 @@ HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
 METRICS.register_module(module=CocoInstanceMetric)
 OPTIM_WRAPPERS.register_module(module=Bfloat16OptimWrapper)
+OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=LayerDecay)
 PARAM_SCHEDULERS.register_module(module=WarmUp)
 RUNNERS.register_module(module=DAMambaRunner)
 VISBACKENDS.register_module(module=tensorboard_if_installed, name='TensorboardIfInstalled')
