@@ -29,7 +29,7 @@ $(VENV)/installed: requirements.txt setup.py pyproject.toml
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(IN_VENV) pip install --force-reinstall --index-url $(TORCH_INDEX) $(TORCH))
 	$(IN_VENV) pip install -r requirements.txt
-	$(IN_VENV) damamba check
+	$(IN_VENV) damamba doctor
 	@touch $@
 
 demo: install

@@ -1,34 +1,34 @@
-"""``python -m damamba COMMAND``: the same commands as in tools/."""
+"""``damamba COMMAND``, which is also ``python -m damamba COMMAND``."""
 
 import sys
 from importlib import import_module
 
-COMMANDS = {
-    'predict': 'find objects in pictures, folders, videos',
-    'serve': 'open a web page to try a detector on',
-    'train': 'train a detector from a config file',
-    'test': 'test a detector',
-    'eval_results': 'score predictions that lie in a file',
-    'prove_evaluation': 'prove the evaluation of a config on its ground truth',
-    'report': 'make one report of finished runs',
-    'tune': 'search hyper-parameters on validation mask mAP',
-    'demo': 'draw scenes, train a small detector on them, test it',
-    'publish_model': 'write the weights of a training checkpoint',
-    'get_flops': "count a detector's parameters and multiply-accumulates",
-    'make_demo_data': 'draw a data set of synthetic scenes',
-    'check_dataset': 'look through a data set: what it holds, what is wrong with it',
-    'browse_dataset': 'draw what a config feeds its model',
-    'check': 'check the installation',
-}
+from damamba import __version__
+from damamba.cli.commands import listing, module_of, unknown
+from damamba.cli.console import say
+
+
+def run(argv: list[str]) -> int | None:
+    """Run a command; returns the exit status."""
+    if argv[:1] == ['help'] and argv[1:]:
+        argv = [argv[1], '--help']
+    if not argv:
+        sys.stderr.write(f'{listing()}\n')
+        return 2
+    first, *rest = argv
+    if first in ('help', '-h', '--help', '--version'):
+        say(f'damamba {__version__}' if first == '--version' else listing())
+        return 0
+    module = module_of(first)
+    if module is None:
+        sys.stderr.write(f'{unknown(first)}\n')
+        return 2
+    return import_module(module).main(rest)
 
 
 def main() -> None:
     """Entry point."""
-    name = sys.argv[1] if len(sys.argv) > 1 else ''
-    if name not in COMMANDS:
-        lines = [f'  {command:<14} {text}' for command, text in COMMANDS.items()]
-        sys.exit('\n'.join(['usage: python -m damamba COMMAND ...', *lines]))
-    sys.exit(import_module(f'damamba.cli.{name}').main(sys.argv[2:]))
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == '__main__':

@@ -13,11 +13,17 @@ try:
     import mmdet.datasets
     import mmdet.models  # noqa: F401
 except ImportError as error:
-    check = f'{sys.executable} -m damamba check'
-    raise ImportError(f'MMDetection does not load ({error}): `{check}` names the command that mends it') from error
+    doctor = f'{sys.executable} -m damamba doctor'
+    raise ImportError(f'MMDetection does not load ({error}): `{doctor}` names the command that mends it') from error
 
 from mmdet.registry import DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS  # noqa: E402
-from mmengine.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS, RUNNERS  # noqa: E402
+from mmengine.registry import (  # noqa: E402
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    PARAM_SCHEDULERS,
+    RUNNERS,
+    VISBACKENDS,
+)
 
 from damamba.datasets.armbench import ARMBenchDataset  # noqa: E402
 from damamba.datasets.named import NamedCocoDataset  # noqa: E402
@@ -30,9 +36,11 @@ from damamba.detection import (  # noqa: E402
 )
 from damamba.engine.amp import Bfloat16OptimWrapper  # noqa: E402
 from damamba.engine.hooks import DrawingHook, FuseConvBNHook  # noqa: E402
+from damamba.engine.layer_decay import LayerDecay  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
 from damamba.engine.progress import ProgressHook  # noqa: E402
 from damamba.engine.runner import DAMambaRunner  # noqa: E402
+from damamba.engine.tensorboard import tensorboard_if_installed  # noqa: E402
 from damamba.engine.tta import InstanceTTAModel  # noqa: E402
 from damamba.engine.warm_up import WarmUp  # noqa: E402
 from damamba.evaluation.metric import CocoInstanceMetric  # noqa: E402
@@ -63,8 +71,10 @@ HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
 METRICS.register_module(module=CocoInstanceMetric)
 OPTIM_WRAPPERS.register_module(module=Bfloat16OptimWrapper)
+OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=LayerDecay)
 PARAM_SCHEDULERS.register_module(module=WarmUp)
 RUNNERS.register_module(module=DAMambaRunner)
+VISBACKENDS.register_module(module=tensorboard_if_installed, name='TensorboardIfInstalled')
 
 use_safe_loading()
 forward_logs()

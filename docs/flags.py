@@ -16,6 +16,7 @@ from damamba.cli import (
     browse_dataset,
     check_dataset,
     demo,
+    doctor,
     eval_results,
     get_flops,
     predict,
@@ -41,6 +42,7 @@ COMMANDS = {
     'Flags of the demo': demo.parse,
     'Flags of predicting': predict.parse,
     'Flags of serving': serve.parse,
+    'Flags of the doctor': doctor.parse,
 }
 HEAD = '| Flag | |\n|---|---|\n'
 

@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 OPENMMLAB = ('mmcv', 'mmdet', 'mmengine')
 MAY_IMPORT_OPENMMLAB = (
     'register', 'mmcv_ops', 'engine', 'detection', 'evaluation', 'datasets', 'cli', 'inference', 'tuning', 'types',
+    'doctor',
 )  # fmt: skip
 MAY_IMPORT = {  # besides the standard library, for the parts that promise to need no more
     'ops': ('torch', 'damamba.ops'),

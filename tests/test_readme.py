@@ -21,6 +21,7 @@ MANUAL = '\n'.join(text for name, text in TEXTS.items() if name == 'README.md' o
 OURS = re.compile(r'(\./)?((configs|damamba|tools|tests|benchmarks)/[\w./-]*|[\w-]+\.(py|sh|md|txt|toml))')
 OF_OTHERS = {'--ntasks', '--ntasks-per-node', '--gres', '--cpus-per-task', '--shm-size'}  # srun's and docker's
 OF_OTHERS |= {'--force-reinstall', '--no-build-isolation', '--no-cache-dir', '--no-deps'}  # pip's
+OF_OTHERS |= {'--logdir'}  # TensorBoard's
 OF_READERS = {'configs/mine.py', 'best.py', 'trial_0003.py'}  # what a reader writes, or has tools/tune.py write
 HUB = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/'
 
@@ -212,6 +213,8 @@ def arguments_of(words):
         return 'train', [words[2], *words[4:]]  # without the number of processes
     if words[:2] == ['bash', 'dist_test.sh']:
         return 'test', [*words[2:4], *words[5:]]
+    if words[0] == 'damamba':
+        return words[1].replace('-', '_'), words[2:]
     names = ('train', 'test', 'eval_results', 'prove_evaluation', 'get_flops', 'make_demo_data')
     names += ('check_dataset', 'browse_dataset')
     scripts = {f'tools/{name}.py': name for name in (*names, 'publish_model')}

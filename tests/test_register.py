@@ -49,5 +49,5 @@ def test_what_does_not_import_is_a_sentence_that_says_what_to_run(tmp_path, name
     command = [sys.executable, '-c', 'import damamba.register']
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
-    sentence = f'ImportError: MMDetection does not load ({reason}): `{sys.executable} -m damamba check` names '
+    sentence = f'ImportError: MMDetection does not load ({reason}): `{sys.executable} -m damamba doctor` names '
     assert done.returncode == 1 and last.startswith(sentence)

@@ -4,5 +4,8 @@ _base_ = 'mmdet::_base_/default_runtime.py'
 custom_imports = dict(imports=['damamba.register'], allow_failed_imports=False)
 runner_type = 'DAMambaRunner'
 
+# scalars.json for tools/report.py; TensorBoard's event files beside it, where the package tensorboard is installed.
+visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardIfInstalled')])
+
 # The best checkpoint by mask mAP is kept too; by box mAP where masks are not measured.
 default_hooks = dict(checkpoint=dict(save_best='coco/segm_mAP', rule='greater'))

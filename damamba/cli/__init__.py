@@ -1,1 +1,1 @@
-"""The commands: what `python -m damamba`, tools/ and the Makefile run."""
+"""The commands: what `damamba`, tools/ and the Makefile run."""

@@ -11,6 +11,7 @@ import numpy as np
 import supervision as sv
 from mmengine.registry import init_default_scope
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -28,7 +29,7 @@ COLUMNS = 4  # of the sheet
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='browse_dataset.py', description=__doc__)
+    parser = command_parser('browse-dataset', __doc__)
     parser.add_argument('config', help='the config file')
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train', help='what is drawn; by default train'

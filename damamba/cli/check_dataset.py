@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from damamba.cli.commands import command_parser
 from damamba.cli.console import progress, say
 from damamba.datasets.inspection import InspectionError, inspect_dataset
 from damamba.datasets.inspection.printout import format_inspection
@@ -19,7 +20,7 @@ MAX_PIXELS = 2**30  # OpenCV reads no larger picture
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='check_dataset.py', description=__doc__)
+    parser = command_parser('check-dataset', __doc__)
     parser.add_argument('path', type=Path, metavar='PATH', help='an annotation file, or a folder with some in it')
     parser.add_argument(
         '--images',

@@ -19,6 +19,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from damamba.checkpoint import CheckpointError, trust_checkpoints
+from damamba.cli.commands import typed_as
 from damamba.cli.options import add_pairs
 from damamba.datasets.categories import DatasetError
 from damamba.engine.config import read_config, use_our_metric
@@ -75,8 +76,8 @@ def settle_shared(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 def _refuse_gpus(parser: argparse.ArgumentParser, ids: list[int], count: int) -> None:
     """Say what replaced MMDetection 2.x's choice of GPUs: CUDA is up before a flag could be heeded."""
     visible = f'CUDA_VISIBLE_DEVICES={",".join(map(str, ids))} ' if ids else ''
-    script = 'dist_train.sh CONFIG' if parser.prog.startswith('train') else 'dist_test.sh CONFIG CHECKPOINT'
-    single = f'python tools/{parser.prog} {script.split(" ", 1)[1]}'
+    script = 'dist_train.sh CONFIG' if 'train' in parser.prog else 'dist_test.sh CONFIG CHECKPOINT'
+    single = f'{typed_as(parser.prog)} {script.split(" ", 1)[1]}'
     command = f'bash {script} {count}' if count > 1 else single
     parser.error(f'--gpus, --gpu-id and --gpu-ids are no more: {visible}{command}')
 

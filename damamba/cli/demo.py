@@ -13,6 +13,7 @@ from faster_coco_eval import COCO
 from mmengine.runner import find_latest_checkpoint
 
 from damamba.cli import make_demo_data
+from damamba.cli.commands import command_parser
 from damamba.cli.console import say
 from damamba.reporting.charts import draw_curves, draw_detections
 from damamba.reporting.logs import read_log
@@ -24,7 +25,7 @@ CONFIG = ROOT / 'configs' / 'demo' / 'mask_rcnn_DAMamba_nano_fpn_shapes.py'
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='demo.py', description=__doc__)
+    parser = command_parser('demo', __doc__)
     parser.add_argument('--resume', action='store_true', help='go on from the newest checkpoint of an earlier demo')
     parser.add_argument(
         '--data-root', type=Path, default=Path('data/shapes'), metavar='DIR', help='where the scenes lie, or go'

@@ -12,6 +12,7 @@ from pathlib import Path
 from faster_coco_eval import COCO
 from mmdet.registry import DATASETS
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -39,7 +40,7 @@ PLOTS = {
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='eval_results.py', description=__doc__.replace('\n\n', ' '))
+    parser = command_parser('eval-results', __doc__)
     parser.add_argument('file', type=Path, metavar='FILE', help='predictions: a .pkl or .json file; or metrics.json')
     parser.add_argument('--config', help='what made them; by default the config that the run left beside FILE')
     parser.add_argument('--ann-file', type=Path, metavar='JSON', help="the ground truth, in place of the config's")

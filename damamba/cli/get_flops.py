@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -21,7 +22,7 @@ from damamba.tables import Table
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='get_flops.py', description=__doc__)
+    parser = command_parser('get-flops', __doc__)
     parser.add_argument('config', help='the config file of a detector')
     parser.add_argument(
         '--shape',

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 
+from damamba.cli.commands import command_parser
 from damamba.cli.console import progress
 from damamba.datasets.armbench_demo import write_armbench
 from damamba.datasets.demo import DemoError, Summary, write_shapes
@@ -13,7 +14,7 @@ from damamba.datasets.writing import in_columns
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='make_demo_data.py', description=__doc__)
+    parser = command_parser('make-demo-data', __doc__)
     kinds = parser.add_subparsers(dest='kind', metavar='KIND', required=True)
     add_shapes(kinds)
     add_armbench(kinds)

@@ -1,7 +1,4 @@
-"""Find objects in pictures, folders, patterns, videos, cameras: masks, boxes, classes, scores.
-
-example: damamba predict photos/ --config damamba-tiny-mask-rcnn-1x --out found
-"""
+"""Find the objects in pictures, folders, patterns, videos, cameras: masks, boxes, classes, scores."""
 
 import argparse
 import sys
@@ -12,6 +9,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from damamba.checkpoint import trust_checkpoints
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -25,9 +23,7 @@ from damamba.inference.writers import WRITERS
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='predict.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser('predict', __doc__)
     parser.add_argument(
         'pictures', nargs='+', metavar='PICTURE', help='a file, folder, pattern, video, URL of a stream, or camera (0)'
     )

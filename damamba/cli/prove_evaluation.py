@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -19,7 +20,7 @@ IMAGES = 100
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='prove_evaluation.py', description=__doc__)
+    parser = command_parser('prove-evaluation', __doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--images',

@@ -1,14 +1,14 @@
 """Write the weights of a training checkpoint and nothing else, the start of their SHA-256 in the file's name."""
 
-import argparse
 import sys
 
 from damamba.checkpoint import CheckpointError, publish, trust_checkpoints
+from damamba.cli.commands import command_parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog='publish_model.py', description=__doc__)
+    parser = command_parser('publish-model', __doc__)
     parser.add_argument('checkpoint', help='training checkpoint: a path or URL')
     parser.add_argument('out', help='where to write, ending in .pth or .safetensors')
     parser.add_argument('--trust-checkpoint', action='store_true', help='read a file that carries code, and run it')

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from damamba.cli.commands import command_parser
 from damamba.cli.console import say
 from damamba.reporting.page import Report
 from damamba.reporting.report import make_report
@@ -13,7 +14,7 @@ from damamba.reporting.runs import ReportError
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='report.py', description=__doc__)
+    parser = command_parser('report', __doc__)
     parser.add_argument('runs', nargs='+', type=Path, metavar='WORK_DIR', help='the work folder of a run')
     parser.add_argument(
         '--out',

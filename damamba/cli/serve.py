@@ -1,7 +1,4 @@
-"""Open a web page on which a detector can be tried, on this machine alone unless told otherwise.
-
-example: damamba serve --config damamba-tiny-mask-rcnn-1x --port 7860
-"""
+"""Open a web page on which a detector can be tried, for this machine alone unless told otherwise."""
 
 import argparse
 import os
@@ -9,6 +6,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.predict import add_model, build_predictor
@@ -20,9 +18,7 @@ EXAMPLES = 6
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog='serve.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser('serve', __doc__)
     add_model(parser)
     parser.add_argument('--port', type=int, default=7860, metavar='N', help='where it listens: 7860')
     parser.add_argument(

@@ -11,6 +11,7 @@ from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import (
     add_shared,
     build_runner,
@@ -36,7 +37,7 @@ OLD_OPTIONS = {'jsonfile_prefix': 'outfile_prefix'}
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line; flags of MMDetection 2.x work, or say what replaced them."""
-    parser = argparse.ArgumentParser(prog='test.py', description=__doc__)
+    parser = command_parser('test', __doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='weights: a path or URL')
     parser.add_argument(

@@ -6,6 +6,7 @@ import os
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
 from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
@@ -15,7 +16,7 @@ from damamba.types import name_of
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line; flags of MMDetection 2.x work, or say what replaced them."""
-    parser = argparse.ArgumentParser(prog='train.py', description=__doc__)
+    parser = command_parser('train', __doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',

@@ -20,6 +20,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: tuning needs Optuna ({error}): pip install '.[tuning]' in the checkout, or optuna alone")
 
+from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
@@ -39,7 +40,7 @@ STORAGE = 'DAMAMBA_STORAGE'  # hands --storage over: command lines are seen by e
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog='tune.py', description=__doc__)
+    parser = command_parser('tune', __doc__)
     parser.add_argument('config', type=Path, help='config file')
     _add_study(parser)
     _add_processes(parser)

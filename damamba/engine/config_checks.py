@@ -47,7 +47,7 @@ LOADER = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_ep
 HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 PARAMWISE = (
     *('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult', 'flat_decay_mult'),
-    *('dcn_offset_lr_mult', 'bypass_duplicate'),
+    *('dcn_offset_lr_mult', 'bypass_duplicate', 'decay_rate'),
 )
 WITHOUT_TYPE = {
     '': (Runner.__init__, *READ_BY_RUNNER),

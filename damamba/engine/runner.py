@@ -7,9 +7,10 @@ import re
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, revert_sync_batchnorm
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -78,11 +79,22 @@ class DAMambaRunner(Runner):
 
     def test(self) -> dict:
         self._needs_all = True
+        self._leave_out_hooks_of_trainings()
         return super().test()
 
     def val(self) -> dict:
         self._needs_all = True
+        self._leave_out_hooks_of_trainings()
         return super().val()
+
+    def _leave_out_hooks_of_trainings(self) -> None:
+        """Before a test alone: a checkpoint has the averaged weights in their place already.
+
+        EMAHook would exchange them with a copy of the model, which fits neither a folded one nor one that is tested
+        with augmentation, and EarlyStoppingHook would build the loop of the training.
+        """
+        if not isinstance(self._train_loop, BaseLoop):
+            self._hooks = [it for it in self._hooks if not isinstance(it, EMAHook | EarlyStoppingHook)]
 
     def resume(self, filename: str, *args, **kwargs) -> None:
         self._needs_all = True

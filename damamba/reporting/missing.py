@@ -74,9 +74,9 @@ def _as_typed(run: Run, told: dict) -> list[str] | None:
 
 
 def _is_test(words: list[str]) -> bool:
-    """Whether the first file that is started, or what follows ``-m damamba``, is the test."""
+    """Whether the first file that is started, or what follows ``damamba``, is the test."""
     for place, word in enumerate(words):
-        if words[max(place - 1, 0) : place + 1] == ['-m', 'damamba']:
+        if Path(word).name == 'damamba':
             return words[place + 1 : place + 2] == ['test']
         if Path(word).suffix in ('.py', '.sh'):
             return Path(word).name in ('test.py', 'dist_test.sh')

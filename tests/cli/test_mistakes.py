@@ -18,8 +18,8 @@ from tests.detection import ROOT
     [
         (['--gpus', '4'], 'no more: bash dist_train.sh CONFIG 4'),
         (['--gpu-ids', '2', '3'], 'no more: CUDA_VISIBLE_DEVICES=2,3 bash dist_train.sh CONFIG 2'),
-        (['--gpu-id', '3'], 'no more: CUDA_VISIBLE_DEVICES=3 python tools/train.py CONFIG'),
-        (['--gpus', '1'], 'no more: python tools/train.py CONFIG'),
+        (['--gpu-id', '3'], 'no more: CUDA_VISIBLE_DEVICES=3 damamba train CONFIG'),
+        (['--gpus', '1'], 'no more: damamba train CONFIG'),
     ],
 )
 def test_flags_that_chose_gpus_say_what_replaced_them(small_config, flags, replacement, capsys):

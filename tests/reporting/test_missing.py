@@ -84,8 +84,9 @@ def retest(folder: Path, command: str) -> list[str]:
 def test_a_run_is_tested_again_as_it_was_tested(tmp_path):
     typed = shlex.split('NNODES=2 bash dist_test.sh c.py e.pth 2 --eval bbox --tag "a b"')
     assert retest(tmp_path / 'a', shlex.join(typed)) == [*typed, '--work-dir', f'{tmp_path}/a', '--prove']
-    module = ['python', '-m', 'damamba', 'test', 'c.py', 'e.pth']
-    assert retest(tmp_path / 'b', shlex.join(module)) == [*module, '--work-dir', f'{tmp_path}/b', '--prove']
+    for name, start in {'b': ['python', '-m', 'damamba'], 'c': ['.venv/bin/damamba']}.items():
+        module = [*start, 'test', 'c.py', 'e.pth']
+        assert retest(tmp_path / name, shlex.join(module)) == [*module, '--work-dir', f'{tmp_path}/{name}', '--prove']
 
 
 @pytest.mark.parametrize(
