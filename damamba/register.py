@@ -4,14 +4,17 @@ It also has torchvision stand in for mmcv's operators where none are compiled, a
 reads go through :mod:`damamba.checkpoint`.
 """
 
+import contextlib
+import io
 import sys
 
 from damamba import mmcv_ops
 
 mmcv_ops.install()  # before mmdet, which imports mmcv.ops
 try:
-    import mmdet.datasets
-    import mmdet.models  # noqa: F401
+    with contextlib.redirect_stdout(io.StringIO()):  # where it prints that OneDL is not installed, twice
+        import mmdet.datasets
+        import mmdet.models  # noqa: F401
 except ImportError as error:
     doctor = f'{sys.executable} -m damamba doctor'
     raise ImportError(f'MMDetection does not load ({error}): `{doctor}` names the command that mends it') from error

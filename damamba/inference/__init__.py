@@ -1,5 +1,6 @@
 """Trained detectors in use: masks of pictures, and a look at where the adaptive scan reads."""
 
+import damamba.register  # noqa: F401  the backbone, and safe reading of checkpoints
 from damamba.inference.detections import Detections
 from damamba.inference.detector import inference_detector, init_detector
 from damamba.inference.picking import PickPoint
