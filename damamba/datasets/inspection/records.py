@@ -10,6 +10,7 @@ from damamba.datasets.inspection.defects import Defect, Problem, short_repr
 from damamba.datasets.inspection.segmentations import check_shape
 from damamba.datasets.left_out import PICTURES, RECIPES, describe_left_out, why_left_out, why_picture_left_out
 
+MAX_ID = 2**53  # the evaluation counts in floating point
 MAX_SIDE = 2**20  # pixels; OpenCV reads no longer one
 
 
@@ -40,7 +41,7 @@ def is_finite_number(value) -> bool:
     return is_whole_number(value) or (type(value) is float and math.isfinite(value))
 
 
-ID = (is_whole_number, 'a whole number')
+ID = (lambda value: is_whole_number(value) and abs(value) <= MAX_ID, 'a whole number of 53 bits')
 SIDE = (lambda value: is_whole_number(value) and 1 <= value <= MAX_SIDE, 'a number of pixels that a picture can have')
 NAME = (lambda value: isinstance(value, str) and bool(value.strip()), 'a name')
 AREA = (is_finite_number, 'a finite number')
