@@ -16,15 +16,16 @@ from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
+from damamba.datasets.building import build_dataset
 from damamba.engine.config import read_config
 from damamba.engine.config_checks import ConfigError, check_files
 from damamba.evaluation.analysis.details import analyse
-from damamba.evaluation.annotations import read
+from damamba.evaluation.annotations import read, require_usable
 from damamba.evaluation.coco_ap import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
 from damamba.evaluation.known_faults import diagnose
 from damamba.evaluation.predictions import coco_results, read_json, read_pickle, with_readable_values
 from damamba.evaluation.results import Evaluation, Fault, Scores
-from damamba.evaluation.tested import build_dataset, read_tested
+from damamba.evaluation.tested import Tested, read_tested
 from damamba.reporting.charts import draw_class_errors, draw_class_precision_recall, draw_confusion
 from damamba.run_record import read_metrics
 from damamba.types import class_of
@@ -70,14 +71,16 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     """Read the predictions and what they are to be held against; score them."""
     if not args.file.is_file():
         raise EvaluationError(f'{args.file} does not exist; wanted predictions, a .pkl or .json file')
-    truth, cat_ids = _truth(*_ground_truth(args))
-    predictions = _predictions(args.file, truth, cat_ids)
+    document, meta, tested = _ground_truth(args)
+    truth, cat_ids = _truth(document, meta)
+    predictions = _predictions(args.file, truth, cat_ids, tested)
     lacking = set(args.eval or ()) - predictions.keys()
     if lacking:
         raise EvaluationError(f'{args.file} has nothing to measure {" and ".join(sorted(lacking))} of')
     wanted = {kind: predictions[kind] for kind in args.eval or predictions}
     options = {**OPTIONS, **args.eval_options}
     present = [cat_id for cat_id in cat_ids if cat_id is not None]
+    require_usable(document, str(args.ann_file or ' and '.join(tested.files)), present, wanted)
     evaluation = score(truth, wanted, present, options['iou_thrs'], options['proposal_nums'])
     evaluation = replace(evaluation, faults=diagnose(truth, wanted, present))
     if not options['details']:
@@ -87,33 +90,33 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
 
 def _truth(document: dict, meta: dict) -> tuple[COCO, list[int | None]]:
     """The ground truth, and the category of each label; without classes all categories, in the order of their ids."""
-    classes = meta.get('classes')
+    categories, classes = document['categories'], meta.get('classes')
     if not classes:
-        truth = ground_truth(document)
-        return truth, truth.getCatIds()
-    cat_ids = category_ids(document['categories'], classes, meta.get('by_name', False))
+        categories = sorted(categories, key=lambda category: category['id'])
+        classes = [category['name'] for category in categories]
+    cat_ids = category_ids(categories, classes, meta.get('by_name', False))
     return ground_truth(renamed(document, cat_ids, classes)), cat_ids
 
 
-def _ground_truth(args: argparse.Namespace) -> tuple[dict, dict]:
+def _ground_truth(args: argparse.Namespace) -> tuple[dict, dict, Tested | None]:
     """The annotations, and what the data set says of the classes that labels stand for; none: all of the file's."""
     path = args.config or _config_beside(args.file)
     if not path:
         if not args.ann_file:
             raise ConfigError(f'no config, or several, beside {args.file}: say --config, or --ann-file')
-        return _read(args.ann_file), {}
+        return _read(args.ann_file), {}, None
     cfg = read_config(path, args.cfg_options)
     if not cfg.get('test_dataloader'):
         raise ConfigError(f'{path} has no test_dataloader: which classes were tested?')
     dataset = cfg.test_dataloader.dataset
     if args.ann_file:
-        return _read(args.ann_file), class_of(dataset, DATASETS)._load_metainfo(dataset.get('metainfo', {}))
+        return _read(args.ann_file), class_of(dataset, DATASETS)._load_metainfo(dataset.get('metainfo', {})), None
     check_files(cfg, ('test',))
     built = build_dataset(dataset)
     tested = read_tested(built)
     if tested is None:
         raise ConfigError(f"the data set that {path} tests on has no annotations in COCO's format: say --ann-file")
-    return tested.document, built.metainfo
+    return tested.document, built.metainfo, tested
 
 
 def _read(path: Path) -> dict:
@@ -129,12 +132,12 @@ def _config_beside(file: Path) -> str | None:
     return str(found[0]) if len(found) == 1 and any(folder.glob('*/*.log')) else None
 
 
-def _predictions(file: Path, truth: COCO, cat_ids: Sequence[int]) -> dict[str, list[dict]]:
+def _predictions(file: Path, truth: COCO, cat_ids: Sequence[int], tested: Tested | None) -> dict[str, list[dict]]:
     if file.suffix == '.json':
         kinds = read_json(file)
         readable = with_readable_values(next(iter(kinds.values())), truth, file)
         return dict.fromkeys(kinds, readable)
-    return coco_results(read_pickle(file, truth), cat_ids)
+    return coco_results(read_pickle(file, truth, **({'number': tested.number} if tested else {})), cat_ids)
 
 
 def _measured(path: Path) -> dict | None:

@@ -37,15 +37,24 @@ def why_picture_left_out(annotated: bool, width: int, height: int, filter_cfg: M
 
 
 def find_left_out(document: Mapping, cat_ids: Container[int], filter_cfg: Mapping | None) -> tuple[Reasons, Reasons]:
-    """For each object of these categories, and for each picture, why it is left out; None where it is not.
+    """For each object of these categories or of none, and for each picture, why it is left out; None where it is not.
 
     ``filter_cfg`` is that of a data set to train on; of one to test on it is None.
     """
     sizes, filter_cfg = {it['id']: (it['width'], it['height']) for it in document['images']}, filter_cfg or {}
-    objects = [it for it in document['annotations'] if it['category_id'] in cat_ids and it['image_id'] in sizes]
+    others = {it['id'] for it in document['categories']}.difference(cat_ids)
+    objects = [it for it in document['annotations'] if it['category_id'] not in others]
     annotated = {it['image_id'] for it in objects}
     pictures = [why_picture_left_out(number in annotated, *size, filter_cfg) for number, size in sizes.items()]
-    return [why_left_out(it, *sizes[it['image_id']], filter_cfg) for it in objects], pictures
+
+    def why(it: Mapping) -> str | None:
+        if it['image_id'] not in sizes:
+            return 'belong to no picture'
+        if it['category_id'] not in cat_ids:
+            return 'belong to no category'
+        return why_left_out(it, *sizes[it['image_id']], filter_cfg)
+
+    return [why(it) for it in objects], pictures
 
 
 def describe_left_out(reasons: Reasons, what: str = OBJECTS) -> str:

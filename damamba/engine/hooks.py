@@ -8,20 +8,22 @@ import torch
 import torch.distributed as dist
 from mmdet.datasets import CocoDataset
 from mmdet.engine.hooks import DetVisualizationHook, NumClassCheckHook
+from mmdet.evaluation import MultiDatasetsEvaluator
 from mmdet.structures import DetDataSample
 from mmengine import fileio
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from damamba.datasets.left_out import CROWD, EMPTY, OBJECTS, PICTURES, describe_left_out, find_left_out
-from damamba.engine.config_checks import ConfigError
+from damamba.engine.config_checks import ConfigError, nearest
 from damamba.engine.loading import fuse_detector
-from damamba.evaluation.annotations import read
+from damamba.evaluation.annotations import load
 from damamba.evaluation.metric import CocoInstanceMetric
-from damamba.evaluation.tested import locate
+from damamba.evaluation.tested import has_objects, locate
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -83,6 +85,7 @@ class GroundTruthHook(Hook):
         self._look_at_training(runner)
         if runner.val_loop is not None:
             self.before_val(runner)
+            _refuse_unmeasured_best(runner)
 
     def before_val(self, runner) -> None:
         self._give(runner, runner.val_loop)
@@ -91,10 +94,13 @@ class GroundTruthHook(Hook):
         self._give(runner, runner.test_loop)
 
     def _give(self, runner, loop: BaseLoop) -> None:
-        for metric in loop.evaluator.metrics:
+        dataset, metrics = loop.dataloader.dataset, loop.evaluator.metrics
+        has_parts = isinstance(loop.evaluator, MultiDatasetsEvaluator)  # of which each metric gets its own
+        for metric, tested in zip(metrics, dataset.datasets if has_parts else [dataset] * len(metrics), strict=True):
             if isinstance(metric, CocoInstanceMetric) and metric.tested is None:
-                metric.use(loop.dataloader.dataset)
+                metric.use(tested)
                 if metric.tested:
+                    _refuse_dropped_batch(loop.dataloader)
                     objects, _ = find_left_out(metric.tested.document, metric.present, None)
                     objects = [None if it == CROWD else it for it in objects]  # COCO's evaluation leaves them out too
                     self._say(runner, metric.tested.files, OBJECTS, objects, 'the evaluation counts them')
@@ -102,7 +108,7 @@ class GroundTruthHook(Hook):
     def _look_at_training(self, runner) -> None:
         dataset = runner.train_dataloader.dataset
         leaves = {id(leaf): leaf for leaf, _ in (locate(dataset, place) for place in range(len(dataset)))}
-        leaves = [leaf for leaf in leaves.values() if isinstance(leaf, CocoDataset)]
+        leaves = [leaf for leaf in leaves.values() if has_objects(leaf)]
         if not leaves or runner.rank:
             return
         files, found = list(dict.fromkeys(leaf.ann_file for leaf in leaves)), []
@@ -121,10 +127,31 @@ class GroundTruthHook(Hook):
             level('%s: %s; %s', ' and '.join(files), describe_left_out(reasons, what), then)
 
 
+def _refuse_dropped_batch(loader: DataLoader) -> None:
+    """Pictures that are not tested have no figures: MMEngine would say so after an epoch."""
+    size, count = getattr(loader.batch_sampler, 'batch_size', 1), len(loader.sampler)
+    if getattr(loader.batch_sampler, 'drop_last', False) and count % size:
+        raise ConfigError(f'drop_last leaves {count % size} of {count} pictures untested: drop_last=False')
+
+
+def _refuse_unmeasured_best(runner) -> None:
+    """A best checkpoint by a figure that the validation does not have: MMEngine would stop after the first epoch."""
+    metrics = runner.val_loop.evaluator.metrics
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.save_best]
+    if isinstance(runner.val_loop.evaluator, MultiDatasetsEvaluator) or not all(
+        isinstance(metric, CocoInstanceMetric) and metric.tested for metric in metrics
+    ):
+        return  # whose names are not known
+    names = [f'{metric.prefix}/{name}' for metric in metrics for name in metric.names()]
+    for key in [key for hook in hooks for key in hook.key_indicators if key not in ('auto', *names)]:
+        near = nearest(key, names)
+        raise ConfigError(f'save_best: the validation does not measure {key}{f"; is {near} meant?" if near else ""}')
+
+
 def _left_out_of(dataset: CocoDataset) -> tuple[list, list]:
     """What MMDetection leaves out of a data set, from its file, since the data set has forgotten it."""
     document, filter_cfg = (
-        read(dataset.ann_file, dataset.backend_args),
+        load(dataset.ann_file, dataset.backend_args),
         None if dataset.test_mode else dataset.filter_cfg,
     )
     return find_left_out(document, dataset.cat_ids, filter_cfg)

@@ -22,12 +22,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import damamba
+from damamba.datasets.building import datasets_of
 from damamba.engine.command import command_line
 from damamba.engine.hooks import bare
 from damamba.engine.launch import processes_of
 from damamba.engine.speed import TestSpeedHook, device_name
 from damamba.evaluation.annotations import read
-from damamba.evaluation.proof.label_names import datasets_of
 from damamba.evaluation.results import EvaluationError
 from damamba.run_record import METRICS, RUN, write_json
 from damamba.types import class_of
@@ -80,11 +80,11 @@ class MetricsFileHook(Hook):
     def _write(self, runner, origin: dict, metrics: dict | None, loop, **measured: dict) -> None:
         if not metrics:
             return  # predictions were written, nothing was measured
-        evaluations = {
-            metric.prefix: metric.evaluation.to_dict()
-            for metric in loop.evaluator.metrics
-            if getattr(metric, 'evaluation', None)
-        }
+        evaluations = {}
+        for metric in loop.evaluator.metrics:
+            if getattr(metric, 'evaluation', None):
+                place = 1 + sum(name.split(' ')[0] == metric.prefix for name in evaluations)
+                evaluations[f'{metric.prefix} {place}' if place > 1 else metric.prefix] = metric.evaluation.to_dict()
         content = dict(
             **origin,
             command=command_line(),

@@ -13,8 +13,10 @@ from mmengine.model import BaseModule, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
+from torch.utils.data import DataLoader
 
 from damamba.checkpoint import CheckpointError, state_dict_of
+from damamba.datasets.building import explained
 from damamba.engine.config import prepare
 from damamba.engine.examples import ExamplesHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
@@ -53,6 +55,11 @@ class DAMambaRunner(Runner):
         name = [claim_folder(self.work_dir) if is_main_process() else None]
         broadcast_object_list(name)
         (self._timestamp,) = name
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        with explained(dataloader):
+            return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)

@@ -3,11 +3,13 @@
 import math
 import os
 
+from mmdet.engine.schedulers.quadratic_warmup import QuadraticWarmupParamScheduler
 from mmdet.registry import PARAM_SCHEDULERS
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import LinearLR, OptimWrapperDict
-from mmengine.optim.scheduler import LinearParamScheduler
+from mmengine.optim.scheduler import ConstantParamScheduler, LinearParamScheduler
+from mmengine.runner import IterBasedTrainLoop
 
 from damamba.engine.config_checks import ConfigError
 from damamba.types import is_of, listed
@@ -55,14 +57,22 @@ def refuse_end_of_warm_up(cfg: Config) -> None:
 
 
 def warm_up_of(runner) -> int:
-    """Iterations of the longest linear rise from the first iteration on; 0 without one."""
+    """Iterations until the rate is the configured one, by the slowest rise from the first one on; 0 without one."""
     schedulers = runner.param_schedulers or []
     if isinstance(schedulers, dict):
         schedulers = [scheduler for several in schedulers.values() for scheduler in several]
-    rises = [it for it in schedulers if isinstance(it, LinearParamScheduler) and it.start_factor < it.end_factor]
+    rises = [it for it in schedulers if it.param_name == 'lr' and _rises(it)]
     lengths = [it.end - it.begin - 1 for it in rises if not it.begin and not it.by_epoch]
     epochs = [(it.end - it.begin - 1) * len(runner.train_dataloader) for it in rises if not it.begin and it.by_epoch]
     return max([0, *lengths, *epochs])
+
+
+def _rises(scheduler) -> bool:
+    if isinstance(scheduler, LinearParamScheduler):
+        return scheduler.start_factor < scheduler.end_factor
+    if isinstance(scheduler, ConstantParamScheduler):
+        return scheduler.factor < 1
+    return isinstance(scheduler, QuadraticWarmupParamScheduler)
 
 
 class StartHook(Hook):
@@ -78,7 +88,8 @@ class StartHook(Hook):
         total, warm_up = each * runner.world_size * accumulated, warm_up_of(runner)
         batch = f'{runner.world_size} x {each} pictures' + (f' x {accumulated} steps' if accumulated > 1 else '')
         rates = sorted({f'{rate:g}' for rate in _initial_rates(runner.optim_wrapper)}, key=float)
-        length = f'{loop.max_iters:,} iterations' + (f' ({loop.max_epochs} epochs)' if loop.max_epochs else '')
+        has_epochs = not isinstance(loop, IterBasedTrainLoop)  # which calls all of its iterations one epoch
+        length = f'{loop.max_iters:,} iterations' + (f' ({loop.max_epochs} epochs)' if has_epochs else '')
         data = (
             f'{len(loader.dataset):,} pictures of {getattr(loader.dataset, "ann_file", type(loader.dataset).__name__)}'
         )
@@ -86,15 +97,21 @@ class StartHook(Hook):
             'Training: total batch %d (%s), learning rate %s, %s, warm-up %d, %s',
             total, batch, ' to '.join(dict.fromkeys((rates[-1], rates[0])[::-1])), length, warm_up, data,
         )  # fmt: skip
-        self._warn(runner, total, warm_up)
+        self._warn(runner, total, total // accumulated, warm_up)
 
-    def _warn(self, runner, total: int, warm_up: int) -> None:
+    def _warn(self, runner, total: int, known: int, warm_up: int) -> None:
         recipe = (runner.cfg.get('auto_scale_lr') or {}).get('base_batch_size')
         scaled = (runner.cfg.get('auto_scale_lr') or {}).get('enable')
         if recipe and recipe != total and not scaled:
             runner.logger.warning(
                 'The recipe is for a total batch of %d, and this one is %d: --auto-scale-lr scales the learning rate',
                 recipe, total,
+            )  # fmt: skip
+        if scaled and known != total:
+            runner.logger.warning(
+                'auto_scale_lr knows no accumulated steps: the learning rate is for a total batch of %d, and this one '
+                'is %d. Set optim_wrapper.optimizer.lr in its place',
+                known, total,
             )  # fmt: skip
         if warm_up and warm_up >= runner.train_loop.max_iters:
             text = (

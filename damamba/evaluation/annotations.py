@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mmengine import fileio
+from pycocotools import mask as coco_mask
 
+from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.inspection.records import FIELDS
 from damamba.evaluation.results import EvaluationError
 
+BROKEN = 'tools/check_dataset.py names all that is broken'
+NEEDED = ('id', 'image_id', 'category_id', 'bbox', 'area')  # the other fields may be missing, but not be wrong
 
-def read(path: str | Path, backend_args: dict | None = None) -> dict:
+
+def load(path: str | Path, backend_args: dict | None = None) -> dict:
     """Annotations in COCO's format, also over a network.
 
     Raises:
@@ -25,16 +31,55 @@ def read(path: str | Path, backend_args: dict | None = None) -> dict:
     return {'annotations': [], **document}
 
 
+def read(path: str | Path, backend_args: dict | None = None) -> dict:
+    """Annotations in COCO's format to evaluate on.
+
+    Raises:
+        EvaluationError: as :func:`load` says; an entry lacks what figures depend on, or has something else in its
+            place; or two images have one id.
+    """
+    document = load(path, backend_args)
+    for part, fields in FIELDS.items():
+        if not isinstance(document[part], list):
+            raise EvaluationError(f'{path}: {part} is {short_repr(document[part])}, not a list; {BROKEN}')
+        for place, entry in enumerate(document[part]):
+            if wrong := _what_is_wrong(entry, fields):
+                where = f'{path}: {part}[{place}]{_number(entry)}'
+                raise EvaluationError(f'{where} {wrong}; {BROKEN}')
+    counts = Counter(image['id'] for image in document['images'])
+    if repeated := [number for number, count in counts.items() if count > 1]:
+        raise EvaluationError(f'{path}: two images have the id {repeated[0]}')
+    return document
+
+
+def _what_is_wrong(entry, fields: dict) -> str | None:
+    if not isinstance(entry, dict):
+        return f'is {short_repr(entry)}, not an object'
+    for key, (is_right, wanted) in fields.items():
+        if key == 'id' and 'image_id' in fields:
+            continue  # an annotation's own, which matters to nobody
+        value = entry.get(key)
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if key not in entry and key in NEEDED:
+            return f'has no {key}'
+        if key in entry and not is_right(value):
+            return f'has {key} {short_repr(value)}, not {wanted}'
+    return None
+
+
+def _number(entry) -> str:
+    return f' (id {short_repr(entry["id"])})' if isinstance(entry, dict) and 'id' in entry else ''
+
+
 def merge(
     documents: Sequence[dict], files: Sequence[str], paths: Sequence[dict[int, str]] | None = None
 ) -> tuple[dict, dict[str, int]]:
     """Annotations of several data sets as one, and the new ids of pictures, by their paths, whose ids repeat.
 
     Raises:
-        EvaluationError: their categories differ, or ids of pictures repeat in one of them.
+        EvaluationError: their categories differ.
     """
-    for document, file in zip(documents, files, strict=False):
-        _refuse_strange_ids(document['images'], file)
     first = documents[0]
     if len(documents) == 1:
         return first, {}
@@ -68,27 +113,14 @@ def _renumbered(entries: Iterable[dict], key: str, changed: dict[int, int | None
             yield {**entry, key: number}
 
 
-def _refuse_strange_ids(images: Sequence[dict], file: str) -> None:
-    strange = next((image['id'] for image in images if type(image['id']) is not int), None)
-    if strange is not None:
-        raise EvaluationError(f'{file}: ids of images must be integers, got {strange!r}')
-    repeated = next((number for number, count in Counter(it['id'] for it in images).items() if count > 1), None)
-    if repeated is not None:
-        raise EvaluationError(f'{file}: two images have the id {repeated}')
-
-
 def require_usable(document: dict, file: str, cat_ids: Sequence[int], kinds: Iterable[str]) -> None:
     """Refuse a ground truth on which an evaluation of these kinds can't end well, before a training is spent on it.
 
     Raises:
-        EvaluationError: it has nothing to find of these categories, ids that match nothing, or objects without masks
-            where masks are to be scored.
+        EvaluationError: it has nothing to find of these categories, or objects without masks where masks are to be
+            scored.
     """
     wanted = set(cat_ids)
-    known = {str(category['id']) for category in document['categories']}
-    for a in document['annotations']:
-        if type(a['category_id']) is not int and str(a['category_id']) in known:
-            raise EvaluationError(f'{file}: ids of categories must be integers, got {a["category_id"]!r}')
     objects = [a for a in document['annotations'] if a['category_id'] in wanted]
     if not any(not a.get('iscrowd') for a in objects):
         reason = (
@@ -101,3 +133,22 @@ def require_usable(document: dict, file: str, cat_ids: Sequence[int], kinds: Ite
             f'{file}: {len(unmasked)} of {len(objects)} objects have no segmentation, such as annotation '
             f'{unmasked[0].get("id")} of image {unmasked[0]["image_id"]}: segm can not be scored (--eval bbox)'
         )
+    sizes = {image['id']: [image.get('height'), image.get('width')] for image in document['images']}
+    for a in objects if 'segm' in kinds else ():
+        if not _is_mask(a['segmentation'], *sizes.get(a['image_id'], (None, None))):
+            where = f'{file}: annotation {a.get("id")} of image {a["image_id"]}'
+            raise EvaluationError(f'{where}: its segmentation makes no mask of the size of its picture; {BROKEN}')
+
+
+def _is_mask(segmentation, height: int | None, width: int | None) -> bool:
+    """Whether pycocotools, and so the evaluation, makes a mask of it."""
+    if not (height and width):
+        return True  # that is said elsewhere
+    if isinstance(segmentation, dict) and (segmentation.get('size') != [height, width] or 'counts' not in segmentation):
+        return False
+    if isinstance(segmentation, list) and not all(isinstance(piece, list) for piece in segmentation):
+        return False  # a list of RLE, which pycocotools would take
+    try:
+        return isinstance(segmentation, dict) or bool(coco_mask.frPyObjects(segmentation, height, width))
+    except Exception:  # what pycocotools makes of it has no end
+        return False

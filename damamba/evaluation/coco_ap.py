@@ -5,7 +5,7 @@ K classes, A areas (all, small, medium, large), M numbers of detections.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -23,13 +23,7 @@ def ground_truth(dataset: dict) -> COCO:
     """Index annotations in COCO's format for :func:`score`.
 
     Annotations are numbered anew, since COCO's evaluation takes an id of 0 for none and loses repeated ones.
-
-    Raises:
-        EvaluationError: ids of images that are no integers.
     """
-    strange = [image['id'] for image in dataset['images'] if not isinstance(image['id'], int)]
-    if strange:
-        raise EvaluationError(f'ids of images must be integers; the ground truth has {strange[0]!r}')
     annotations = [{**annotation, 'id': i} for i, annotation in enumerate(dataset['annotations'], 1)]
     return COCO({**dataset, 'annotations': annotations})
 
@@ -150,6 +144,20 @@ def check(truth: COCO, predictions: Sequence[dict], kind: str, cat_ids: Sequence
         raise EvaluationError('the ground truth has objects without a segmentation: segm can not be scored')
     if any(FIELDS[kind] not in prediction for prediction in predictions):
         raise EvaluationError(f'the predictions have no {FIELDS[kind]}: {kind} can not be scored')
+
+
+def require_all(truth: COCO, tested: Container[int]) -> None:
+    """Hold the pictures that were tested against those of the ground truth.
+
+    Raises:
+        EvaluationError: some were not tested.
+    """
+    missing = [number for number in truth.imgs if number not in tested]
+    if missing:
+        raise EvaluationError(
+            f'{len(missing)} of the {len(truth.imgs)} pictures of the ground truth were not tested, such as image '
+            f'{missing[0]}: these figures would be of others'
+        )
 
 
 def check_size(truth: COCO, image_id: int, size: Sequence[int], what: str) -> None:

@@ -1,7 +1,7 @@
-"""COCO's mAP and AR of boxes and masks while training and testing, as one table; the arithmetic is in scoring.py."""
+"""COCO's mAP and AR of boxes and masks while training and testing, as one table; the arithmetic is in coco_ap.py."""
 
 import tempfile
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from damamba.evaluation.analysis.details import analyse
-from damamba.evaluation.annotations import read, require_usable
+from damamba.evaluation.annotations import load, read, require_usable
 from damamba.evaluation.coco_ap import (
     IOU_THRS,
     MAX_DETS,
@@ -24,11 +24,13 @@ from damamba.evaluation.coco_ap import (
     ground_truth,
     recall,
     renamed,
+    require_all,
     score,
+    summarize,
 )
 from damamba.evaluation.known_faults import diagnose
 from damamba.evaluation.predictions import coco_results, with_encoded_masks
-from damamba.evaluation.results import Evaluation
+from damamba.evaluation.results import AREAS, Evaluation, Scores
 from damamba.evaluation.tested import Tested, read_tested
 
 PROPOSAL_NUMS = (100, 300, 1000)
@@ -60,6 +62,7 @@ class CocoInstanceMetric(CocoMetric):
         details: measure and log more than COCO's numbers: see :func:`~damamba.evaluation.analysis.details.analyse`.
 
     Attributes:
+        truth: the ground truth of the last evaluation; its categories are called as the classes are.
         evaluation: the last :class:`~damamba.evaluation.results.Evaluation` of boxes or masks, on the first process.
         keep: says of a ground truth which pictures' predictions are to be kept, by their ids; none, unless set.
         kept: the last ones, as :func:`~damamba.evaluation.predictions.coco_results` has them, on the first process.
@@ -102,12 +105,7 @@ class CocoInstanceMetric(CocoMetric):
         self.kept: dict[str, list[dict]] = {}
         self.tested: Tested | None = None
         self._document = read(ann_file, backend_args) if ann_file else None
-        self._truth: FasterCOCO | None = None
-
-    @property
-    def truth(self) -> FasterCOCO | None:
-        """The ground truth of the last evaluation; its categories are called as the classes are."""
-        return self._truth
+        self.truth: FasterCOCO | None = None
 
     @property
     def dataset_meta(self) -> dict | None:
@@ -135,9 +133,10 @@ class CocoInstanceMetric(CocoMetric):
             return
         if self.ann_file:
             self.tested.hold(self.ann_file, read(self.ann_file, self.backend_args))
-        self._document, self._truth = self.tested.document, None
+        self._document, self.truth = self.tested.document, None
         if not self.format_only:  # which is for pictures whose annotations others keep
             require_usable(self._document, ' and '.join(self.tested.files), self.present, self.metrics)
+            self.names()
 
     @property
     def present(self) -> list[int]:
@@ -149,6 +148,32 @@ class CocoInstanceMetric(CocoMetric):
         if self.sort_categories:
             categories = sorted(categories, key=lambda category: category['id'])
         return category_ids(categories, meta['classes'], meta.get('by_name', False))
+
+    @property
+    def kinds(self) -> list[str]:
+        """Those of ``bbox`` and ``segm`` that are measured."""
+        return [kind for kind in ('bbox', 'segm') if kind in self.metrics]
+
+    @property
+    def proposes(self) -> bool:
+        """Whether the recall of proposals is measured."""
+        return bool({'proposal', 'proposal_fast'} & set(self.metrics))
+
+    def names(self) -> list[str]:
+        """What the figures will be called, but for the prefix.
+
+        Raises:
+            EvaluationError: ``metric_items`` has one that there is not.
+        """
+
+        def nothing(max_dets: Sequence[int]) -> Scores:
+            precision = np.zeros((len(self.iou_thrs), 1, 1, len(AREAS), len(max_dets)))
+            columns = dict.fromkeys(self.dataset_meta['classes'], 0)
+            return summarize(precision, precision[:, 0], columns, self.iou_thrs, sorted(max_dets))
+
+        names = [name for name in nothing(self.proposal_nums).values if name.startswith('AR')] if self.proposes else []
+        measured = Evaluation(0, 0, (), (), dict.fromkeys(self.kinds, nothing(self.max_dets)))
+        return names + list(measured.flat(self.classwise, self.metric_items))
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keep the detections of some pictures, and what comes with them of the ground truth where that is wanted."""
@@ -172,13 +197,14 @@ class CocoInstanceMetric(CocoMetric):
         once = {result['img_id']: (truth, result) for truth, result in results}  # samplers repeat some to fill up
         truths, found = zip(*(once[img_id] for img_id in sorted(once)), strict=True) if once else ((), ())
         self._read_truth(truths)
-        self._refuse_other_pictures(once)
+        if not self.format_only:
+            require_all(self.truth, once)
         for picture in truths if self._document else ():
-            check_size(self._truth, picture['img_id'], (picture['height'], picture['width']), 'pictures')
+            check_size(self.truth, picture['img_id'], (picture['height'], picture['width']), 'pictures')
         predictions = coco_results(found, self.cat_ids)
         self.cat_ids = [cat_id for cat_id in self.cat_ids if cat_id is not None]
         if self.keep:
-            wanted = set(self.keep(self._truth))
+            wanted = set(self.keep(self.truth))
             self.kept = {k: [e for e in entries if e['image_id'] in wanted] for k, entries in predictions.items()}
         if self.outfile_prefix:
             self._write(predictions)
@@ -190,18 +216,10 @@ class CocoInstanceMetric(CocoMetric):
         document = self._document
         if document is None:
             with tempfile.TemporaryDirectory() as folder:
-                document = read(self.gt_to_coco_json(truths, f'{folder}/truth'))
+                document = load(self.gt_to_coco_json(truths, f'{folder}/truth'))
         self.cat_ids = self._category_ids(document)
-        if self._truth is None or self._document is None:
-            self._truth = ground_truth(renamed(document, self.cat_ids, self.dataset_meta['classes']))
-
-    def _refuse_other_pictures(self, found: Container[int]) -> None:
-        missing = [number for number in self._truth.imgs if number not in found]
-        if missing and not self.format_only:
-            raise EvaluationError(
-                f'{len(missing)} of the {len(self._truth.imgs)} pictures of the ground truth were not tested, such as '
-                f'image {missing[0]}: these figures would be of others'
-            )
+        if self.truth is None or self._document is None:
+            self.truth = ground_truth(renamed(document, self.cat_ids, self.dataset_meta['classes']))
 
     def _write(self, predictions: dict[str, list[dict]]) -> None:
         Path(self.outfile_prefix).parent.mkdir(parents=True, exist_ok=True)
@@ -210,15 +228,14 @@ class CocoInstanceMetric(CocoMetric):
 
     def _measure(self, predictions: dict[str, list[dict]], logger: MMLogger) -> dict[str, float]:
         values = {}
-        if {'proposal', 'proposal_fast'} & set(self.metrics):
-            values |= recall(self._truth, predictions['bbox'], self.proposal_nums, self.iou_thrs)
-        kinds = [kind for kind in ('bbox', 'segm') if kind in self.metrics]
-        if kinds:
-            wanted = {kind: predictions.get(kind, []) for kind in kinds}
-            evaluation = score(self._truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
-            self.evaluation = replace(evaluation, faults=diagnose(self._truth, wanted, self.cat_ids))
+        if self.proposes:
+            values |= recall(self.truth, predictions['bbox'], self.proposal_nums, self.iou_thrs)
+        if self.kinds:
+            wanted = {kind: predictions.get(kind, []) for kind in self.kinds}
+            evaluation = score(self.truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
+            self.evaluation = replace(evaluation, faults=diagnose(self.truth, wanted, self.cat_ids))
             if self.details:
-                details = analyse(self._truth, wanted, self.cat_ids, most=self.evaluation.max_dets[-1])
+                details = analyse(self.truth, wanted, self.cat_ids, most=self.evaluation.max_dets[-1])
                 self.evaluation = replace(self.evaluation, details=details)
             _log(self.evaluation, self.classwise, logger)
             values |= self.evaluation.flat(self.classwise, self.metric_items)

@@ -14,7 +14,9 @@ from faster_coco_eval import COCO
 from pycocotools import mask as rle
 from torch import Tensor
 
-from damamba.evaluation.coco_ap import FIELDS, EvaluationError, check_size
+from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.inspection.segmentations import SegmentationError, leaves_picture, read_runs, read_segmentation
+from damamba.evaluation.coco_ap import FIELDS, EvaluationError, check_size, require_all
 
 
 def encode(masks: Tensor) -> list[dict]:
@@ -44,16 +46,22 @@ def coco_results(results: Sequence[dict], cat_ids: Sequence[int | None]) -> dict
         cat_ids: the category of each label; detections of a label without one (None) are left out.
 
     Raises:
-        EvaluationError: a label stands for no category.
+        EvaluationError: a label stands for no category, or a number is none.
     """
+    kinds = {'masks' in result for result in results}
+    if len(kinds) > 1:
+        raise EvaluationError('some pictures of the predictions have masks, and some have none')
+    for result in results:
+        _require_numbers(result)
+    least = min((int(result['labels'].min()) for result in results if len(result['labels'])), default=0)
     most = max((int(result['labels'].max()) for result in results if len(result['labels'])), default=-1)
-    if most >= len(cat_ids):
+    if least < 0 or most >= len(cat_ids):
         raise EvaluationError(
-            f'the predictions have labels up to {most}, and the ground truth {len(cat_ids)} classes: they do not '
-            'belong together; num_classes of every head is the number of classes in metainfo'
+            f'the predictions have labels from {least} to {most}, and the ground truth {len(cat_ids)} classes: they do '
+            'not belong together; num_classes of every head is the number of classes in metainfo'
         )
     found = {'bbox': []}
-    if any('masks' in result for result in results):
+    if True in kinds:
         found['segm'] = []
     for result in results:
         boxes = _entries(result, result['scores'], cat_ids)
@@ -62,6 +70,19 @@ def coco_results(results: Sequence[dict], cat_ids: Sequence[int | None]) -> dict
             entries = _entries(result, result.get('mask_scores', result['scores']), cat_ids)
             found['segm'] += [{**e, 'segmentation': as_text(m)} for e, m in zip(entries, result['masks'], strict=True)]
     return {kind: [e for e in entries if e['category_id'] is not None] for kind, entries in found.items()}
+
+
+def _require_numbers(result: dict) -> None:
+    lengths = {len(result[name]) for name in ('bboxes', 'scores', 'labels', 'masks', 'mask_scores') if name in result}
+    values = [result[name] for name in ('bboxes', 'scores', 'mask_scores') if name in result]
+    if len(lengths) > 1 or result['labels'].dtype.kind not in 'iu':
+        raise EvaluationError(
+            f'image {result["img_id"]}: boxes, scores, labels and masks of the predictions do not fit'
+        )
+    if not all(np.isfinite(numbers).all() for numbers in values):
+        raise EvaluationError(
+            f'image {result["img_id"]}: there is NaN or infinity in boxes or scores of the predictions'
+        )
 
 
 def _entries(result: dict, scores, cat_ids: Sequence[int | None]) -> list[dict]:
@@ -119,10 +140,10 @@ def _readable(entry: dict, truth: COCO, where: str) -> dict:
             raise EvaluationError(f'{where}: {key} must be an integer, got {entry[key]!r}')
     if not _are_numbers([entry['score']]):
         raise EvaluationError(f'{where}: score must be a finite number, got {entry["score"]!r}')
-    box = entry.get('bbox')
-    if box is not None and not (isinstance(box, list) and len(box) == 4 and _are_numbers(box)):
-        raise EvaluationError(f'{where}: bbox must be [x, y, width, height] in pixels, got {box!r}')
-    if entry.get('segmentation') is None:
+    box = entry.get('bbox', [0, 0, 0, 0])
+    if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box) and min(box[2:]) >= 0):
+        raise EvaluationError(f'{where}: bbox must be [x, y, width, height] in pixels, got {short_repr(box)}')
+    if 'segmentation' not in entry:
         return entry
     return {**entry, 'segmentation': _compressed(entry, truth.imgs.get(entry['image_id'], {}), where)}
 
@@ -133,16 +154,27 @@ def _are_numbers(values: Sequence) -> bool:
 
 def _compressed(entry: dict, image: dict, where: str) -> dict:
     """A mask as compressed RLE; a picture's own size is that of polygons."""
-    mask, size = entry['segmentation'], [image.get('height'), image.get('width')]
+    mask, (height, width) = entry['segmentation'], (image.get('height'), image.get('width'))
     try:
-        if isinstance(mask, list):
-            return as_text(rle.merge(rle.frPyObjects(mask, *size)))
-        if isinstance(mask['counts'], list):
-            return as_text(rle.frPyObjects(mask, *mask['size']))
-        rle.area({**mask, 'counts': mask['counts'].encode()})
-    except Exception as error:  # what pycocotools makes of it has no end
-        raise EvaluationError(f'{where}: its segmentation is neither RLE nor polygons ({error})') from error
-    return mask
+        if isinstance(mask, dict):
+            if _is_size(mask.get('size')):
+                height, width = mask['size']  # held against the picture's in score()
+            runs = read_runs(mask, (width, height))
+            return (
+                mask
+                if isinstance(mask['counts'], str)
+                else as_text(rle.frPyObjects({**mask, 'counts': runs}, height, width))
+            )
+        outline = read_segmentation(mask, (width, height))
+        if leaves_picture(outline.box, (width, height)):
+            raise SegmentationError('polygon_outside', f'it leaves the picture of {width} x {height} pixels')
+        return as_text(rle.merge(rle.frPyObjects(mask, height, width)))
+    except SegmentationError as error:
+        raise EvaluationError(f'{where}: its segmentation is neither RLE nor polygons: {error.args[1]}') from error
+
+
+def _is_size(size) -> bool:
+    return isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
 
 
 def _json(path: Path):
@@ -152,14 +184,16 @@ def _json(path: Path):
         raise EvaluationError(f'{path} is no JSON: {error}') from error
 
 
-def read_pickle(path: Path, truth: COCO | None = None) -> list[dict]:
-    """Read a detector's results, as :func:`coco_results` takes them, from what ``--out`` writes.
+def read_pickle(
+    path: Path, truth: COCO | None = None, number: Callable[[dict], int] = lambda sample: sample['img_id']
+) -> list[dict]:
+    """Read a detector's results, as :func:`coco_results` takes them, from what ``--out`` writes, each picture's once.
 
-    That is a list of data samples. Nothing but tensors and plain data is built.
+    That is a list of data samples. Nothing but tensors and plain data is built. ``number`` gives a picture's id.
 
     Raises:
-        EvaluationError: the file holds something else, or asks for code to be run; or its pictures are of other sizes
-            than those of ``truth``.
+        EvaluationError: the file holds something else, or asks for code to be run; or its pictures are others than
+            those of ``truth``, or of other sizes.
     """
     try:
         with path.open('rb') as file:
@@ -168,10 +202,13 @@ def read_pickle(path: Path, truth: COCO | None = None) -> list[dict]:
         raise EvaluationError(f'{path} can not be read: {error}') from error
     if not isinstance(samples, list) or not all(_is_sample(sample) for sample in samples):
         raise EvaluationError(f'{path} does not hold the predictions of a detector, as --out writes them')
-    for sample in samples:
+    once = {number(sample): sample for sample in samples}
+    for image_id, sample in once.items():
         if truth and 'ori_shape' in sample:
-            check_size(truth, sample['img_id'], sample['ori_shape'], 'predictions')
-    return [_result(sample) for sample in samples]
+            check_size(truth, image_id, sample['ori_shape'], 'predictions')
+    if truth:
+        require_all(truth, once)
+    return [_result(image_id, sample) for image_id, sample in once.items()]
 
 
 def _is_sample(sample) -> bool:
@@ -179,9 +216,9 @@ def _is_sample(sample) -> bool:
     return isinstance(found, dict) and {'bboxes', 'scores', 'labels'} <= found.keys()
 
 
-def _result(sample: dict) -> dict:
+def _result(image_id: int, sample: dict) -> dict:
     arrays = {name: v.numpy() if isinstance(v, Tensor) else v for name, v in sample['pred_instances'].items()}
-    return {'img_id': sample['img_id'], **arrays}
+    return {'img_id': image_id, **arrays}
 
 
 class _DataUnpickler(pickle.Unpickler):

@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmdet.datasets import CocoDataset
-from mmdet.registry import DATASETS
-from mmengine.registry import DefaultScope
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
 from mmengine.runner.runner import _SlicedDataset
 from torch.utils.data import Dataset, Subset
 
@@ -78,12 +76,6 @@ def _counts(document: dict) -> str:
     return f'{len(document["images"]):,} pictures with {len(document["annotations"]):,} objects'
 
 
-def build_dataset(settings: dict) -> Dataset:
-    """The data set of a config, also where no runner has said yet that its parts are MMDetection's."""
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        return DATASETS.build(settings)
-
-
 def read_tested(dataset: Dataset) -> Tested | None:
     """What a data set is tested on; None where it has no annotations in COCO's format inside.
 
@@ -96,15 +88,20 @@ def read_tested(dataset: Dataset) -> Tested | None:
         leaf, inside = locate(dataset, place)
         by_leaf.setdefault(id(leaf), (leaf, []))[1].append(inside)
     leaves = list(by_leaf.values())
-    if not any(isinstance(leaf, CocoDataset) for leaf, _ in leaves):
+    strange = [type(leaf).__name__ for leaf, _ in leaves if not has_objects(leaf)]
+    if len(strange) == len(leaves):
         return None
-    strange = [type(leaf).__name__ for leaf, _ in leaves if not isinstance(leaf, CocoDataset)]
     if strange:
         raise EvaluationError(f"{strange[0]} beside a data set in COCO's format can not be evaluated with it")
     files = tuple(leaf.ann_file for leaf, _ in leaves)
     parts = [_part(leaf, places) for leaf, places in leaves]
     document, numbers = merge([document for document, _ in parts], files, [paths for _, paths in parts])
     return Tested(document, files, numbers)
+
+
+def has_objects(leaf: Dataset) -> bool:
+    """Whether a data set has annotations of objects in COCO's format, not of segments."""
+    return isinstance(leaf, CocoDataset) and not isinstance(leaf, CocoPanopticDataset)
 
 
 def locate(dataset: Dataset, place: int) -> tuple[Dataset, int]:
@@ -114,6 +111,7 @@ def locate(dataset: Dataset, place: int) -> tuple[Dataset, int]:
         EvaluationError: a wrapper does not tell.
     """
     while True:
+        place %= len(dataset)  # from the end, where it is below 0
         if hasattr(dataset, 'cumulative_sizes'):  # torch's, MMEngine's and MMDetection's ConcatDataset
             part = bisect_right(dataset.cumulative_sizes, place)
             place -= dataset.cumulative_sizes[part - 1] if part else 0

@@ -14,6 +14,7 @@ from faster_coco_eval import COCO
 
 from damamba.cli import eval_results
 from damamba.cli import test as test_command
+from damamba.evaluation.results import EvaluationError
 from tests.detection import ROOT
 from tests.evaluation.detector import Detector, write_detector
 from tests.evaluation.helpers import guesses, judged, made_up, truth_as_predictions
@@ -72,6 +73,25 @@ def test_result_files_have_the_figures_of_the_run_itself(tested, kind):
     assert found == expected
 
 
+def test_dumped_predictions_are_of_all_pictures_each_once(tested, detector, tmp_path, capsys):
+    """A test of a part of the pictures is no test of all; samplers that fill up repeat some."""
+    samples = pickle.loads((tested / 'out.pkl').read_bytes())
+    for name, part in (('half', samples[:7]), ('more', samples + samples[:7])):
+        (tmp_path / f'{name}.pkl').write_bytes(pickle.dumps(part))
+    again = evaluated(tmp_path / 'more.pkl', '--config', detector.config)
+    assert plain(again)['scores'] == measured(tested)['scores']
+    text = refused(capsys, tmp_path / 'half.pkl', '--config', detector.config)
+    assert '7 of the 14 pictures of the ground truth were not tested' in text
+
+
+def test_a_ground_truth_that_can_not_be_scored_on_has_no_figures(made, tmp_path, capsys):
+    crowds = [{**a, 'iscrowd': 1} for a in made_up()['annotations']]
+    twice = [*made_up()['categories'], dict(id=11, name='cup')]
+    for more, text in ((dict(annotations=crowds), 'are crowds'), (dict(categories=twice), '2 categories called cup')):
+        (tmp_path / 'spoilt.json').write_text(json.dumps({**made_up(), **more}))
+        assert text in refused(capsys, made['found'], '--ann-file', tmp_path / 'spoilt.json')
+
+
 def test_the_config_may_be_named_and_its_data_moved(tested, detector, tmp_path):
     shutil.copy(tested / 'out.pkl', tmp_path)
     shutil.move(shutil.copytree(detector.data_root, tmp_path / 'copy'), tmp_path / 'moved')
@@ -81,7 +101,8 @@ def test_the_config_may_be_named_and_its_data_moved(tested, detector, tmp_path):
     assert evaluated(tmp_path / 'out.pkl', *moved) == named
     annotations = tmp_path / 'moved/annotations/instances_val2017.json'
     annotations.write_text(json.dumps({**json.loads(annotations.read_text()), 'annotations': []}))
-    assert evaluated(tmp_path / 'out.pkl', *moved)['objects'] == 0
+    with pytest.raises(EvaluationError, match='has nothing to find'):
+        evaluated(tmp_path / 'out.pkl', *moved)
 
 
 def test_a_ground_truth_may_stand_in_for_the_config_s(tested, detector, tmp_path):
@@ -306,7 +327,7 @@ def test_predictions_and_a_ground_truth_that_do_not_belong_together_are_refused(
     few = {'images': [{'id': 1}], 'categories': [{'id': 2, 'name': 'cup'}], 'annotations': []}
     (tmp_path / 'few.json').write_text(json.dumps(few))
     text = refused(capsys, tmp_path / 'out.pkl', '--ann-file', tmp_path / 'few.json')
-    assert 'labels up to 2, and the ground truth 1 classes: they do not belong together' in text
+    assert 'labels from 0 to 2, and the ground truth 1 classes: they do not belong together' in text
 
 
 def test_a_ground_truth_without_the_classes_of_the_config_is_refused(made, detector, capsys):

@@ -79,12 +79,25 @@ def test_the_filter_of_the_recipes_is_theirs(name):
 
 
 def test_they_are_counted_by_the_reason_of_the_classes_asked_for_and_said():
-    content = document([{}, dict(iscrowd=1), dict(area=0), dict(area=0), dict(category_id=2, area=0), dict(image_id=7)])
+    content = document(
+        [
+            {},
+            dict(iscrowd=1),
+            dict(area=0),
+            dict(area=0),
+            dict(category_id=2, area=0),
+            dict(image_id=7),
+            dict(category_id='1'),
+        ]
+    )
     content['images'] += [IMAGE | dict(id=2), IMAGE | dict(id=3), IMAGE | dict(id=4, width=31)]
     content['annotations'][3]['image_id'] = 4
     objects, pictures = find_left_out(content, {1}, RECIPES)
     small = '1 lie in pictures that have less than 32 pixels a side'
-    assert describe_left_out(objects) == f'3 of 4 objects are not learned: 1 are crowds, 1 have no area, {small}'
+    lost = '1 belong to no picture, 1 belong to no category'
+    assert (
+        describe_left_out(objects) == f'5 of 6 objects are not learned: 1 are crowds, 1 have no area, {small}, {lost}'
+    )
     said = '3 of 4 pictures are not trained on: 2 have no objects, 1 have less than 32 pixels a side'
     assert describe_left_out(pictures, PICTURES) == said and pictures.count(EMPTY) == 2
     assert describe_left_out(find_left_out(document([{}]), {1}, None)[0]) == ''

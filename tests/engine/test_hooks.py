@@ -6,16 +6,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mmengine.dataset import DefaultSampler
+from mmdet.datasets import CocoDataset
+from mmdet.evaluation import MultiDatasetsEvaluator
+from mmengine.dataset import ConcatDataset, DefaultSampler
 from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import DataLoader
 
 from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.datasets.left_out import CROWD, EMPTY, OBJECTS
 from damamba.engine.config_checks import ConfigError
 from damamba.engine.hooks import GroundTruthHook
+from damamba.evaluation.metric import CocoInstanceMetric
 from damamba.evaluation.results import EvaluationError
-from tests.evaluation.detector import Detector, write_detector
+from tests.evaluation.detector import CLASSES, Detector, write_detector
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,43 @@ def test_a_training_whose_validation_can_not_end_well_does_not_begin(detector, t
         train_command.train([str(detector.config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', option])
     assert not list((tmp_path / 'run').glob('*.pth'))
     assert not list((tmp_path / 'run').glob('*/vis_data/scalars.json'))
+
+
+UNMEASURED = {  # what stops an evaluation after the first epoch, if nobody looks
+    'best': ('default_hooks.checkpoint.save_best=coco/segm_mAp', 'not measure coco/segm_mAp; is coco/segm_mAP meant'),
+    'items': ('val_evaluator.metric_items=[mAp]', 'metric_items does not know mAp'),
+    'the rest': ('+val_dataloader.drop_last=True', 'drop_last leaves 2 of 14 pictures untested: drop_last=False'),
+}
+
+
+@pytest.mark.parametrize('what', UNMEASURED)
+def test_a_validation_without_the_figures_that_are_wanted_does_not_begin(detector, tmp_path, what):
+    option, text = UNMEASURED[what]
+    command = [
+        str(detector.config),
+        '--work-dir',
+        str(tmp_path),
+        '--cfg-options',
+        'val_dataloader.batch_size=4',
+        option,
+    ]
+    with pytest.raises((ConfigError, EvaluationError), match=text):
+        train_command.train(command)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_of_several_data_sets_each_evaluator_gets_its_own(detector):
+    """MMDetection's MultiDatasetsEvaluator."""
+    meta = dict(classes=CLASSES)
+    options = dict(metainfo=meta, data_prefix=dict(img=''), pipeline=[], test_mode=True)
+    parts = [CocoDataset(ann_file=str(detector.annotations), indices=count, **options) for count in (4, 10)]
+    metrics = [CocoInstanceMetric(metric='bbox') for _ in parts]
+    for metric in metrics:
+        metric.dataset_meta = meta
+    loader = DataLoader(ConcatDataset(parts), batch_size=1)
+    loop = SimpleNamespace(evaluator=MultiDatasetsEvaluator(metrics, ('a', 'b')), dataloader=loader)
+    GroundTruthHook().before_val(SimpleNamespace(val_loop=loop))
+    assert [len(metric.tested.document['images']) for metric in metrics] == [4, 10]
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,11 @@ def test_backbone_trains_with_synchronised_statistics_that_keep_updating():
     norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert norms and all(isinstance(m, nn.SyncBatchNorm) and m.training for m in norms)
     assert all(p.requires_grad for name, p in backbone.named_parameters() if 'conv_constant' not in name)
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').rglob('*_*.py')), ids=lambda path: path.stem)
+def test_no_config_names_the_ground_truth_or_the_classes_twice(path):
+    """Evaluators take both from the data set that is tested."""
+    cfg = Config.fromfile(path)
+    for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
+        assert not {'ann_file', 'classes'} & set(evaluator or ())

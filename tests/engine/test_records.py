@@ -75,6 +75,15 @@ def test_testing_writes_what_it_returned_to_the_last_digit(trained, tmp_path):
     assert all(read_json(path, broken) for name in names for path in tmp_path.glob(name)) and broken == []
 
 
+def test_figures_of_two_evaluators_of_one_name_are_both_kept(trained, tmp_path):
+    kinds = ', '.join(f"dict(type='CocoMetric', metric='{kind}')" for kind in ('bbox', 'segm'))
+    (tmp_path / 'two.py').write_text(f"_base_ = '{trained.parent}/small.py'\ntest_evaluator = [{kinds}]\n")
+    metrics = run_test(tmp_path / 'two.py', trained / 'epoch_2.pth', tmp_path / 'run')
+    evaluations = read(tmp_path / 'run')['evaluations']
+    for name, kind in (('coco', 'bbox'), ('coco 2', 'segm')):
+        assert evaluations[name]['scores'][kind]['values']['mAP'] == metrics[f'coco/{kind}_mAP']
+
+
 def test_each_run_keeps_its_own_figures_and_the_newest_lie_on_top(trained, tmp_path):
     shutil.copytree(trained, tmp_path / 'run')
     config, own = trained.parent / 'small.py', read(tmp_path / 'run')

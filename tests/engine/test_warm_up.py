@@ -1,6 +1,7 @@
 """The rate rises over 500 iterations, over a share of a short training; a training says at its start what it is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 import damamba.register  # noqa: F401
 from damamba.cli import train as train_command
 from damamba.engine.config_checks import ConfigError
-from damamba.engine.warm_up import STUDY
+from damamba.engine.warm_up import STUDY, warm_up_of
 from tests.detection import ROOT, write_config
 
 
@@ -89,6 +90,44 @@ def test_a_training_says_what_it_is_and_what_does_not_fit(by_epoch, end, base, w
     ) in text
     said = ['The recipe is for a total batch of 16' in text, 'lies in its warm-up' in text]
     assert said == [base == 16, warm_up >= 4] and sum(said) == warnings
+
+
+SLOW = {  # schedulers, and in how many iterations of 4 an epoch they reach the rate
+    'constant': (dict(type='ConstantLR', factor=0.1, by_epoch=False, end=500), 499),
+    'quadratic': (dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, convert_to_iter_based=True, end=5), 19),
+    'of the momentum': (dict(type='LinearMomentum', start_factor=0.1, by_epoch=False, end=500), 0),
+    'later': (dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=2, end=500), 0),
+    'falling': (dict(type='LinearLR', start_factor=1.0, end_factor=0.1, by_epoch=False, end=500), 0),
+}
+
+
+@pytest.mark.parametrize('what', SLOW)
+def test_whatever_keeps_the_rate_low_from_the_first_iteration_on_is_a_warm_up(what):
+    settings, length = SLOW[what]
+    wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9))
+    options = dict(optimizer=wrapper, epoch_length=4)
+    convert = settings.get('convert_to_iter_based')
+    cls = PARAM_SCHEDULERS.get(settings['type'])
+    rest = {k: v for k, v in settings.items() if k not in ('type', 'convert_to_iter_based')}
+    scheduler = cls.build_iter_from_epoch(**options, **rest) if convert else cls(wrapper, **rest)
+    assert warm_up_of(SimpleNamespace(param_schedulers=[scheduler])) == length
+
+
+BY_ITERATIONS = """
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=3)
+optim_wrapper = dict(accumulative_counts=2)
+auto_scale_lr = dict(base_batch_size=4, enable=True)
+param_scheduler = []
+default_hooks = dict(checkpoint=dict(by_epoch=False))
+"""
+
+
+def test_iterations_are_no_epochs_and_accumulated_steps_are_no_part_of_a_scaled_rate(coco, tmp_path):
+    config = write_config(tmp_path / 'own.py', coco, extra=BY_ITERATIONS)
+    train_command.train([str(config), '--work-dir', str(tmp_path / 'run'), '--no-validate'])
+    text = next(Path(tmp_path / 'run').glob('*/*.log')).read_text()
+    assert 'total batch 2 (1 x 1 pictures x 2 steps), learning rate 2.5e-05, 3 iterations, warm-up 0' in text
+    assert 'the learning rate is for a total batch of 1, and this one is 2' in text
 
 
 def test_a_trial_of_a_study_that_lies_in_its_warm_up_is_refused(coco, tmp_path, monkeypatch):

@@ -215,13 +215,6 @@ def test_objects_without_a_mask_can_be_scored_as_boxes_alone():
     assert score(ground_truth(truth), {'bbox': guesses(truth)}).scores['bbox'].values['mAP'] > 0
 
 
-def test_images_are_known_by_integers():
-    truth = made_up()
-    truth['images'][3]['id'] = 'img_3'
-    with pytest.raises(EvaluationError, match="ids of images must be integers; the ground truth has 'img_3'"):
-        ground_truth(truth)
-
-
 @pytest.mark.parametrize(
     ('classes', 'message'),
     [

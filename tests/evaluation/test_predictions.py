@@ -249,7 +249,7 @@ def test_masks_in_every_form_of_coco_are_the_same_masks(form):
     mask[5:9, 3:13] = 1
     forms = {
         'polygons': [[3, 5, 13, 5, 13, 9, 3, 9]],
-        'numbers': {'size': [240, 320], 'counts': [3 * 240 + 5, *[4, 236] * 9, 4, 307 * 240 - 9]},
+        'numbers': {'size': [240, 320], 'counts': [3 * 240 + 5, *[4, 236] * 9, 4, 308 * 240 - 9]},
         'text': {'size': [240, 320], 'counts': rle.encode(mask)['counts'].decode()},
     }
     (found,) = with_readable_values([entry(segmentation=forms[form])], truth, 'x.json')
@@ -266,6 +266,15 @@ def test_masks_in_every_form_of_coco_are_the_same_masks(form):
         (dict(category_id=2.0), 'category_id must be an integer, got 2.0'),
         (dict(bbox=[1, 2, 3]), r'bbox must be \[x, y, width, height\] in pixels, got \[1, 2, 3\]'),
         (dict(bbox=[1, 2, float('inf'), 3]), 'bbox must be'),
+        (dict(bbox=None), 'bbox must be .*, got None'),
+        (dict(bbox=[50, 50, -10, 10]), 'bbox must be'),
+        (dict(segmentation=None), 'its segmentation is neither RLE nor polygons: no segmentation'),
+        (dict(segmentation=[[1, 2, 3, 4, 5]]), '.*a polygon has 5 numbers'),
+        (dict(segmentation=[[float('nan')] * 8]), '.*NaN or Infinity'),
+        (dict(segmentation=[[1e12, 1, 1e12, 5, 1, 1]]), '.*it leaves the picture of 320 x 240 pixels'),
+        (dict(segmentation={'size': [240, 320], 'counts': 'zzzz'}), '.*counts is no compressed RLE'),
+        (dict(segmentation={'size': [240, 320], 'counts': [0, 10]}), '.*the runs do not add up'),
+        (dict(segmentation={'size': [240, 320], 'counts': '0:'}), '.*the runs do not add up'),
         (dict(segmentation=[[1, 2, 3]]), 'its segmentation is neither RLE nor polygons'),
         (dict(segmentation={'size': [240, 320]}), 'its segmentation is neither RLE nor polygons'),
         (dict(segmentation='mask'), 'its segmentation is neither RLE nor polygons'),
@@ -275,3 +284,21 @@ def test_masks_in_every_form_of_coco_are_the_same_masks(form):
 def test_values_that_are_none_are_one_sentence_that_names_the_entry(more, text):
     with pytest.raises(EvaluationError, match=rf'^x.json, entry 1 \(image .*\): {text}'):
         with_readable_values([entry(), entry(**more)], ground_truth(made_up()), 'x.json')
+
+
+WRONG = {  # what is done to what a detector says of one picture, and what is said of that
+    'NaN': (dict(scores=np.array([0.5, np.nan])), 'image 7: there is NaN or infinity in boxes or scores'),
+    'infinity': (dict(bboxes=np.full((2, 4), np.inf)), 'image 7: there is NaN or infinity in boxes or scores'),
+    'a label below 0': (dict(labels=np.array([0, -1])), 'labels from -1 to 1, and the ground truth 2 classes'),
+    'labels that are no integers': (dict(labels=np.array([0.0, 1.0])), 'image 7: boxes, scores, labels and masks'),
+    'too few scores': (dict(scores=np.array([0.5])), 'image 7: boxes, scores, labels and masks'),
+    'masks of one picture': (dict(masks=[{}, {}]), 'some pictures of the predictions have masks, and some have none'),
+}
+
+
+@pytest.mark.parametrize('what', WRONG)
+def test_numbers_that_are_none_make_no_figures(what):
+    right = dict(img_id=6, bboxes=np.ones((2, 4)), scores=np.array([0.5, 0.4]), labels=np.array([0, 1]))
+    more, text = WRONG[what]
+    with pytest.raises(EvaluationError, match=text):
+        coco_results([right, {**right, 'img_id': 7, **more}], [1, 2])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from mmdet.datasets import CocoDataset
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
 from mmdet.datasets import ConcatDataset as MMDetConcat
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 from torch.utils.data import ConcatDataset as TorchConcat
@@ -64,6 +64,9 @@ CUTS = {
     'by name': lambda file: dataset(file, kind=NamedCocoDataset, indices=HALF),
     'the first, by their number': lambda file: dataset(file, indices=7),
     'a subset': lambda file: Subset(dataset(file), HALF),
+    'from the end': lambda file: Subset(
+        MMDetConcat([dataset(file, indices=HALF[:3]), dataset(file, indices=HALF[3:])]), range(-1, -8, -1)
+    ),
     'a subset twice over': lambda file: Subset(RepeatDataset(dataset(file), 2), [*HALF, *(14 + k for k in HALF)]),
     'repeated': lambda file: RepeatDataset(dataset(file, indices=HALF), 3),
     'balanced': lambda file: ClassBalancedDataset(dataset(file, indices=HALF), 0.9),
@@ -143,10 +146,23 @@ UNUSABLE = {  # what is done to a truth, and what is said of it
     'all are crowds': (lambda t: marked(t, iscrowd=1), r'nothing to find: all \d+ objects of its classes are crowds'),
     'no object': (lambda t: {**t, 'annotations': []}, 'nothing to find: it has no object of the classes'),
     'no mask': (lambda t: without_masks(t, 5), r'\d+ of \d+ objects have no segmentation, such as annotation \d+'),
-    'texts for ids of images': (lambda t: texts(t, ('images', 'id'), ('annotations', 'image_id')), "got '11'"),
-    'texts for categories': (lambda t: texts(t, ('annotations', 'category_id')), "ids of categories must be integers"),
+    'texts for ids of images': (lambda t: texts(t, ('images', 'id'), ('annotations', 'image_id')), "has id '11'"),
+    'texts for categories': (lambda t: texts(t, ('annotations', 'category_id')), r"has category_id '\d', not a whole"),
+    'one text for an image': (lambda t: one(t, image_id='11'), r"annotations\[1\] \(id 2\) has image_id '11', not"),
+    'a text for a crowd': (lambda t: one(t, iscrowd='0'), r"annotations\[1\] \(id 2\) has iscrowd '0', not 0 or 1"),
+    'NaN for a box': (lambda t: one(t, bbox=[float('nan')] * 4), r'\(id 2\) has bbox \[nan, .*, not four finite'),
+    'a list of RLE': (lambda t: one(t, segmentation=[RLE], iscrowd=0), 'annotation 2 of .*makes no mask'),
+    'RLE of another size': (lambda t: one(t, segmentation={**RLE, 'size': [240, 321]}), 'annotation 2 of .*no mask'),
     'two images of one id': (lambda t: {**t, 'images': [*t['images'], t['images'][3]]}, 'two images have the id 14'),
 }  # fmt: skip
+
+
+RLE = {'size': [240, 320], 'counts': [0, 240 * 320]}
+
+
+def one(truth: dict, **marks) -> dict:
+    first, second, *others = truth['annotations']
+    return {**truth, 'annotations': [first, {**second, **marks}, *others]}
 
 
 def marked(truth: dict, **marks) -> dict:
@@ -214,6 +230,25 @@ def test_files_with_other_categories_do_not_share_an_evaluation(truth, ann_file,
     ]
     with pytest.raises(EvaluationError, match='have different categories'):
         read_tested(TorchConcat(parts))
+
+
+def test_segments_beside_objects_are_left_to_their_own_evaluator(truth, ann_file, tmp_path):
+    """As in MMDetection's panoptic configs: the objects are in the evaluator's file, and every picture is in both."""
+    segments = {
+        **truth,
+        'annotations': [dict(image_id=i['id'], file_name='x.png', segments_info=[]) for i in truth['images']],
+    }
+    data = dataset(
+        write(tmp_path / 'panoptic.json', segments),
+        kind=CocoPanopticDataset,
+        metainfo=dict(classes=CLASSES, thing_classes=CLASSES, stuff_classes=()),
+    )
+    metric = CocoInstanceMetric(ann_file=ann_file, metric=['bbox', 'segm'])
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.use(data)
+    assert metric.tested is None
+    evaluated(metric, samples(truth, guesses(truth)))
+    assert metric.evaluation.images == len(truth['images'])
 
 
 class Sieve:

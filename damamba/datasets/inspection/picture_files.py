@@ -75,7 +75,10 @@ def _problem_of_depth(path: Path) -> Problem | None:
     if cv2.imdecode(content, cv2.IMREAD_COLOR) is None:
         return 'undecodable_picture', 'OpenCV, and so MMDetection, can not read it: save it with 8 bits a channel'
     pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or (highest := int(pixels.max())) >= HALF:
+    if pixels is None or pixels.dtype != np.uint16:
+        return None
+    highest = int(pixels.reshape(*pixels.shape[:2], -1)[..., :3].max())  # alpha is not fed
+    if highest >= HALF:
         return None
     return 'deep_picture', f'16 bits with values up to {highest}, fed as {highest // 256} of 255: scale them to 8 bits'
 

@@ -14,6 +14,7 @@ from damamba.datasets.left_out import PICTURES, RECIPES, describe_left_out, why_
 
 AREAS = {'small': -math.inf, 'medium': 32**2, 'large': 96**2}  # COCO's, in square pixels, each with where it begins
 SHARES = {'below_1_300': -math.inf, 'below_3_percent': 1 / 300, 'above': 0.03}  # the same of a picture of 640 x 480
+MAX_ID = 2**53  # the evaluation counts in floating point
 MAX_SIDE = 2**20  # pixels; OpenCV reads no longer one
 
 
@@ -44,7 +45,7 @@ def is_finite_number(value) -> bool:
     return is_whole_number(value) or (type(value) is float and math.isfinite(value))
 
 
-ID = (is_whole_number, 'a whole number')
+ID = (lambda value: is_whole_number(value) and abs(value) <= MAX_ID, 'a whole number of 53 bits')
 SIDE = (lambda value: is_whole_number(value) and 1 <= value <= MAX_SIDE, 'a number of pixels that a picture can have')
 NAME = (lambda value: isinstance(value, str) and bool(value.strip()), 'a name')
 AREA = (is_finite_number, 'a finite number')

@@ -131,6 +131,16 @@ def _enclosed(points: np.ndarray) -> float:
 
 
 def _read_rle(rle: dict, size: Size) -> Outline:
+    (width, height), runs = size, read_runs(rle, size)
+    mask = coco_mask.frPyObjects(dict(size=[height, width], counts=runs), height, width)
+    left, top, across, down = coco_mask.toBbox(mask).tolist()
+    if not across:
+        raise SegmentationError('broken_rle', 'the mask is empty')
+    return Outline((left, top, left + across, top + down), float(coco_mask.area(mask)), hash(repr(runs)))
+
+
+def read_runs(rle: dict, size: Size) -> list[int]:
+    """The run lengths of an RLE, of a picture of this width and height; SegmentationError where it is broken."""
     (width, height), counts, own = size, rle.get('counts'), rle.get('size')
     if own != [height, width]:
         text = f'size is {short_repr(own)}, and the picture {height} high and {width} wide'
@@ -145,11 +155,7 @@ def _read_rle(rle: dict, size: Size) -> Outline:
         raise SegmentationError('broken_rle', f'counts is {short_repr(counts)}, neither text nor a list of run lengths')
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise SegmentationError('broken_rle', f'the runs do not add up to {height} x {width} pixels')
-    mask = coco_mask.frPyObjects(dict(size=[height, width], counts=runs), height, width)
-    left, top, across, down = coco_mask.toBbox(mask).tolist()
-    if not across:
-        raise SegmentationError('broken_rle', 'the mask is empty')
-    return Outline((left, top, left + across, top + down), float(coco_mask.area(mask)), hash(repr(runs)))
+    return runs
 
 
 def run_lengths(text: str) -> list[int]:
@@ -160,12 +166,12 @@ def run_lengths(text: str) -> list[int]:
     """
     if not COMPRESSED.fullmatch(text):
         raise SegmentationError('broken_rle', 'counts is no compressed RLE')
-    runs, number, shift = [], 0, 0
-    for bits in (ord(character) - 48 for character in text):
-        number += (bits & 31) << shift
-        shift += 5
-        if bits < 32:  # the last of a number; its fifth bit is the sign
-            number -= (bits & 16) << shift - 4
-            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-            number = shift = 0
-    return runs
+    bits = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(bits < 32)  # the last character of each number, whose fifth bit is the sign
+    starts = np.append(0, ends + 1)[: len(ends)]
+    shifts = 5 * (np.arange(len(bits)) - np.repeat(starts, ends - starts + 1))
+    runs = np.add.reduceat((bits & 31) << shifts, starts) if len(starts) else starts
+    runs -= (bits[ends] & 16) << shifts[ends] + 1
+    for differences in (runs[1::2], runs[2::2]):
+        np.cumsum(differences, out=differences)
+    return runs.tolist()

@@ -1,7 +1,6 @@
 """Do the labels that a data set gives stand for the names that its annotation file has?"""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,6 @@ from mmdet.registry import DATASETS
 from damamba.tables import listed
 
 SAME = 0.01  # pixels by which the coordinates of one box may differ
-
-
-def datasets_of(node) -> Iterator[dict]:
-    """The data sets with annotations in a node of a config, out of what wraps them."""
-    if isinstance(node, dict):
-        if node.get('ann_file'):
-            yield node
-        else:
-            yield from datasets_of(node.get('dataset') or node.get('datasets'))
-    elif isinstance(node, (list, tuple)):
-        for item in node:
-            yield from datasets_of(item)
 
 
 def compare_labels(dataset: dict, document: dict, folder: Path) -> tuple[bool, str]:

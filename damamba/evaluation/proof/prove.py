@@ -19,20 +19,20 @@ from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
-from torch.utils.data import Dataset
 
+from damamba.datasets.building import build_dataset, datasets_of, explained
 from damamba.datasets.categories import DatasetError
-from damamba.evaluation.annotations import read
+from damamba.evaluation.annotations import BROKEN, load, read
 from damamba.evaluation.coco_ap import FIELDS, MAX_DETS, ground_truth, score
 from damamba.evaluation.known_faults import SABOTAGE, diagnose, why_unseen
 from damamba.evaluation.metric import CocoInstanceMetric
 from damamba.evaluation.predictions import read_json
 from damamba.evaluation.proof.claims import Check, Proof
 from damamba.evaluation.proof.heads import Head, Objects, head_of
-from damamba.evaluation.proof.label_names import compare_labels, datasets_of
-from damamba.evaluation.proof.sample import BROKEN, boxed_by_masks, choose, leave_out_unusable, require_complete
+from damamba.evaluation.proof.label_names import compare_labels
+from damamba.evaluation.proof.sample import boxed_by_masks, choose, leave_out_unusable
 from damamba.evaluation.results import NAMES, Evaluation, EvaluationError
-from damamba.evaluation.tested import Tested, build_dataset, read_tested
+from damamba.evaluation.tested import Tested, read_tested
 from damamba.tables import FEW, UNDEFINED, number
 from damamba.types import class_of, listed
 
@@ -58,7 +58,9 @@ def prove(cfg: Config, images: int = 100, seed: int = 0) -> Proof:
         raise EvaluationError(f'{head.name} makes no masks: measure bbox alone (--eval bbox)')
     tested, meta = _tested(cfg, metric)
     ann_file = ' and '.join(tested.files)
-    chosen = choose(require_complete(tested.document, ann_file), images, seed)
+    chosen = choose(tested.document, images, seed)
+    if not chosen['annotations']:
+        raise EvaluationError(f'{ann_file} has no annotations')
     document, left_out = leave_out_unusable(chosen, 'segm' in metric['metric'])
     if head.boxes_from_masks:
         document = boxed_by_masks(document)
@@ -84,24 +86,14 @@ def _metric_of(cfg: Config) -> dict:
 
 def _tested(cfg: Config, metric: dict) -> tuple[Tested, dict]:
     """What the test is on, whatever its evaluator is told, and what its data set says of the classes."""
-    dataset = _built(cfg.test_dataloader.dataset)
+    with _silence():
+        dataset = build_dataset(cfg.test_dataloader.dataset)
     tested = read_tested(dataset)
     if tested is None:
         raise EvaluationError("nothing to prove: the data set of the test has no annotations in COCO's format")
     if metric.get('ann_file'):
         tested.hold(metric['ann_file'], read(metric['ann_file'], metric.get('backend_args')))
     return tested, dataset.metainfo
-
-
-def _built(settings: dict) -> Dataset:
-    try:
-        with _silence():
-            return build_dataset(settings)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        files = [str(Path(it.get('data_root') or '') / it['ann_file']) for it in datasets_of(settings)]
-        for file in files:
-            require_complete(read(file), file)
-        raise EvaluationError(f'{" and ".join(files)} can not be loaded ({error!r}): {BROKEN}') from error
 
 
 def _left_out(reasons: list[str], objects: int) -> Iterator[Check]:
@@ -128,12 +120,10 @@ def _labels(cfg: Config, folder: Path) -> Iterator[Check]:
 
 def _compare(dataset: dict, path: Path, folder: Path) -> tuple[bool, str]:
     try:
-        with _silence():
-            return compare_labels(dataset, choose(require_complete(read(path), path), LABELLED, 0), folder)
+        with _silence(), explained(dataset):
+            return compare_labels(dataset, choose(load(path), LABELLED, 0), folder)
     except (DatasetError, EvaluationError) as error:
         return False, str(error).replace(str(folder / 'labels.json'), str(path))
-    except (AssertionError, KeyError, ValueError) as error:  # MMDetection's
-        return False, f'{path} can not be loaded ({error!r}): {BROKEN}'.replace(str(folder / 'labels.json'), str(path))
 
 
 def _counts(meta: dict, head: Head) -> Check:

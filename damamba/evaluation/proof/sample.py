@@ -1,36 +1,11 @@
 """The ground truth that an evaluation is proved on: a part of an annotation file, without what nobody could find."""
 
-from pathlib import Path
-
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from damamba.evaluation.coco_ap import ground_truth
-from damamba.evaluation.results import EvaluationError
 
 SAME = 0.01  # pixels
-BROKEN = 'tools/check_dataset.py names what is broken'
-NEEDED = {
-    'images': {'id', 'file_name', 'height', 'width'},
-    'annotations': {'id', 'image_id', 'category_id', 'bbox', 'area'},
-    'categories': {'id', 'name'},
-}
-
-
-def require_complete(document: dict, path: str | Path) -> dict:
-    """Annotations that have what this needs.
-
-    Raises:
-        EvaluationError: they lack something, or there is nothing in them.
-    """
-    for part, needed in NEEDED.items():
-        if not document[part]:
-            raise EvaluationError(f'{path} has no {part}')
-        for entry in document[part]:
-            lacking = needed - entry.keys() if isinstance(entry, dict) else needed
-            if lacking:
-                raise EvaluationError(f'{path} has {part} without {", ".join(sorted(lacking))}: {BROKEN}')
-    return document
 
 
 def choose(document: dict, count: int, seed: int) -> dict:

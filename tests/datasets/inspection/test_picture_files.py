@@ -40,10 +40,15 @@ def png(pixels) -> bytes:
     return cv2.imencode('.png', pixels)[1].tobytes()
 
 
+def with_alpha(pixels):
+    return np.dstack([pixels, np.full(pixels.shape[:2], 65535, np.uint16)])
+
+
 RAMP = np.arange(60 * 80 * 3, dtype=np.uint16).reshape(60, 80, 3) % 4096
 DEEP = {  # what is said of a file with more than 8 bits, and its content
     'twelve bits': ('deep_picture: 16 bits with values up to 4095, fed as 15 of 255', png(RAMP)),
     'twelve bits, grey': ('deep_picture: 16 bits with values up to 4095, fed as 15 of 255', png(RAMP[..., 0])),
+    'twelve bits and alpha': ('deep_picture: 16 bits with values up to 4095, fed as 15 of 255', png(with_alpha(RAMP))),
     'sixteen bits': (None, png(RAMP * 16)),
     'eight bits': (None, png(noise(2))),
 }

@@ -6,6 +6,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import damamba.register  # noqa: F401
+from damamba.datasets.categories import DatasetError
 from damamba.datasets.inspection.segmentations import run_lengths
 from damamba.engine.config import read_config
 from damamba.evaluation.coco_ap import EvaluationError
@@ -253,7 +254,7 @@ def test_a_tote_and_an_object_in_the_same_place_keep_their_names(tmp_path):
     ('key', 'part'), [('area', 'annotations'), ('bbox', 'annotations'), ('height', 'images'), ('name', 'categories')]
 )
 def test_annotations_that_lack_something_are_one_sentence(tmp_path, key, part):
-    with pytest.raises(EvaluationError, match=f'test.json has {part} without {key}: tools/check_dataset.py names'):
+    with pytest.raises(DatasetError, match=f'test.json can not be loaded: .*no {key}; tools/check_dataset.py names'):
         edited(tmp_path, lambda content: content[part][0].pop(key))
 
 
@@ -269,7 +270,7 @@ def test_a_training_set_that_can_not_be_loaded_is_named_by_its_own_path(tmp_path
     (folder / 'train.json').write_text(json.dumps(content))
     text = failing(prove(read(tmp_path)))
     assert f'{folder}/train.json can not be loaded' in text
-    assert 'not unique' in text
+    assert 'another annotation has this id' in text
     assert '/labels.json' not in text
 
 
