@@ -11,6 +11,7 @@ COMMANDS = {
     'report': 'make one report of finished runs',
     'tune': 'search hyper-parameters on validation mask mAP',
     'demo': 'draw scenes, train a small detector on them, test it',
+    'explain': 'look inside: where the scan reads, what reaches a position, what is remembered',
     'publish_model': 'write the weights of a training checkpoint',
     'get_flops': "count a detector's parameters and multiply-accumulates",
     'make_demo_data': 'draw a data set of synthetic scenes',
