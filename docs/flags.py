@@ -17,6 +17,7 @@ from damamba.cli import (
     check_dataset,
     demo,
     eval_results,
+    explain,
     get_flops,
     prove_evaluation,
     report,
@@ -37,6 +38,7 @@ COMMANDS = {
     'Flags of reporting': report.parse,
     'Flags of tuning': tune.parse,
     'Flags of the demo': demo.parse,
+    'Flags of looking inside': explain.parse,
 }
 HEAD = '| Flag | |\n|---|---|\n'
 
