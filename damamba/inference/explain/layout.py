@@ -12,7 +12,7 @@ MARGIN, GAP, GUTTER = 0.5, 0.16, 0.62
 TITLE, ROW_HEAD, CAPTION = 2.0, 0.64, 0.3  # heights: titles of the sheet and its columns, above and below a panel
 BAR = 0.75  # width of what stands behind the last panel: a scale
 ROWS = 3
-FLATTEST, TALLEST = 0.45, 1.5  # a panel's height, by its width
+FLATTEST, TALLEST = 0.45, 2.0  # a panel's height, by its width
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def show(axes: Axes, explanation: Explanation, pixels: np.ndarray) -> None:
     axes.imshow(pixels.clip(0, 1), extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation='bilinear')
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+    axes.set_anchor('NW')  # a picture flatter or taller than the panel
 
 
 def mark(axes: Axes, explanation: Explanation, size: float = 5) -> None:
@@ -89,7 +90,9 @@ def draw_reading(axes: Axes, explanation: Explanation, it: StageScan) -> None:
     axes.add_collection(LineCollection(lines, colors=colour_of(it.stage), linewidths=0.6, alpha=0.65))
     axes.plot(*ends.reshape(-1, 2).T, 'o', color=colour_of(it.stage), markersize=2, markeredgewidth=0)
     mark(axes, explanation)
-    caption(axes, f'{it.reach[0]:.2g} px away (median)' + (f', drawn × {longer}' if longer > 1 else ''))
+    median = it.reach[0]
+    told = f'{median:.2g}' if median < 10 else f'{median:.0f}'
+    caption(axes, f'{told} px away (median)' + (f', drawn × {longer}' if longer > 1 else ''))
 
 
 def draw_field(axes: Axes, explanation: Explanation, it: StageScan) -> None:
