@@ -18,6 +18,7 @@ from damamba.cli import (
     demo,
     doctor,
     eval_results,
+    explain,
     get_flops,
     predict,
     prove_evaluation,
@@ -43,6 +44,7 @@ COMMANDS = {
     'Flags of predicting': predict.parse,
     'Flags of serving': serve.parse,
     'Flags of the doctor': doctor.parse,
+    'Flags of looking inside': explain.parse,
 }
 HEAD = '| Flag | |\n|---|---|\n'
 

@@ -84,6 +84,7 @@ def parsers(monkeypatch):
         check_dataset,
         demo,
         eval_results,
+        explain,
         get_flops,
         make_demo_data,
         prove_evaluation,
@@ -106,6 +107,7 @@ def parsers(monkeypatch):
         'report': report.parse,
         'tune': tune.parse,
         'demo': demo.parse,
+        'explain': explain.parse,
         'publish_model': publish_model.main,
     }
     return {name: captured(monkeypatch, function) for name, function in parse.items()}

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from damamba.checkpoint import trust_checkpoints
 from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.cli.options import add_pairs
+from damamba.cli.model import add_model, build_predictor
 from damamba.engine.config import read_config
 from damamba.evaluation.annotations import read
 from damamba.inference.detections import DRAWN, Detections
@@ -47,32 +46,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument('--no-fuse', action='store_true', help='do not fold batch normalisation into convolutions')
     return parser.parse_args(argv)
-
-
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Arguments that say which detector is used, and where."""
-    parser.add_argument(
-        '--config', metavar='CONFIG', help="config file, or a published model's name; by default the demo's"
-    )
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights: a path or URL; needed with a config file')
-    parser.add_argument('--device', default='auto', metavar='D', help='auto (a GPU, where there is one), cpu, cuda:1')
-    parser.add_argument('--revision', default='main', metavar='R', help='of the published weights: main')
-    parser.add_argument(
-        '--trust-checkpoint', action='store_true', help='read a checkpoint that carries code, and run that code'
-    )
-    add_pairs(parser, '--cfg-options', 'override the config')
-
-
-def build_predictor(args: argparse.Namespace, **options) -> Predictor:
-    """The detector that the arguments of :func:`add_model` name; says so where they name none."""
-    if args.trust_checkpoint:
-        trust_checkpoints()
-    predictor = Predictor(
-        args.config, args.checkpoint, args.device, cfg_options=args.cfg_options, revision=args.revision, **options
-    )
-    if args.config is None or args.checkpoint is None:
-        say(f'model: {predictor.config} with {predictor.checkpoint}')
-    return predictor
 
 
 def predict(argv: list[str] | None = None) -> None:

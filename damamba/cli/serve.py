@@ -9,7 +9,7 @@ from pathlib import Path
 from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.cli.predict import add_model, build_predictor
+from damamba.cli.model import add_model, build_predictor
 from damamba.datasets.demo import write_shapes
 from damamba.engine.config_checks import ConfigError
 

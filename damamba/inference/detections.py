@@ -1,7 +1,6 @@
 """What is found in a picture: boxes, masks, scores, classes, in the picture's own pixels."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pycocotools import mask as rle
 from damamba.evaluation.predictions import coco_results
 from damamba.inference.picking import PickPoint, pick_points
 from damamba.inference.polygons import yolo_lines
+from damamba.inference.whole_files import write_whole
 from damamba.tables import Table
 
 if TYPE_CHECKING:
@@ -181,11 +181,3 @@ def needed(package: str):
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise ImportError(f'this needs {package}: pip install {package}') from error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that nobody ever sees half of; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{path.name}.part')
-    beside.write_bytes(content)
-    os.replace(beside, path)

@@ -80,7 +80,7 @@ class Predictor:
             if value is not None and value < 1:
                 raise ConfigError(f'{name} must be 1 or more, got {value}')
         self.config, self.checkpoint = resolve(config, checkpoint, revision)
-        self.model = init_detector(self.config, self.checkpoint, _usable(device), cfg_options, fuse)
+        self.model = init_detector(self.config, self.checkpoint, usable_device(device), cfg_options, fuse)
         self.classes = tuple(self.model.dataset_meta['classes'])
         self.batch_size, self.score_thr, self.top_k, self.max_side = batch_size, score_thr, top_k, max_side
         self.order, self.unreadable = order, {}
@@ -181,7 +181,7 @@ class Predictor:
             pass
 
 
-def _usable(device: str) -> str:
+def usable_device(device: str) -> str:
     """A device on which tensors can be made.
 
     Raises:

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from damamba.evaluation.coco_ap import FIELDS
-from damamba.inference.detections import Detections, write_whole
+from damamba.inference.detections import Detections
 from damamba.inference.naming import Ids, file_name_of
 from damamba.inference.polygons import outline_of, shares, yolo_lines
+from damamba.inference.whole_files import write_whole
 
 LOSSLESS = {'.bmp', '.png', '.tif', '.tiff'}  # of such pictures the drawn ones are PNGs, of others JPEGs
 FPS = 25.0  # of a video that does not say it
