@@ -101,5 +101,16 @@ class Page:
         node = self.call('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
         self.call('DOM.setFileInputFiles', nodeId=node, files=[str(path)])
 
+    def click(self, selector: str) -> None:
+        """With the mouse, into the middle of an element."""
+        x, y = self.run(f"""(() => {{
+            const element = document.querySelector('{selector}');
+            element.scrollIntoView({{block: 'center'}});
+            const box = element.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()""")
+        for kind in ('mousePressed', 'mouseReleased'):
+            self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call('Page.captureScreenshot', format='png')['data']))

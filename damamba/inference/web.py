@@ -18,14 +18,16 @@ from fastapi import FastAPI, HTTPException, UploadFile
 from PIL import Image
 
 from damamba.inference.detections import DRAWN, Detections
+from damamba.inference.explain import ExplainError, explain
 from damamba.inference.pictures import PictureError
 from damamba.inference.predictor import Predictor
 from damamba.inference.results import Results
+from damamba.models import DAMamba
 
 MEGABYTES = 20  # of an uploaded file
 PIXELS = 50_000_000  # of a picture
 WAITING = 16  # requests at most
-KEPT = 64  # downloads
+KEPT = 64  # folders, each with a download
 HEADINGS = ['class', 'score', 'left', 'top', 'right', 'bottom', 'area']
 NOTE = 'What is found stays on the machine that runs this page; files are removed after an hour.'
 BUSY = f'{WAITING} pictures are waiting: try again in a moment'
@@ -74,7 +76,7 @@ class Page:
 
     def __init__(self, desk: Desk, folder: Path) -> None:
         self.desk, self.folder = desk, folder
-        self._zips: deque[Path] = deque()
+        self._folders: deque[Path] = deque()
 
     def detect(self, path: str | None) -> Detections | None:
         """A file that was uploaded -> what is found; a message on the page where that can't be."""
@@ -83,7 +85,7 @@ class Page:
         try:
             return self.desk.detect(path)
         except PictureError as error:
-            raise gr.Error(str(error).replace(str(Path(path).parent) + '/', '')) from error
+            raise gr.Error(str(error).replace(f'{Path(path).parent}/', ''), print_exception=False) from error
 
     def show(self, found: Detections | None, score: float, names: Sequence[str]) -> tuple:
         """-> the drawn picture, rows, a sentence, a file to download."""
@@ -99,17 +101,27 @@ class Page:
         ]
         return drawn, rows, _sentence(chosen), gr.DownloadButton(value=str(self._packed(chosen)), interactive=True)
 
+    def look_inside(self, found: Detections | None, event: gr.SelectData) -> np.ndarray | None:
+        """The sheet of the position that was clicked at: see :mod:`damamba.inference.explain`."""
+        if found is None:
+            return None
+        try:
+            with self.desk.turn():
+                return explain(self.desk.predictor.model, found.picture, tuple(event.index)).draw()
+        except (ExplainError, PictureError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
     def _packed(self, found: Detections) -> Path:
         """The drawn picture, COCO results, masks and polygons in one file."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
+        self._folders.append(folder)
+        if len(self._folders) > KEPT:
+            shutil.rmtree(self._folders.popleft(), ignore_errors=True)
         kinds = ['overlays', 'coco', 'yolo', *(['masks'] if found.rles is not None else [])]
         with Results(folder / 'found', kinds, score=0) as results:
             results.add(found)
         path = Path(shutil.make_archive(str(folder / Path(found.name).stem), 'zip', folder / 'found'))
         shutil.rmtree(folder / 'found')
-        self._zips.append(folder)
-        if len(self._zips) > KEPT:
-            shutil.rmtree(self._zips.popleft(), ignore_errors=True)
         return path
 
 
@@ -148,6 +160,19 @@ def build_page(desk: Desk, examples: Sequence[str | Path], folder: Path) -> gr.B
                 download = gr.DownloadButton(
                     'Download masks, boxes and polygons', interactive=False, elem_id='download'
                 )
+        if isinstance(desk.predictor.model.backbone, DAMamba):
+            gr.Markdown(
+                '**Look inside:** click into the picture on the right, to see where the scan reads for that place.'
+            )
+            inside = gr.Image(label='What DAMamba looks at', interactive=False, format='png', elem_id='inside')
+            drawn.select(
+                page.look_inside,
+                found,
+                inside,
+                concurrency_limit=1,
+                concurrency_id='detector',
+                api_visibility='private',
+            )
         outputs = [drawn, rows, sentence, download]
         quiet = dict(api_visibility='private', show_progress='minimal')
         done = picture.change(

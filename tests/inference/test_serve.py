@@ -82,6 +82,8 @@ def test_a_picture_is_dropped_looked_through_and_taken_home(server, chromium, co
     page.wait(f"{SENTENCE}.startsWith('5 objects')")
     page.wait("!!document.querySelector('#found img')")
     assert page.run("document.querySelector('#rows').innerText").count('thing') == 5
+    page.click('#found img')
+    page.wait("!!document.querySelector('#inside img')")
     page.call('Browser.setDownloadBehavior', behavior='allow', downloadPath=str(tmp_path))
     page.wait("!document.querySelector('#download').disabled")
     page.run("document.querySelector('#download').click()")
