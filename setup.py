@@ -42,32 +42,43 @@ def read_version() -> str:
     return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE).group(1)
 
 
-def add_start_up(wheel: Path) -> None:
-    """Put the line into a wheel, where it lands beside the package, and into its record, so that it goes with it."""
+def complete(wheel: Path, more: dict[str, bytes]) -> None:
+    """Put more files into a wheel, and into its record, so that they go when it is uninstalled."""
     with ZipFile(wheel) as archive:
         files = {info: archive.read(info) for info in archive.infolist()}
     (record,) = [info for info in files if info.filename.endswith('.dist-info/RECORD')]
-    digest = base64.urlsafe_b64encode(hashlib.sha256(LINE).digest()).rstrip(b'=')
-    files[record] = b'%s,sha256=%s,%d\n' % (START_UP.encode(), digest, len(LINE)) + files[record]
+    for name, content in more.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=')
+        files[record] = b'%s,sha256=%s,%d\n' % (name.encode(), digest, len(content)) + files[record]
     with ZipFile(wheel, 'w', ZIP_DEFLATED) as archive:
-        for info, content in {ZipInfo(START_UP, record.date_time): LINE, **files}.items():
+        for info, content in {**{ZipInfo(it, record.date_time): more[it] for it in more}, **files}.items():
             archive.writestr(info, content)
 
 
-class WithStartUp:
-    """A command that builds a wheel, the last in its folder."""
+def configs() -> dict[str, bytes]:
+    """The config files, where MMDetection's lie in its own wheel: names of published models stand for them."""
+    return {f'damamba/.mim/{path.relative_to(HERE)}': path.read_bytes() for path in HERE.glob('configs/**/*.py')}
+
+
+class WithMore:
+    """A command that builds a wheel, the last in its folder; beside the package lands what runs at start-up."""
 
     def run(self) -> None:
         super().run()
-        add_start_up(max(Path(self.dist_dir).glob('*.whl'), key=lambda path: path.stat().st_mtime_ns))
+        wheel = max(Path(self.dist_dir).glob('*.whl'), key=lambda path: path.stat().st_mtime_ns)
+        complete(wheel, {START_UP: LINE, **self.more()})
+
+    def more(self) -> dict[str, bytes]:
+        return {}
 
 
-class Wheel(WithStartUp, bdist_wheel):
-    pass
+class Wheel(WithMore, bdist_wheel):
+    def more(self) -> dict[str, bytes]:
+        return configs()
 
 
-class EditableWheel(WithStartUp, editable_wheel):
-    pass
+class EditableWheel(WithMore, editable_wheel):
+    """Its configs are those of the checkout."""
 
 
 setup(

@@ -28,7 +28,8 @@ def wheels(tmp_path_factory):
     copy, out = tmp_path_factory.mktemp('checkout'), tmp_path_factory.mktemp('dist')
     for name in ('setup.py', 'pyproject.toml', 'README.md', 'LICENSE'):
         shutil.copy(ROOT / name, copy)
-    shutil.copytree(ROOT / 'damamba', copy / 'damamba', ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('damamba', 'configs'):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns('__pycache__'))
     built = {}
     for kind in ('wheel', 'editable'):
         code = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out / kind)!r}))'
@@ -53,8 +54,9 @@ def test_a_wheel_brings_the_line_that_python_runs_when_it_starts(wheels, kind):
     compile(line, START_UP, 'exec')
 
 
-def test_a_wheel_has_every_file_of_the_package(wheels):
+def test_a_wheel_has_every_file_of_the_package_and_the_configs(wheels):
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'damamba').rglob('*') if path.is_file()}
+    files |= {f'damamba/.mim/{path.relative_to(ROOT).as_posix()}' for path in (ROOT / 'configs').rglob('*.py')}
     with ZipFile(wheels['wheel']) as wheel:
         found = set(wheel.namelist())
     assert {name for name in files if '__pycache__' not in name} == {name for name in found if name[:8] == 'damamba/'}

@@ -22,7 +22,12 @@ OURS = re.compile(r'(\./)?((configs|damamba|tools|tests|benchmarks)/[\w./-]*|[\w
 OF_OTHERS = {'--ntasks', '--ntasks-per-node', '--gres', '--cpus-per-task', '--shm-size'}  # srun's and docker's
 OF_OTHERS |= {'--force-reinstall', '--no-build-isolation', '--no-cache-dir', '--no-deps'}  # pip's
 OF_OTHERS |= {'--logdir'}  # TensorBoard's
-OF_READERS = {'configs/mine.py', 'best.py', 'trial_0003.py'}  # what a reader writes, or has tools/tune.py write
+OF_READERS = {
+    'configs/mine.py',
+    'pick.py',
+    'best.py',
+    'trial_0003.py',
+}  # what a reader writes, or has tools/tune.py write
 HUB = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/'
 
 
@@ -87,9 +92,11 @@ def parsers(monkeypatch):
         explain,
         get_flops,
         make_demo_data,
+        predict,
         prove_evaluation,
         publish_model,
         report,
+        serve,
         test,
         train,
         tune,
@@ -108,6 +115,8 @@ def parsers(monkeypatch):
         'tune': tune.parse,
         'demo': demo.parse,
         'explain': explain.parse,
+        'predict': predict.parse,
+        'serve': serve.parse,
         'publish_model': publish_model.main,
     }
     return {name: captured(monkeypatch, function) for name, function in parse.items()}
@@ -130,7 +139,7 @@ def test_every_file_that_is_mentioned_exists(name):
     words = [*spans(TEXTS[name]), *(word for command in commands(TEXTS[name]) for word in command)]
     words = [word for text in words for word in text.split()]
     paths = {match.group() for word in words if (match := OURS.fullmatch(word.rstrip('.,;:')))}
-    assert len(paths) > 1
+    assert paths
     assert [path for path in sorted(paths - OF_READERS) if not (ROOT / path).exists()] == []
 
 
@@ -227,7 +236,7 @@ def arguments_of(words):
 def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
-    documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation'}
+    documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation', 'predict', 'explain'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 COLOURS = [
     '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#7f5fc4', '#8c6d31', '#c43c51', '#4f9d3a',
 ]  # fmt: skip
-OPACITY = 0.35
+OPACITY = 0.25
+SMALL = 320  # pixels of a side, below which lines are as thin as can be
 
 
 def draw(found: 'Detections', sv: ModuleType) -> np.ndarray:
@@ -29,12 +30,12 @@ def draw(found: 'Detections', sv: ModuleType) -> np.ndarray:
         return scene
     objects = found[::-1].to_supervision()  # the best on top
     size = (width, height)
-    line = sv.calculate_optimal_line_thickness(size)
+    line = sv.calculate_optimal_line_thickness(size) if min(size) >= SMALL else 1
     if objects.mask is None:
         scene = sv.BoxAnnotator(palette, thickness=line).annotate(scene, objects)
     else:
         scene = sv.MaskAnnotator(palette, opacity=OPACITY).annotate(scene, objects)
-        scene = sv.PolygonAnnotator(palette, thickness=max(1, line // 2)).annotate(scene, objects)
+        scene = sv.PolygonAnnotator(palette, thickness=line).annotate(scene, objects)
     letters = max(0.35, 0.8 * sv.calculate_optimal_text_scale(size))
     labels = [f'{name} {score:.2f}' for name, score in zip(objects.data['class_name'], objects.confidence, strict=True)]
     labeller = sv.LabelAnnotator(palette, text_scale=letters, text_padding=round(8 * letters), smart_position=True)

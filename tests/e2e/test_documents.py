@@ -27,6 +27,7 @@ DOCUMENTS = (
     'docs/commands.md',
     'docs/evaluation.md',
     'docs/predict.md',
+    'docs/explain.md',
     'docs/custom_dataset.md',
     'docs/armbench.md',
     'docs/report.md',
