@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tests.inference.helpers import CLASSES
 
 
-def write_checkpoint(config, folder):
+def write_checkpoint(config, folder, classes=CLASSES):
     """Random weights, batch normalisations that have seen something, and the names of the classes."""
     from mmdet.registry import MODELS
 
@@ -20,7 +20,7 @@ def write_checkpoint(config, folder):
         nn.init.uniform_(norm.running_mean, -0.1, 0.1)
         nn.init.uniform_(norm.running_var, 0.5, 2)
     path = folder / 'weights.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=CLASSES))), path)
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes))), path)
     return path
 
 

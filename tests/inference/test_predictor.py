@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 
 from damamba.checkpoint import CheckpointError
 from damamba.cli import predict as predict_command
@@ -13,6 +14,8 @@ from damamba.cli import test as test_command
 from damamba.engine.config_checks import ConfigError
 from damamba.inference import PictureError, Predictor
 from damamba.inference.published import published, resolve
+from tests.detection import write_config
+from tests.inference.conftest import write_checkpoint
 
 
 @pytest.fixture
@@ -28,15 +31,26 @@ def same(found, truth):
     return len(found) == len(truth) > 0 and (found.boxes == truth.boxes).all() and (found.masks == truth.masks).all()
 
 
+@pytest.fixture(params=['drawn', 'real'])
+def tested_config(request, tmp_path, coco):
+    """A config on the drawn set, and on pictures of COCO, whose category ids have gaps; how much is found there."""
+    if request.param == 'drawn':
+        return write_config(tmp_path / 'small.py', coco), coco, 15
+    root = request.getfixturevalue('shared') / 'data/coco_tiny'
+    return write_config(tmp_path / 'small.py', root), root, 5 * len(list((root / 'val2017').iterdir()))
+
+
 @pytest.mark.parametrize('fused', [True, False])
-def test_what_is_written_is_what_the_test_command_writes(small_config, checkpoint, coco, tmp_path, fused):
+def test_what_is_written_is_what_the_test_command_writes(tested_config, tmp_path, fused):
+    small_config, root, count = tested_config
+    checkpoint = write_checkpoint(small_config, tmp_path, CocoDataset.METAINFO['classes'])
     flags = ['--fuse-conv-bn'] if fused else []
     prefix = f'outfile_prefix={tmp_path}/tested'
     command = [small_config, checkpoint, '--work-dir', tmp_path / 'work', '--format-only', '--eval-options', prefix]
     test_command.test([*map(str, command), *flags])
     model = ['--config', str(small_config), '--checkpoint', str(checkpoint), '--device', 'cpu']
     predict_command.predict(
-        [str(coco / 'val2017'), *model, '--out', str(tmp_path / 'out'), *([] if fused else ['--no-fuse'])]
+        [str(root / 'val2017'), *model, '--out', str(tmp_path / 'out'), *([] if fused else ['--no-fuse'])]
     )
     for kind in ('bbox', 'segm'):
         found, truth = (
@@ -44,7 +58,7 @@ def test_what_is_written_is_what_the_test_command_writes(small_config, checkpoin
             for name in (f'out/predictions.{kind}.json', f'tested.{kind}.json')
         )
         key = json.dumps
-        assert sorted(map(key, found)) == sorted(map(key, truth)) and len(found) == 15
+        assert sorted(map(key, found)) == sorted(map(key, truth)) and len(found) == count
 
 
 def test_everything_that_can_be_given_gives_the_same(predictor, coco):
@@ -60,9 +74,9 @@ def test_everything_that_can_be_given_gives_the_same(predictor, coco):
 
 
 def test_a_batch_finds_what_single_pictures_find(predictor, small_config, checkpoint, coco):
-    batched = Predictor(small_config, checkpoint, 'cpu', batch_size=2)
+    batched, several = Predictor(small_config, checkpoint, 'cpu', batch_size=4), 2 * pictures(coco)
     batched.warm_up((96, 128))
-    for found, truth in zip(batched(coco / 'val2017'), predictor(coco / 'val2017'), strict=True):
+    for found, truth in zip(batched(several), predictor(several), strict=True):
         assert np.abs(found.scores - truth.scores).max() < 1e-4 and np.abs(found.boxes - truth.boxes).max() < 0.05
         assert (found.masks == truth.masks).mean() > 0.999
 
