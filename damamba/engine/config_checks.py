@@ -87,7 +87,7 @@ BESIDE_TYPE = {
     'dcn': ('fallback_on_stride',),
     'init_cfg': ('override',),
 }
-FREE = {'custom_keys', 'backend_args'}  # the names are somebody's own
+FREE = {'custom_keys', 'backend_args', 'init_kwargs'}  # the names are somebody's own
 HANDED_IN = {'self', 'cfg', 'runner', 'dataloader', 'evaluator', 'params', 'parameters', 'distributed'}  # by MMEngine
 COUNTS = re.compile(
     r'train_cfg\.(max_epochs|max_iters|val_interval)|(train|val|test)_dataloader\.batch_size|log_processor\.window_size|'

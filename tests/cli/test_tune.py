@@ -32,7 +32,7 @@ def refused(capsys, *argv) -> str:
 @pytest.fixture
 def quick_config(tmp_path):
     """A config that is read in a moment, for trials that are no trainings."""
-    loaders = "val_dataloader = dict(batch_size=1)\nval_evaluator = dict(type='CocoMetric')\n"
+    loaders = "val_cfg = dict()\nval_dataloader = dict(batch_size=1)\nval_evaluator = dict(type='CocoMetric')\n"
     return write_config(tmp_path / 'configs', CONFIG + loaders)
 
 

@@ -210,7 +210,7 @@ def test_an_object_that_nobody_could_find_is_named_and_spares_the_evaluation(tmp
     assert seen['ground truth scores 1.000: mask mAP'].passed
     left_out = seen['all objects can be found']
     assert left_out.seen.startswith('1 can not: annotation 2 of image 9: ')
-    assert left_out.seen.endswith('tools/check_dataset.py names what is broken')
+    assert left_out.seen.endswith('tools/check_dataset.py names all that is broken')
     assert left_out.passed is False  # 1 of 16 is more than one in twenty
 
 
