@@ -16,11 +16,11 @@ from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
-from damamba.datasets.building import build_dataset
 from damamba.engine.config import read_config
 from damamba.engine.config_checks import ConfigError, check_files
 from damamba.evaluation.analysis.details import analyse
 from damamba.evaluation.annotations import read, require_usable
+from damamba.evaluation.building import build_dataset
 from damamba.evaluation.coco_ap import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
 from damamba.evaluation.known_faults import diagnose
 from damamba.evaluation.predictions import coco_results, read_json, read_pickle, with_readable_values

@@ -10,7 +10,7 @@ from damamba.cli.commands import command_parser
 from damamba.cli.console import progress
 from damamba.datasets.armbench_demo import write_armbench
 from damamba.datasets.demo import DemoError, Summary, write_shapes
-from damamba.datasets.writing import in_columns
+from damamba.datasets.inspection.records import AREAS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,9 +57,22 @@ def write(args: argparse.Namespace) -> Summary | dict[str, Summary]:
 def describe(found: Summary | dict[str, Summary]) -> tuple[str, bool]:
     """What a set holds, subset by subset where it has some, and whether it has just been drawn."""
     if isinstance(found, Summary):
-        return str(found), found.fresh
-    blocks = [f'{subset}\n{in_columns(summary.lines())}\n' for subset, summary in found.items()]
+        return f'{in_lines(found)}\ncrowds         {found.crowds}', found.fresh
+    blocks = [f'{subset}\n{in_lines(summary)}\n' for subset, summary in found.items()]
     return '\n'.join(blocks), all(summary.fresh for summary in found.values())
+
+
+def in_lines(summary: Summary) -> str:
+    """What is said of a set, without the crowds."""
+    objects = max(summary.objects, 1)
+    sizes = ', '.join(f'{getattr(summary, name) / objects:.0%} {name}' for name in AREAS)
+    lines = {
+        'pictures': f'{summary.pictures}',
+        'objects': f'{summary.objects}, {summary.objects / max(summary.pictures, 1):.1f} per picture',
+        'partly hidden': f'{summary.hidden / objects:.0%} of the objects',
+        'sizes': f'{sizes} (less than 32 x 32, from 96 x 96 pixels on)',
+    }
+    return '\n'.join(f'{name:<14} {text}' for name, text in lines.items())
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -51,24 +51,6 @@ class Summary:
         counts = {name: value + getattr(other, name) for name, value in asdict(self).items()}
         return Summary(**counts | dict(fresh=self.fresh and other.fresh))
 
-    def lines(self) -> dict[str, str]:
-        """What is said of it, without the crowds."""
-        objects = max(self.objects, 1)
-        sizes = ', '.join(f'{getattr(self, name) / objects:.0%} {name}' for name in AREAS)
-        return {
-            'pictures': f'{self.pictures}',
-            'objects': f'{self.objects}, {self.objects / max(self.pictures, 1):.1f} per picture',
-            'partly hidden': f'{self.hidden / objects:.0%} of the objects',
-            'sizes': f'{sizes} (less than 32 x 32, from 96 x 96 pixels on)',
-        }
-
-    def __str__(self) -> str:
-        return in_columns(self.lines() | {'crowds': f'{self.crowds}'})
-
-
-def in_columns(lines: dict[str, str]) -> str:
-    return '\n'.join(f'{name:<14} {text}' for name, text in lines.items())
-
 
 class Part(NamedTuple):
     """One file of annotations, and the pictures that it describes."""

@@ -22,12 +22,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import damamba
-from damamba.datasets.building import datasets_of
 from damamba.engine.command import command_line
 from damamba.engine.hooks import bare
 from damamba.engine.launch import processes_of
 from damamba.engine.speed import TestSpeedHook, device_name
 from damamba.evaluation.annotations import read
+from damamba.evaluation.building import datasets_of
 from damamba.evaluation.results import EvaluationError
 from damamba.run_record import METRICS, RUN, write_json
 from damamba.types import class_of

@@ -16,7 +16,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from damamba.checkpoint import CheckpointError, state_dict_of
-from damamba.datasets.building import explained
 from damamba.engine.config import prepare
 from damamba.engine.examples import ExamplesHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
@@ -25,6 +24,7 @@ from damamba.engine.loading import fill
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
+from damamba.evaluation.building import explained
 from damamba.models import DAMamba
 
 SCRATCH = (

@@ -12,8 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from damamba.datasets.building import datasets_of
 from damamba.engine.config_checks import ConfigError
+from damamba.evaluation.building import datasets_of
 from damamba.types import class_of, name_of
 
 MERGING = dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)  # MMDetection's

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -72,7 +73,6 @@ def test_boxes_and_areas_are_those_of_the_segmentations_and_the_summary_counts_t
     assert (total.pictures, total.objects, total.crowds) == (pictures, len(areas), crowds)
     assert (total.small, total.large) == ((areas < 32**2).sum(), (areas >= 96**2).sum())
     assert total.small + total.medium + total.large == total.objects >= total.hidden > 0
-    assert f'objects        {len(areas)}, {len(areas) / pictures:.1f} per picture' in str(total)
 
 
 def test_sizes_are_cocos_and_neither_crowds_nor_the_tote_count():
@@ -112,7 +112,7 @@ def test_a_set_that_is_there_is_left_alone(kind, written):
     times = {path: path.stat().st_mtime_ns for path in written[0].rglob('*')}
     again = rewrite(kind, written[0], on_picture=lambda done, total: pytest.fail('drawn again'))
     for first, second in zip(summaries(written[1]), summaries(again), strict=True):
-        assert first.fresh and not second.fresh and first.lines() == second.lines()
+        assert first.fresh and not second.fresh and first == replace(second, fresh=True)
     assert times == {path: path.stat().st_mtime_ns for path in written[0].rglob('*')}
 
 

@@ -20,9 +20,9 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 
-from damamba.datasets.building import build_dataset, datasets_of, explained
 from damamba.datasets.categories import DatasetError
 from damamba.evaluation.annotations import BROKEN, load, read
+from damamba.evaluation.building import build_dataset, datasets_of, explained
 from damamba.evaluation.coco_ap import FIELDS, MAX_DETS, ground_truth, score
 from damamba.evaluation.known_faults import SABOTAGE, diagnose, why_unseen
 from damamba.evaluation.metric import CocoInstanceMetric

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 import damamba.register  # noqa: F401
-from damamba.datasets.building import build_dataset
 from damamba.datasets.categories import DatasetError
+from damamba.evaluation.building import build_dataset
 from tests.datasets.inspection.helpers import document
 
 SETTINGS = dict(metainfo=dict(classes=('Object',)), data_prefix=dict(img=''), pipeline=[])
