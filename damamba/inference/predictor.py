@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -110,7 +111,7 @@ class Predictor:
         """
         self.unreadable = {}
         if skip_unreadable is None:
-            skip_unreadable = not (isinstance(source, str | Path) and Path(source).is_file())
+            skip_unreadable = not (isinstance(source, str | os.PathLike) and os.path.isfile(source))
         return self._predict(read_pictures(source, self._load, self.order), skip_unreadable)
 
     def _predict(self, pictures: Iterator[Picture], skip: bool) -> Iterator[Detections]:
