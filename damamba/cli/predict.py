@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.cli.model import add_model, build_predictor
+from damamba.cli.model import add_model, build_predictor, make_folder
 from damamba.engine.config import read_config
 from damamba.engine.config_checks import ConfigError
 from damamba.evaluation.annotations import read
@@ -54,6 +54,7 @@ def predict(argv: list[str] | None = None) -> None:
     """Parse, find, write; the exit status is 1 where a picture could not be read, 130 where Ctrl-C ended it."""
     args = parse(argv)
     _refuse_drawn_over(args)
+    make_folder(args.out)
     predictor = build_predictor(
         args, batch_size=args.batch_size, score_thr=args.score_thr or 0.0, classes=args.classes, top_k=args.top_k,
         max_side=args.max_side, fuse=not args.no_fuse,
@@ -62,7 +63,7 @@ def predict(argv: list[str] | None = None) -> None:
     sources = args.pictures[0] if len(args.pictures) == 1 else args.pictures
     pictures = predictor(sources, skip_unreadable=True)
     times, objects, last, is_stopped = [], 0, None, False
-    with _results(args, predictor, least) as results:
+    with Results(args.out, args.save, _annotations(args, predictor), least) as results:
         try:
             for found in _watched(pictures):
                 results.add(found)
@@ -86,13 +87,6 @@ def _refuse_drawn_over(args: argparse.Namespace) -> None:
     for path in (path for given in args.pictures for path in paths_of(given)):
         if 'overlays' in args.save and Path(path).parent.resolve().is_relative_to(drawn):
             raise ConfigError(f'{path} would be drawn over: take another --out')
-
-
-def _results(args: argparse.Namespace, predictor: Predictor, least: float) -> Results:
-    try:
-        return Results(args.out, args.save, _annotations(args, predictor), least)
-    except OSError as error:
-        raise ConfigError(f'{args.out} can not be written to: {error.strerror}') from error
 
 
 def _annotations(args: argparse.Namespace, predictor: Predictor) -> dict | None:
