@@ -141,7 +141,7 @@ class Masks(Writer):
         if found.rles is None:
             raise ConfigError('masks can not be written: this detector finds boxes alone')
         folder, chosen = self.folder / 'masks' / name, found.above(self.score)
-        for path in folder.glob('[0-9][0-9][0-9]_*.png'):
+        for path in folder.glob('[0-9]*_*.png'):
             path.unlink()  # an earlier run's
         for place, label in enumerate(chosen.names):
             content = cv2.imencode('.png', chosen.mask(place).astype(np.uint8) * 255)[1].tobytes()
