@@ -6,7 +6,7 @@ from pathlib import Path
 from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.cli.model import add_model, build_model
+from damamba.cli.model import add_model, build_model, make_folder
 from damamba.inference.explain import Explanation, explain
 from damamba.inference.explain.picture import read_picture
 
@@ -39,6 +39,7 @@ def _position(text: str) -> tuple[float, float]:
 def look(args: argparse.Namespace) -> tuple[Explanation, list[Path]]:
     """Explain the picture; return that, and the files that were written."""
     read_picture(args.picture)  # before a model is loaded
+    make_folder(args.out)
     model = build_model(args)
     explanation = explain(model, args.picture, args.position, args.stage)
     name = args.out / f'{Path(args.picture).stem}.explain'

@@ -1,12 +1,16 @@
 """Which detector a command uses, and where: what predict, explain and serve share."""
 
 import argparse
+import errno
+import os
+from pathlib import Path
 
 from torch import nn
 
 from damamba.checkpoint import trust_checkpoints
 from damamba.cli.console import say
 from damamba.cli.options import add_pairs
+from damamba.engine.config_checks import ConfigError
 from damamba.inference.detector import init_detector
 from damamba.inference.predictor import Predictor, usable_device
 from damamba.inference.published import resolve
@@ -46,3 +50,17 @@ def _resolved(args: argparse.Namespace) -> tuple[str, str]:
     if args.config is None or args.checkpoint is None:
         say(f'model: {config} with {checkpoint}')
     return config, checkpoint
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, where there is none.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(f'{folder} can not be written to: {error.strerror}') from error

@@ -11,10 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
-from damamba.cli.model import add_model, build_predictor
+from damamba.cli.model import add_model, build_predictor, make_folder
 from damamba.engine.config import read_config
+from damamba.engine.config_checks import ConfigError
 from damamba.evaluation.annotations import read
 from damamba.inference.detections import DRAWN, Detections
+from damamba.inference.pictures import paths_of
 from damamba.inference.predictor import Predictor
 from damamba.inference.results import Results
 from damamba.inference.writers import WRITERS
@@ -49,8 +51,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def predict(argv: list[str] | None = None) -> None:
-    """Parse, find, write; the exit status is 1 where a picture could not be read."""
+    """Parse, find, write; the exit status is 1 where a picture could not be read, 130 where Ctrl-C ended it."""
     args = parse(argv)
+    _refuse_drawn_over(args)
+    make_folder(args.out)
     predictor = build_predictor(
         args, batch_size=args.batch_size, score_thr=args.score_thr or 0.0, classes=args.classes, top_k=args.top_k,
         max_side=args.max_side, fuse=not args.no_fuse,
@@ -58,17 +62,31 @@ def predict(argv: list[str] | None = None) -> None:
     least = DRAWN if args.score_thr is None else args.score_thr
     sources = args.pictures[0] if len(args.pictures) == 1 else args.pictures
     pictures = predictor(sources, skip_unreadable=True)
-    times, objects, last = [], 0, None
+    times, objects, last, is_stopped = [], 0, None, False
     with Results(args.out, args.save, _annotations(args, predictor), least) as results:
-        for found in _watched(pictures):
-            results.add(found)
-            times.append(found.milliseconds)
-            objects, last = objects + len(found.above(least)), found
+        try:
+            for found in _watched(pictures):
+                results.add(found)
+                times.append(found.milliseconds)
+                objects, last = objects + len(found.above(least)), found
+        except KeyboardInterrupt:  # what ends a camera
+            is_stopped = True
     _say_what_was_found(args.out, times, objects, least, last)
     if predictor.unreadable:
         lines = [f'  {name}: {problem}' for name, problem in predictor.unreadable.items()]
         say('\n'.join([f'could not be read: {len(lines)}', *lines]))
-        sys.exit(1)
+    if is_stopped:
+        say('stopped: the pictures until then are written')
+    if is_stopped or predictor.unreadable:
+        sys.exit(130 if is_stopped else 1)
+
+
+def _refuse_drawn_over(args: argparse.Namespace) -> None:
+    """Before anything is loaded, say that a picture does not exist, or lies where a drawn one would be written."""
+    drawn = (args.out / 'overlays').resolve()
+    for path in (path for given in args.pictures for path in paths_of(given)):
+        if 'overlays' in args.save and Path(path).parent.resolve().is_relative_to(drawn):
+            raise ConfigError(f'{path} would be drawn over: take another --out')
 
 
 def _annotations(args: argparse.Namespace, predictor: Predictor) -> dict | None:

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,6 +46,7 @@ def serve(argv: list[str] | None = None) -> None:
         raise ConfigError(f'serve needs {error.name}: pip install gradio') from error
     _refuse_taken(args.host, args.port)
     desk = Desk(build_predictor(args, max_side=args.max_side))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what is in the folder goes then too
     with tempfile.TemporaryDirectory(prefix='damamba-serve-') as folder:
         examples = args.examples or _drawn(Path(folder, 'scenes'))
         blocks = build_page(desk, examples, Path(folder)).queue(max_size=WAITING, default_concurrency_limit=4)
@@ -65,10 +68,9 @@ def _refuse_taken(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise ConfigError(
-                f'{host}:{port} can not be listened at ({error.strerror}): take another --port'
-            ) from error
+        except (OSError, OverflowError) as error:
+            why = getattr(error, 'strerror', None) or error
+            raise ConfigError(f'{host}:{port} can not be listened at ({why}): take another --port') from error
 
 
 def _drawn(folder: Path) -> list[Path]:

@@ -3,26 +3,33 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path, PurePath
 
 from damamba.inference.detections import Detections
 
 COCO_CLASSES = 80
+WRITTEN = re.compile(r'\.(jpg|json|mp4|png|txt)$', re.IGNORECASE)  # the endings of results
 COCO_GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # of COCO's category ids, 1 to 90: these have no category
 
 
 class Names:
-    """Names without their endings: ``a.jpg`` and ``a.png`` get different ones, also where case does not count."""
+    """Names without their endings: ``a.jpg`` and ``a.png`` get different ones, also where case does not count.
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
+    Args:
+        taken: names that nothing gets.
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = {*taken}
 
     def claim(self, name: str) -> str:
-        """A free name, relative, without an ending, with nothing in it that leads out of a folder."""
-        path = PurePath(name)
-        parts = [part for part in path.with_suffix('').parts if part not in ('..', '/')] or ['picture']
-        wanted = '/'.join(parts)
+        """A free name, relative, without an ending, with nothing in it that leads out of a folder.
+
+        The folder ``clip.mp4``, of a video's frames, becomes ``clip_mp4``: no file that is written has its name.
+        """
+        *folders, last = [part for part in PurePath(name).parts if part.strip('/') not in ('', '..')] or ['picture']
+        wanted = '/'.join([*(WRITTEN.sub(r'_\1', folder) for folder in folders), PurePath(last).stem])
         names = (wanted if number == 1 else f'{wanted}_{number}' for number in count(1))
         found = next(it for it in names if it.casefold() not in self._taken)
         self._taken.add(found.casefold())
@@ -51,13 +58,14 @@ class Ids:
         }
         self._categories = {entry['name']: entry['id'] for entry in (annotations or {}).get('categories', [])}
         self._taken = {entry['id'] for entry in entries}
+        self._numbers = count(1)
 
     def of_picture(self, found: Detections) -> int:
         """The id of a picture, which is noted; each call gives another one."""
         stem = Path(found.name).stem
+        own = [int(stem)] if stem.isdecimal() and found.frame is None else []
+        free = (it for it in chain(own, self._numbers) if it not in self._taken and it not in self.images)
         known = self._known(found)
-        wanted = int(stem) if stem.isdecimal() and found.frame is None else 1
-        free = (number for number in count(wanted) if number not in self._taken and number not in self.images)
         chosen = known if known is not None and known not in self.images else next(free)
         height, width = found.size
         self.images[chosen] = {'id': chosen, 'file_name': found.name, 'width': width, 'height': height}

@@ -76,10 +76,19 @@ def read_pictures(source: Any, load: Load, order: str = 'bgr') -> Iterator[Pictu
     return (picture for number, item in enumerate(found) for picture in _read(item, number, load, order))
 
 
+def paths_of(source: str) -> list[str]:
+    """The files, or the URL, that a text stands for; none of a camera.
+
+    Raises:
+        PictureError: there is nothing there.
+    """
+    return [item.value for item in _items(source) if isinstance(item.value, str)]
+
+
 def _items(source: Any) -> Iterator[_Item]:
     if isinstance(source, np.ndarray | Image.Image):
         yield _Item('array', source, '')
-    elif isinstance(source, int | np.integer) or (isinstance(source, str) and source.isdecimal()):
+    elif isinstance(source, int | np.integer) or _is_camera(source):
         yield _Item('video', int(source), f'camera_{int(source)}')
     elif isinstance(source, str) and '://' in source:
         yield _Item('video', source, Path(source.split('?')[0]).name or 'stream')
@@ -87,6 +96,10 @@ def _items(source: Any) -> Iterator[_Item]:
         yield from (_of_file(path) for path in _find(os.fspath(source)))
     else:
         raise PictureError(f'no picture: {type(source).__name__}')
+
+
+def _is_camera(source: Any) -> bool:
+    return isinstance(source, str) and source.isdecimal() and not os.path.exists(source)
 
 
 def _of_file(path: str) -> _Item:
@@ -103,7 +116,7 @@ def _find(source: str) -> list[str]:
     else:
         found = glob.glob(source, recursive=True)
         what = 'matches no pictures and no videos' if glob.has_magic(source) else 'does not exist'
-    found = sorted(path for path in found if Path(path).suffix.lower() in PICTURES | VIDEOS and os.path.isfile(path))
+    found = sorted(path for path in found if Path(path).suffix.lower() in PICTURES | VIDEOS and not os.path.isdir(path))
     if not found:
         raise PictureError(f'{source} {what}')
     return found
@@ -130,9 +143,19 @@ def _read(item: _Item, number: int, load: Load, order: str) -> Iterator[Picture]
         pixels = _of_array(item.value, order, name)
         yield Picture(name, pixels, milliseconds=_since(start))
     else:
-        problem = read_picture_file(Path(item.value), decode=True).problem
-        pixels = None if problem else load(item.value)
-        yield Picture(item.name, pixels, item.value, None, None, _since(start), problem and problem[1])
+        pixels, problem = _of_picture_file(item.value, load)
+        yield Picture(item.name, pixels, item.value, None, None, _since(start), problem)
+
+
+def _of_picture_file(path: str, load: Load) -> tuple[np.ndarray | None, str | None]:
+    """Its pixels, or why there are none."""
+    problem = read_picture_file(Path(path), decode=True).problem
+    if problem:
+        return None, problem[1]
+    try:
+        return load(path), None
+    except Exception as error:  # OpenCV refuses a few that Pillow reads
+        return None, ' '.join(f'{type(error).__name__}: {error}'.split())
 
 
 def _since(start: float) -> float:
@@ -167,6 +190,6 @@ def _frames(item: _Item) -> Iterator[Picture]:
             yield Picture(f'{item.name}/{number:06d}', found[1], path, number, fps, _since(start))
             number, start = number + 1, time.perf_counter()
         if not number:
-            yield Picture(item.name, path=str(item.value), problem='no frame of it can be read')
+            yield Picture(item.name, path=path, problem='no frame of it can be read')
     finally:
         video.release()

@@ -2,9 +2,9 @@
 
 import difflib
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -110,24 +110,10 @@ class Predictor:
         """
         self.unreadable = {}
         if skip_unreadable is None:
-            skip_unreadable = not (isinstance(source, str | Path) and Path(source).is_file())
-        return self._predict(read_pictures(source, self._load, self.order), skip_unreadable)
-
-    def _predict(self, pictures: Iterator[Picture], skip: bool) -> Iterator[Detections]:
-        readable = self._readable(pictures, skip)
-        while batch := list(islice(readable, self.batch_size)):
-            yield from self._detect(batch)
-
-    def _readable(self, pictures: Iterator[Picture], skip: bool) -> Iterator[Picture]:
-        for picture in pictures:
-            if picture.problem is None:
-                yield picture
-                continue
-            text = f'{picture.path or picture.name} can not be read: {picture.problem}'
-            if not skip:
-                raise PictureError(text)
-            self.unreadable[picture.path or picture.name] = picture.problem
-            logger.warning(text)
+            skip_unreadable = not (isinstance(source, str | os.PathLike) and os.path.isfile(source))
+        pictures = read_pictures(source, self._load, self.order)
+        readable = _readable(pictures, skip_unreadable, self.unreadable)
+        return (found for batch in _batches(readable, self.batch_size) for found in self._detect(batch))
 
     def _load(self, path: str) -> np.ndarray:
         return self._loader({'img_path': path})['img']
@@ -179,6 +165,36 @@ class Predictor:
         """Detect in empty pictures of height and width ``size``, a batch: kernels are compiled, memory is taken."""
         for _ in self([np.zeros((*size, 3), np.uint8)] * self.batch_size):
             pass
+
+
+def _readable(pictures: Iterator[Picture], skip: bool, unreadable: dict[str, str]) -> Iterator[Picture]:
+    """Those that could be read; the others are noted in ``unreadable``, or raised."""
+    for picture in pictures:
+        if picture.problem is None:
+            yield picture
+            continue
+        text = f'{picture.path or picture.name} can not be read: {picture.problem}'
+        if not skip:
+            raise PictureError(text)
+        unreadable[picture.path or picture.name] = picture.problem
+        logger.warning(text)
+
+
+def _batches(pictures: Iterator[Picture], size: int) -> Iterator[list[Picture]]:
+    """So many at a time; before an error what was read until then."""
+    batch = []
+    try:
+        for picture in pictures:
+            batch.append(picture)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def usable_device(device: str) -> str:

@@ -43,7 +43,7 @@ class Results:
             raise ValueError(f'no kind of results: {", ".join(sorted(unknown))}; there are {", ".join(WRITERS)}')
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._names, ids = Names(), Ids(annotations)
+        self._names, ids = Names('classes'), Ids(annotations)  # yolo/classes.txt is there already
         self._writers = [WRITERS[kind](self.folder, score, ids) for kind in dict.fromkeys(kinds)]
 
     def add(self, found: Detections) -> None:

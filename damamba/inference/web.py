@@ -7,19 +7,23 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from fastapi import FastAPI, HTTPException, UploadFile
+from fastapi import FastAPI, HTTPException, Request
 from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from damamba.inference.detections import DRAWN, Detections
 from damamba.inference.explain import ExplainError, explain
-from damamba.inference.pictures import PictureError
+from damamba.inference.pictures import VIDEOS, PictureError
 from damamba.inference.predictor import Predictor
 from damamba.inference.results import Results
 from damamba.models import DAMamba
@@ -30,6 +34,7 @@ WAITING = 16  # requests at most
 KEPT = 64  # folders, each with a download
 HEADINGS = ['class', 'score', 'left', 'top', 'right', 'bottom', 'area']
 NOTE = 'What is found stays on the machine that runs this page; files are removed after an hour.'
+NO_FORM = "wanted a form with a file as 'picture': curl -F picture=@PICTURE.jpg"
 BUSY = f'{WAITING} pictures are waiting: try again in a moment'
 
 
@@ -62,9 +67,13 @@ class Desk:
             self._waiting.release()
 
     def _refuse_large(self, path: str) -> None:
+        if Path(path).suffix.lower() in VIDEOS:
+            raise PictureError(f'{Path(path).name} is a video, not a picture')
         try:
             with Image.open(path) as picture:
                 width, height = picture.size
+        except Image.DecompressionBombError as error:
+            raise PictureError(f'it has too many pixels: at most {self.pixels / 1e6:.0f} million') from error
         except Exception as error:  # a broken file raises whatever its decoder stumbles upon
             raise PictureError(f'{Path(path).name} is no picture that can be read') from error
         if width * height > self.pixels:
@@ -187,19 +196,38 @@ def build_page(desk: Desk, examples: Sequence[str | Path], folder: Path) -> gr.B
 def add_api(app: FastAPI, desk: Desk) -> None:
     """Add ``POST /predict``: a picture as the form's field ``picture``; what scores ``score`` or more comes back."""
 
-    def answer(picture: UploadFile, score: float = DRAWN) -> dict:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, Path(picture.filename or 'picture').name)
-            with path.open('wb') as file:
-                shutil.copyfileobj(picture.file, file)
-            if path.stat().st_size > MEGABYTES * 2**20:
-                raise HTTPException(413, f'{picture.filename} has more than {MEGABYTES} MB')
-            try:
-                return as_json(desk.detect(str(path)).above(score))
-            except PictureError as error:
-                raise HTTPException(503 if str(error) == BUSY else 422, str(error).replace(f'{folder}/', '')) from error
+    async def answer(request: Request, score: float = DRAWN) -> dict:
+        try:
+            form = await MultiPartParser(request.headers, _no_more(request.stream())).parse()
+        except (KeyError, MultiPartException) as error:
+            raise HTTPException(422, NO_FORM) from error
+        if not isinstance(form.get('picture'), UploadFile):
+            raise HTTPException(422, NO_FORM)
+        return await run_in_threadpool(_answer, desk, form['picture'], score)
 
     app.post('/predict')(answer)
+
+
+async def _no_more(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same, as long as they are not too many: the rest is not waited for, and not kept."""
+    total = 0
+    async for chunk in chunks:
+        total += len(chunk)
+        if total > MEGABYTES * 2**20:
+            raise HTTPException(413, f'this is more than {MEGABYTES} MB')
+        yield chunk
+
+
+def _answer(desk: Desk, picture: UploadFile, score: float) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'upload')  # what it is called may be no name of a file
+        with path.open('wb') as file:
+            shutil.copyfileobj(picture.file, file)
+        try:
+            found = replace(desk.detect(str(path)), name=Path(picture.filename or '').name)
+        except PictureError as error:
+            raise HTTPException(503 if str(error) == BUSY else 422, str(error).replace(f'{folder}/', '')) from error
+    return as_json(found.above(score))
 
 
 def as_json(found: Detections) -> dict:

@@ -1,6 +1,7 @@
 """Files that are there as a whole, or not at all."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a path beside this one, of the same suffix; what was written there takes its place at the end."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f'.{os.getpid()}.{path.name}')
+    beside = path.with_name(f'.{os.getpid()}-{threading.get_ident()}{path.suffix}')  # short: a name has 255 bytes
     try:
         yield beside
         os.replace(beside, path)

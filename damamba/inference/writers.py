@@ -1,6 +1,7 @@
 """What writes one kind of results each: add() for every picture, close() at the end."""
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from damamba.engine.config_checks import ConfigError
 from damamba.evaluation.coco_ap import FIELDS
 from damamba.inference.detections import Detections
-from damamba.inference.naming import Ids, file_name_of
+from damamba.inference.naming import Ids, Names, file_name_of
 from damamba.inference.polygons import outline_of, shares, yolo_lines
 from damamba.inference.whole_files import write_whole
 
+logger = logging.getLogger('damamba.inference')
 LOSSLESS = {'.bmp', '.png', '.tif', '.tiff'}  # of such pictures the drawn ones are PNGs, of others JPEGs
-FPS = 25.0  # of a video that does not say it
+FPS = 25.0  # of a video that does not say it, or wrongly
+SLOWEST, FASTEST = 0.1, 1000.0  # streams say 90000, which MPEG 4 can't
 
 
 class JsonList:
@@ -94,7 +98,7 @@ class Overlays(Writer):
 
     def __init__(self, folder: Path, score: float, ids: Ids) -> None:
         super().__init__(folder, score, ids)
-        self._video, self._path = None, None
+        self._videos, self._video, self._source = Names(), None, None
 
     def add(self, found: Detections, name: str) -> None:
         if found.frame is not None:
@@ -105,25 +109,29 @@ class Overlays(Writer):
         write_whole(path, cv2.imencode(ending, found.draw(self.score))[1].tobytes())
 
     def _add_frame(self, found: Detections) -> None:
-        path = (self.folder / 'overlays' / found.name).parent.with_suffix('.mp4')
-        if path != self._path:
+        source = str(Path(found.name).parent)
+        if self._video is None or found.frame == 0 or source != self._source:
             self.close(True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._path, size = path, found.size[::-1]
-            self._video = cv2.VideoWriter(str(self._part()), cv2.VideoWriter_fourcc(*'mp4v'), found.fps or FPS, size)
+            self._begin(source, found)
         self._video.write(found.draw(self.score))
 
-    def _part(self) -> Path:
-        return self._path.with_name(f'.{self._path.stem}.part.mp4')
+    def _begin(self, source: str, found: Detections) -> None:
+        self._source, self._path = source, self.folder / 'overlays' / f'{self._videos.claim(source)}.mp4'
+        self._part = self._path.with_name(f'.{os.getpid()}.part.mp4')
+        self._part.parent.mkdir(parents=True, exist_ok=True)
+        fps = found.fps if found.fps and SLOWEST <= found.fps <= FASTEST else FPS
+        self._video = cv2.VideoWriter(str(self._part), cv2.VideoWriter_fourcc(*'mp4v'), fps, found.size[::-1])
+        if not self._video.isOpened():
+            logger.warning(f'{self._path} can not be written: a video of {found.size[1]} x {found.size[0]} pixels')
 
     def close(self, is_whole: bool) -> None:
         if self._video is not None:
             self._video.release()
-            if is_whole:
-                os.replace(self._part(), self._path)
+            if is_whole and self._part.is_file():
+                os.replace(self._part, self._path)
             else:
-                self._part().unlink(missing_ok=True)
-        self._video = self._path = None
+                self._part.unlink(missing_ok=True)
+        self._video = None
 
 
 class Masks(Writer):
@@ -131,9 +139,9 @@ class Masks(Writer):
 
     def add(self, found: Detections, name: str) -> None:
         if found.rles is None:
-            raise ValueError('masks can not be written: this detector finds boxes alone')
+            raise ConfigError('masks can not be written: this detector finds boxes alone')
         folder, chosen = self.folder / 'masks' / name, found.above(self.score)
-        for path in folder.glob('[0-9]*.png'):
+        for path in folder.glob('[0-9]*_*.png'):
             path.unlink()  # an earlier run's
         for place, label in enumerate(chosen.names):
             content = cv2.imencode('.png', chosen.mask(place).astype(np.uint8) * 255)[1].tobytes()
@@ -143,10 +151,12 @@ class Masks(Writer):
 class Yolo(Writer):
     """A text for each picture, and the names of the classes."""
 
+    _classes: tuple[str, ...] = ()  # that were written
+
     def add(self, found: Detections, name: str) -> None:
-        names = self.folder / 'yolo' / 'classes.txt'
-        if not names.is_file():
-            write_whole(names, ''.join(f'{name}\n' for name in found.classes).encode())
+        if found.classes != self._classes:
+            self._classes = found.classes
+            write_whole(self.folder / 'yolo' / 'classes.txt', ''.join(f'{it}\n' for it in found.classes).encode())
         write_whole(self.folder / 'yolo' / f'{name}.txt', ''.join(yolo_lines(found.above(self.score))).encode())
 
 

@@ -47,6 +47,7 @@ def test_without_an_animation_there_is_none(model, picture, tmp_path):
     [
         (['nothing.jpg'], 'error: nothing.jpg can not be read as a picture: No such file or directory'),
         (['PICTURE'], 'error: no model is named, and work_dirs/demo has no checkpoint of the demo: run `damamba demo`'),
+        (['PICTURE', '--out', '/dev/null'], 'error: /dev/null can not be written to: File exists'),
         (['PICTURE', '--config', 'a.py'], 'error: a.py is no config file and no published model'),
     ],
 )

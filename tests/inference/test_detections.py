@@ -1,6 +1,8 @@
 """Detections as other tools take them, by hand-made masks: tables, COCO, polygons, pick points."""
 
 import json
+import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -131,9 +133,11 @@ def test_what_lies_on_top_is_picked_first():
 
 def test_names_are_never_taken_twice():
     names = Names()
-    assert [names.claim(it) for it in ('a/x.jpg', 'a/x.png', 'A/X.jpg', '../../etc/x', '/x.jpg', 'b/x')] == [
-        'a/x', 'a/x_2', 'A/X_3', 'etc/x', 'x', 'b/x',
+    given = ('a/x.jpg', 'a/x.png', 'A/X.jpg', '../../etc/x', '/x.jpg', 'b/x', '', '//x', 'a.MP4/0', 'a.b/0')
+    assert [names.claim(it) for it in given] == [
+        'a/x', 'a/x_2', 'A/X_3', 'etc/x', 'x', 'b/x', 'picture', 'x_2', 'a_MP4/0', 'a.b/0',
     ]  # fmt: skip
+    assert Names('classes').claim('classes.jpg') == 'classes_2'
 
 
 def test_ids_are_those_of_annotations_else_those_in_names():
@@ -145,3 +149,11 @@ def test_ids_are_those_of_annotations_else_those_in_names():
     assert ids.of_classes(('ball', 'gear')) == [2, 4] and ids.of_classes(('ball', 'star')) == [1, 2]
     coco = ('person', *map(str, range(78)), 'toothbrush')
     assert Ids().of_classes(coco)[-1] == 90 and Ids().of_classes(coco)[10:12] == [11, 13]
+
+
+def test_numbering_many_pictures_takes_no_longer_for_the_last():
+    ids, one = Ids(), detections([rectangle(0, 0, 1, 1)], [1])
+    start = time.perf_counter()
+    numbers = [ids.of_picture(replace(one, name=f'{number}/7.jpg')) for number in range(20_000)]
+    assert numbers[:9] == [7, 1, 2, 3, 4, 5, 6, 8, 9] and len({*numbers}) == 20_000
+    assert time.perf_counter() - start < 5

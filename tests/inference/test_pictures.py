@@ -1,5 +1,7 @@
 """Pictures from everything that may be given: files, folders, patterns, arrays, PIL's, videos; what is broken."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -109,3 +111,26 @@ def test_what_is_no_picture_is_refused_by_name(given, told):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(PictureError, match='has no pictures and no videos in it'):
         read(tmp_path)
+
+
+def test_links_that_lead_nowhere_and_what_opencv_refuses_are_said(tmp_path):
+    (tmp_path / 'a.jpg').symlink_to('nowhere.jpg')
+    (tmp_path / 'b.jpg').symlink_to('b.jpg')
+    (tmp_path / 'c.jpg').mkdir()
+    cv2.imwrite(str(tmp_path / 'd.png'), BGR)
+
+    def load(path):
+        raise cv2.error('too\nlarge')
+
+    problems = {it.name: it.problem for it in read_pictures(tmp_path, load)}
+    assert [*problems] == ['a.jpg', 'b.jpg', 'd.png'] and problems['d.png'] == 'error: too large'
+    assert problems['a.jpg'].endswith('is not there') and problems['b.jpg'].endswith('is not there')
+
+
+def test_a_number_is_a_camera_unless_a_folder_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (found,) = read('77')
+    assert (found.name, found.path, found.problem) == ('camera_77', None, 'no frame of it can be read')
+    Path('77').mkdir()
+    cv2.imwrite('77/x.png', BGR)
+    assert [it.name for it in read('77')] == ['x.png']

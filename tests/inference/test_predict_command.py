@@ -25,7 +25,7 @@ def model(small_config, checkpoint):
 def predict(*argv) -> int:
     """The exit status."""
     try:
-        command.predict([str(it) for it in argv])
+        command.main([str(it) for it in argv])
         return 0
     except SystemExit as end:
         return end.code
@@ -82,8 +82,8 @@ def test_a_second_run_leaves_nothing_of_the_first(model, coco, tmp_path):
     assert {it['image_id'] for it in found} == {2}
 
 
-def write_video(path, frames):
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 20, (128, 96))
+def write_video(path, frames, codec='mp4v'):
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 20, (128, 96))
     rng = np.random.default_rng(1)
     for _ in range(frames):
         video.write(cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (128, 96)))
@@ -114,7 +114,7 @@ def test_a_killed_run_leaves_whole_files_alone(model, tmp_path):
     argv = [sys.executable, '-m', 'damamba', 'predict', *sources, *model, '--out', str(out)]
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
     end = time.monotonic() + 240
-    while not list(out.glob('overlays/.clip*')):
+    while not list(out.glob('overlays/.*.part.mp4')):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -133,3 +133,50 @@ def test_the_published_and_the_demo_s_models_are_said(model, coco, tmp_path, mon
     assert f'model: {tmp_path}/small.py with work_dirs/demo/epoch_6.pth' in said
     assert '000000000001.jpg, 128 x 96: ' in said and ' ms a picture (median; read' in said
     assert (tmp_path / 'predictions/overlays/000000000001.jpg').is_file()
+
+
+def frames_of(path) -> int:
+    video = cv2.VideoCapture(str(path))
+    return sum(video.read()[0] for _ in range(100))
+
+
+def test_videos_and_names_that_would_collide_are_kept_apart(model, tmp_path):
+    folder, out = tmp_path / 'in', tmp_path / 'out'
+    (folder / 'q/clip.mp4').mkdir(parents=True)
+    write_video(folder / 'clip.mp4', 3)
+    for name in ('clip.avi', 'q/clip.avi'):
+        write_video(folder / name, 2, 'MJPG')
+    for name in ('q/clip.mp4/a.png', 'classes.png', 'ä' * 120 + '.png', 'new\nline %d.png', '-a.png'):
+        cv2.imwrite(str(folder / name), np.zeros((96, 128, 3), np.uint8))
+    kinds = ['--save', 'overlays', 'coco', 'masks', 'yolo', 'label-studio']
+    assert predict(folder, folder / 'clip.mp4', *model, '--out', out, *kinds) == 0
+    videos = {str(it.relative_to(out / 'overlays')): frames_of(it) for it in out.rglob('*.mp4')}
+    assert videos == {'clip.mp4': 2, 'clip_2.mp4': 3, 'clip_3.mp4': 3, 'q/clip.mp4': 2}
+    pictures = {it.stem for it in out.glob('overlays/**/*.png')}
+    assert pictures == {'a', 'classes_2', 'ä' * 120, 'new\nline %d', '-a'}
+    assert (out / 'yolo/classes.txt').read_text().startswith('thing 0\n') and (out / 'yolo/classes_2.txt').is_file()
+    assert not list(out.rglob('.*'))
+
+
+def test_a_folder_that_can_not_be_written_to_or_is_the_pictures_own_is_refused(model, coco, tmp_path, capsys):
+    picture = tmp_path / 'overlays/a.jpg'
+    picture.parent.mkdir()
+    picture.write_bytes((coco / 'val2017/000000000001.jpg').read_bytes())
+    before = picture.read_bytes()
+    for source in (tmp_path, picture, f'{tmp_path}/*/*.jpg'):
+        assert predict(source, *model, '--out', tmp_path) == 1
+        assert f'{picture} would be drawn over: take another --out' in capsys.readouterr().err
+    assert predict(picture, *model, '--out', picture) == 1
+    assert f'{picture} can not be written to: File exists' in capsys.readouterr().err
+    assert predict(picture, *model, '--out', tmp_path, '--save', 'coco') == 0 and picture.read_bytes() == before
+
+
+def test_ctrl_c_keeps_what_was_found_until_then(model, coco, tmp_path, monkeypatch, capsys):
+    def camera(self, source, skip_unreadable):
+        yield from list(found(self, str(coco / 'val2017/000000000001.jpg')))
+        raise KeyboardInterrupt
+
+    found = Predictor.__call__
+    monkeypatch.setattr(Predictor, '__call__', camera)
+    assert predict('77', *model, '--out', tmp_path / 'out') == 130
+    assert 'stopped' in capsys.readouterr().out and json.loads((tmp_path / 'out/predictions.bbox.json').read_text())

@@ -81,6 +81,18 @@ def test_a_batch_finds_what_single_pictures_find(predictor, small_config, checkp
         assert (found.masks == truth.masks).mean() > 0.999
 
 
+def test_what_was_read_before_a_camera_fails_is_found(small_config, checkpoint, coco):
+    def camera():
+        yield cv2.imread(pictures(coco)[0])
+        yield np.zeros((1, 3, 3), np.uint8)
+        raise OSError('unplugged')
+
+    found = Predictor(small_config, checkpoint, 'cpu', batch_size=3)(camera())
+    assert [next(found).size for _ in range(2)] == [(96, 128), (1, 3)]
+    with pytest.raises(OSError, match='unplugged'):
+        next(found)
+
+
 def test_scores_classes_and_numbers_choose(predictor, small_config, checkpoint, coco):
     (picture, *_), build = pictures(coco), lambda **options: Predictor(small_config, checkpoint, 'cpu', **options)
     truth = next(predictor(picture))

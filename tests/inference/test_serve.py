@@ -40,7 +40,9 @@ def server(tmp_path_factory, coco):
     model = ['--config', str(config), '--checkpoint', str(write_checkpoint(config, folder)), '--device', 'cpu']
     command = [sys.executable, '-m', 'damamba', 'serve', *model, '--port', str(port), '--api']
     with (folder / 'log').open('w') as log:
+        (folder / 'tmp').mkdir()
         env = {**os.environ, 'PYTHONPATH': str(ROOT), 'GRADIO_TEMP_DIR': str(folder / 'gradio')}
+        env['TMPDIR'] = str(folder / 'tmp')
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=env)
     address, end = f'http://127.0.0.1:{port}', time.monotonic() + 240
     while 'curl -F' not in (folder / 'log').read_text():
@@ -50,6 +52,7 @@ def server(tmp_path_factory, coco):
     process.terminate()
     process.wait(60)
     assert 'Traceback' not in (folder / 'log').read_text()
+    assert not list((folder / 'tmp').glob('damamba-serve-*'))
 
 
 @pytest.fixture
@@ -132,6 +135,26 @@ def test_the_printed_curl_line_is_answered(server, coco, tmp_path):
         command = ['curl', '-s', '-w', '%{http_code}', '-F', f'picture=@{tmp_path / name}', f'{address}/predict']
         answer = subprocess.run(command, capture_output=True, text=True).stdout
         assert answer.endswith(str(status)) and text in answer, answer
+
+
+def asked(*flags) -> tuple[int, dict]:
+    done = subprocess.run(['curl', '-s', '-w', '\n%{http_code}', *flags], capture_output=True, text=True)
+    answer, _, status = done.stdout.rpartition('\n')
+    return int(status), json.loads(answer)
+
+
+def test_odd_requests_are_answered_in_a_sentence(server, coco, tmp_path):
+    address, picture = f'{server[0]}/predict', coco / 'val2017/000000000001.jpg'
+    for name, told in (('../../x.jpg', 'x.jpg'), ('..', '..'), ('n' * 3000, 'n' * 3000), ('x.mp4', 'x.mp4')):
+        status, found = asked('-F', f'picture=@{picture};filename={name}', address)
+        assert (status, found['name'], found['width']) == (200, told, 128)
+    for flags in (['-F', f'wrong=@{picture}'], ['-F', 'picture=text'], ['-X', 'POST'], ['-d', 'picture=1']):
+        status, answer = asked(*flags, address)
+        assert status == 422 and answer['detail'].startswith("wanted a form with a file as 'picture'")
+    assert asked('-F', f'picture=@{picture}', f'{address}?score=abc')[0] == 422
+    (tmp_path / 'endless').write_bytes(bytes(21 * 2**20))
+    chunked = asked('-H', 'Transfer-Encoding: chunked', '-F', f'picture=@{tmp_path}/endless', address)
+    assert chunked == (413, {'detail': 'this is more than 20 MB'})
 
 
 def test_it_listens_on_this_machine_alone_and_a_taken_port_is_said(server, small_config, checkpoint):
