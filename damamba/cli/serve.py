@@ -52,7 +52,7 @@ def serve(argv: list[str] | None = None) -> None:
         blocks = build_page(desk, examples, Path(folder)).queue(max_size=WAITING, default_concurrency_limit=4)
         app, *_ = blocks.launch(
             server_name=args.host, server_port=args.port, share=args.share, max_file_size=f'{MEGABYTES}mb',
-            allowed_paths=[folder], state_session_capacity=100, footer_links=[], quiet=True, ssr_mode=False,
+            allowed_paths=[folder], state_session_capacity=20, footer_links=[], quiet=True, ssr_mode=False,
             prevent_thread_lock=True,
         )  # fmt: skip
         address = f'http://{args.host}:{args.port}'

@@ -88,13 +88,14 @@ class Page:
         self._folders: deque[Path] = deque()
 
     def detect(self, path: str | None) -> Detections | None:
-        """A file that was uploaded -> what is found; a message on the page where that can't be."""
+        """A file that was uploaded -> what is found; a message where that can't be, and no older results beside it."""
         if path is None:
             return None
         try:
             return self.desk.detect(path)
         except PictureError as error:
-            raise gr.Error(str(error).replace(f'{Path(path).parent}/', ''), print_exception=False) from error
+            gr.Warning(str(error).replace(f'{Path(path).parent}/', ''))
+            return None
 
     def show(self, found: Detections | None, score: float, names: Sequence[str]) -> tuple:
         """-> the drawn picture, rows, a sentence, a file to download."""
