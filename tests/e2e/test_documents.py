@@ -48,7 +48,7 @@ CHANGES = (
     (r'(\.py) 8\b', r'\1 1'),  # processes
     (r'(checkpoint_file) 8\b', r'\1 1'),
     (r'/path/to/checkpoint_file', 'drawn.pth'),
-    (r'epoch_1[26]\.pth', 'epoch_1.pth'),
+    (r'epoch_1[26]\.pth|(?<=demo/)epoch_6\.pth', 'epoch_1.pth'),
     (r'/datasets/coco', 'data/coco'),
     (r'10\.0\.0\.1 PORT=29500', 'localhost PORT=$PORT'),
     (r'--show-dir', '--show-score-thr 0 --show-dir'),
