@@ -16,7 +16,7 @@ from damamba.execution import folding
 from damamba.execution.team import each
 from damamba.ops import adaptive_sample
 
-STRIP = 10 * 2**20  # bytes of the widest map inside: what the caches hold for each thread
+STRIP = 20 * 2**20  # bytes of the widest map inside: what the caches hold for each thread
 FEWEST = 16  # rows of a strip, down to which maps are cut for the threads' sake
 FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, '_convolution_pointwise')  # torch's own
 Index = tuple[slice, slice, slice]  # of [B, C, H, W]
