@@ -23,6 +23,7 @@ def compare_labels(dataset: dict, document: dict, folder: Path) -> tuple[bool, s
     part = folder / 'labels.json'
     part.write_text(json.dumps(document), encoding='utf-8')
     options = {**dataset, 'ann_file': str(part), 'data_root': '', 'pipeline': [], 'filter_cfg': None, 'indices': None}
+    options['serialize_data'] = False  # which is for many workers, and collects garbage each time
     built = DATASETS.build({**options, **({'fraction': 1.0} if 'fraction' in options else {})})
     names = {category['id']: category['name'] for category in document['categories']}
     wrong, right = _count(built, document['annotations'], names)
