@@ -25,6 +25,7 @@ from damamba.datasets.categories import DatasetError
 from damamba.engine.config import read_config, use_our_metric
 from damamba.engine.config_checks import ConfigError
 from damamba.engine.config_parts import check_parts, error_of_building
+from damamba.engine.finite import NotFiniteError
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
 from damamba.evaluation.coco_ap import EvaluationError
@@ -120,7 +121,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     """
     try:
         command(argv)
-    except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError) as error:
+    except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError, NotFiniteError) as error:
         _fail(error)
     except Exception as error:
         text = error_of_building(error)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from damamba.checkpoint import CheckpointError, state_dict_of
 from damamba.engine.config import prepare
 from damamba.engine.examples import ExamplesHook
+from damamba.engine.finite import SkipNonFiniteHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
@@ -81,6 +82,8 @@ class DAMambaRunner(Runner):
         # Here, since a config's own custom_hooks replace its base's.
         speed = TestSpeedHook()
         left = (RunFileHook(), MetricsFileHook(speed), ExamplesHook())  # the figures first
+        if not any(isinstance(hook, SkipNonFiniteHook) for hook in self.hooks):
+            self.register_hook(SkipNonFiniteHook())
         for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
 

@@ -28,7 +28,13 @@ def _rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=WORLD)
     try:
-        for work in (one_picture_per_rank, train_by_hand, statistics_after_two_steps, train_and_leave):
+        for work in (
+            one_picture_per_rank,
+            train_by_hand,
+            statistics_after_two_steps,
+            a_loss_of_one_rank_is_not_finite,
+            train_and_leave,
+        ):
             out = Path(folder, work.__name__)
             out.mkdir(exist_ok=True)
             work(rank, str(out))
@@ -133,6 +139,41 @@ def test_running_statistics_are_averaged_over_the_processes_at_every_step(ranks)
         assert not torch.allclose(own0, own1)
         torch.testing.assert_close(after0, (own0 + own1) / 2)
         assert torch.equal(after0, after1)
+
+
+def a_loss_of_one_rank_is_not_finite(rank: int, out: str) -> None:
+    """Each rank steps on its own gradients here, so that it has to be told of the other's."""
+    import logging
+    from types import SimpleNamespace
+
+    from mmengine.optim import OptimWrapper
+
+    from damamba.engine.finite import SkipNonFiniteHook
+
+    model = nn.Linear(2, 1)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    runner = SimpleNamespace(model=model, optim_wrapper=wrapper, iter=0, rank=rank, logger=logging.getLogger('ranks'))
+    said = []
+    runner.logger.addFilter(lambda record: said.append(record.getMessage()))
+    hook = SkipNonFiniteHook()
+    hook.before_train(runner)
+    moved = []
+    for step in range(3):
+        before = model.weight.clone()
+        hook.before_train_iter(runner, step, data_batch={})
+        value = model(torch.ones(1, 2)).sum() * (float('inf') if (rank, step) == (1, 1) else 1)
+        wrapper.update_params(value)
+        hook.after_train_iter(runner, step, data_batch={}, outputs={'loss': value.detach()})
+        moved.append(not torch.equal(before, model.weight))
+        runner.iter += 1
+    torch.save((moved, hook.skipped, said), f'{out}/{rank}.pth')
+
+
+def test_all_processes_leave_a_step_out_that_one_of_them_can_not_take(ranks):
+    for rank in range(WORLD):
+        moved, skipped, said = torch.load(ranks / 'a_loss_of_one_rank_is_not_finite' / f'{rank}.pth')
+        assert moved == [True, False, True] and skipped == 1
+        assert len(said) == 1 and 'iteration 2: process 1: not finite: loss' in said[0] and 'process 0' not in said[0]
 
 
 def gloo_threads() -> int:

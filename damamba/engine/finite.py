@@ -1,0 +1,196 @@
+"""Numbers that are not finite: a step that would learn from them is left out; many in a row end the training."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import all_reduce, get_world_size, is_distributed
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from damamba.engine.hooks import bare
+
+SHOWN = 8  # files that a message names
+
+
+class NotFiniteError(RuntimeError):
+    """Numbers of a training are not finite, and it can't go on."""
+
+
+class SkipNonFiniteHook(Hook):
+    """Leave out each update whose loss or gradient is not finite, on all processes together.
+
+    Weights, the optimizer's state and running statistics stay as they were before the step; the schedule goes on. In
+    float16 the loss scaler deals with gradients that overflow, as ever; a loss that is not finite counts there too.
+
+    Args:
+        limit: so many left out in a row end the training.
+
+    Raises:
+        NotFiniteError: the limit is reached. It names the iteration, the images, and the first module whose output was
+            not finite.
+    """
+
+    priority = 'VERY_HIGH'  # statistics are put back before they are averaged over the processes, and before EMA
+
+    def __init__(self, limit: int = 10) -> None:
+        if limit < 1:
+            raise ValueError(f'limit={limit}: at least one step is left out before a training ends')
+        self.limit = limit
+        self.skipped = self.in_a_row = 0
+
+    def before_train(self, runner) -> None:
+        wrapper = runner.optim_wrapper
+        wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        self._guards = [_Guard(it) for it in wrappers]
+        norms = [m for m in bare(runner.model).modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+        self._statistics = [value for norm in norms for value in norm.buffers(recurse=False)]
+        self._before = [value.clone() for value in self._statistics]
+        self._files: list[str] = []  # of what the next update learns from
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        if not self._files:  # an update begins
+            _copy(self._statistics, self._before)
+        self._files += files_of(data_batch)
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        found = [guard.take() for guard in self._guards]
+        if not any(update.skipped for update in found):
+            if any(update.done for update in found):
+                self._files.clear()
+                self.in_a_row = 0
+            return
+        _copy(self._before, self._statistics)
+        self.skipped += 1
+        self.in_a_row += 1
+        text = self._describe(runner, outputs or {}, any(update.own for update in found))
+        if self.in_a_row >= self.limit:
+            raise NotFiniteError(self._last_words(runner, text, data_batch))
+        self._files.clear()
+        runner.logger.warning('%s; this step is left out (%d in a row)', text, self.in_a_row)
+
+    def _describe(self, runner, losses: Mapping[str, Tensor], own: bool) -> str:
+        """What was not finite and where it came from, of all processes, in one text on each."""
+        bad = [name for name, value in losses.items() if 'loss' in name and not value.isfinite().all()]
+        names = self._files
+        rank = f'process {runner.rank}: ' if get_world_size() > 1 else ''
+        what = f'not finite: {", ".join(bad) or "a gradient"}'
+        shown = ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')
+        texts = _gather(f'{rank}{what} (images: {shown})' if own or bad else None)
+        return f'iteration {runner.iter + 1}: {"; ".join(texts)}'
+
+    def _last_words(self, runner, text: str, batch) -> str:
+        """The forward is repeated on every process, since normalisation may speak with the others."""
+        module = first_not_finite(runner.model, batch, runner.optim_wrapper)
+        return (
+            f'{text}; {self.in_a_row} steps in a row were left out: training ends. First module whose output is not '
+            f'finite: {" / ".join(_gather(module)) or "none, the gradients alone are not"}. '
+            'A lower learning rate, a longer warm-up or clip_grad may help; the last good checkpoint is untouched'
+        )
+
+
+class _Update:
+    """What became of the updates of one iteration: none was due, done, or skipped; own: because of this process."""
+
+    def __init__(self) -> None:
+        self.done = self.skipped = self.own = False
+
+
+class _Guard:
+    """Looks at an optimizer wrapper's losses and gradients before it steps."""
+
+    def __init__(self, wrapper: OptimWrapper) -> None:
+        self.wrapper, self.update = wrapper, _Update()
+        self._backward, self._step = wrapper.backward, wrapper.step
+        self._bad: Tensor | None = None  # whether a loss since the last update was not finite, on the device
+        wrapper.backward, wrapper.step = self.backward, self.step
+
+    def take(self) -> _Update:
+        """What happened since it was asked last."""
+        update, self.update = self.update, _Update()
+        return update
+
+    def backward(self, loss: Tensor, **kwargs) -> None:
+        bad = ~loss.detach().isfinite().all()
+        self._bad = bad if self._bad is None else self._bad | bad
+        self._backward(loss, **kwargs)
+
+    def step(self, **kwargs) -> None:
+        bad, self._bad = self._bad, None
+        gradients = [] if self._is_scaled() else list(self._gradients())
+        if gradients:
+            largest = nn.utils.get_total_norm(gradients, norm_type=math.inf, foreach=None)
+            bad = ~largest.isfinite() if bad is None else bad | ~largest.isfinite()
+        flag = torch.zeros(()) if bad is None else bad.float()
+        everyone = flag.clone()
+        all_reduce(everyone, 'max')
+        if everyone.item():
+            self.update.skipped, self.update.own = True, bool(flag.item())
+        else:
+            self.update.done = True
+            self._step(**kwargs)
+
+    def _gradients(self) -> Iterator[Tensor]:
+        for group in self.wrapper.optimizer.param_groups:
+            yield from (it.grad for it in group['params'] if it.grad is not None)
+
+    def _is_scaled(self) -> bool:
+        scaler = getattr(self.wrapper, 'loss_scaler', None)
+        return scaler is not None and scaler.is_enabled()
+
+
+def files_of(batch: Mapping | None) -> list[str]:
+    """The image files of a batch of MMDetection's, as far as it says."""
+    samples = batch.get('data_samples', ()) if isinstance(batch, Mapping) else ()
+    return [str(getattr(sample, 'img_path', 'one without a name')) for sample in samples] or ['not known']
+
+
+def first_not_finite(model: nn.Module, batch, wrapper: OptimWrapper) -> str | None:
+    """Repeat a training's forward, gradients aside: the first module with an output that is not finite, if any."""
+    module, found = bare(model), []
+    hooks = [child.register_forward_hook(_recorder(name, found)) for name, child in module.named_modules() if name]
+    try:
+        with torch.no_grad(), wrapper.optim_context(module):
+            module(**module.data_preprocessor(batch, True), mode='loss')
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # it fails on the numbers themselves
+        found.append(f'unknown, since the forward ends with {type(error).__name__}: {error}')
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+def _recorder(name: str, found: list[str]) -> Callable:
+    def record(module: nn.Module, inputs, output) -> None:
+        if not found and not all(bool(it.isfinite().all()) for it in _tensors(output)):
+            found.append(f'{name} ({type(module).__name__})')
+
+    return record
+
+
+def _tensors(output) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors(value)
+
+
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+    if sources:
+        torch._foreach_copy_(targets, sources)  # one launch on a GPU
+
+
+def _gather(text: str | None) -> list[str]:
+    """The texts of all processes, in their order, once each."""
+    texts = [text]
+    if is_distributed():
+        texts = [None] * get_world_size()
+        dist.all_gather_object(texts, text)
+    return list(dict.fromkeys(it for it in texts if it))
