@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -104,7 +105,7 @@ class _Guard:
 
     def __init__(self, wrapper: OptimWrapper) -> None:
         self.wrapper, self.update = wrapper, _Update()
-        self._backward, self._step = wrapper.backward, wrapper.step
+        self.unguarded = SimpleNamespace(backward=wrapper.backward, step=wrapper.step)
         self._bad: Tensor | None = None  # whether a loss since the last update was not finite, on the device
         wrapper.backward, wrapper.step = self.backward, self.step
 
@@ -116,7 +117,7 @@ class _Guard:
     def backward(self, loss: Tensor, **kwargs) -> None:
         bad = ~loss.detach().isfinite().all()
         self._bad = bad if self._bad is None else self._bad | bad
-        self._backward(loss, **kwargs)
+        self.unguarded.backward(loss, **kwargs)
 
     def step(self, **kwargs) -> None:
         bad, self._bad = self._bad, None
@@ -131,7 +132,7 @@ class _Guard:
             self.update.skipped, self.update.own = True, bool(flag.item())
         else:
             self.update.done = True
-            self._step(**kwargs)
+            self.unguarded.step(**kwargs)
 
     def _gradients(self) -> Iterator[Tensor]:
         for group in self.wrapper.optimizer.param_groups:
