@@ -27,6 +27,7 @@ from damamba.engine.config_checks import ConfigError
 from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
+from damamba.engine.saving import NotFiniteError
 from damamba.evaluation.coco_ap import EvaluationError
 from damamba.models import ArgumentError
 
@@ -120,7 +121,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     """
     try:
         command(argv)
-    except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError) as error:
+    except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError, NotFiniteError) as error:
         _fail(error)
     except Exception as error:
         text = error_of_building(error)
