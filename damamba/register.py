@@ -44,6 +44,7 @@ from damamba.engine.layer_decay import LayerDecay  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
 from damamba.engine.progress import ProgressHook  # noqa: E402
 from damamba.engine.runner import DAMambaRunner  # noqa: E402
+from damamba.engine.saving import DurableCheckpointHook  # noqa: E402
 from damamba.engine.tensorboard import tensorboard_if_installed  # noqa: E402
 from damamba.engine.tta import InstanceTTAModel  # noqa: E402
 from damamba.engine.warm_up import WarmUp  # noqa: E402
@@ -71,6 +72,7 @@ TASK_UTILS.register_module(module=Float32BBoxCoder)
 DATASETS.register_module(module=NamedCocoDataset)
 DATASETS.register_module(module=ARMBenchDataset)
 HOOKS.register_module(module=DrawingHook)
+HOOKS.register_module(module=DurableCheckpointHook)
 HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
 HOOKS.register_module(module=SkipNonFiniteHook)

@@ -22,9 +22,17 @@ MAY_IMPORT = {  # besides the standard library, for the parts that promise to ne
     'ops': ('torch', 'damamba.ops'),
     'execution': ('torch', 'damamba.ops', 'damamba.execution'),
     'models': ('torch', 'damamba.ops', 'damamba.execution', 'damamba.models', 'damamba.checkpoint'),
-    'checkpoint': ('torch', 'filelock', 'numpy', 'safetensors', 'damamba.checkpoint'),  # filelock is torch's own
+    'checkpoint': (  # filelock is torch's own
+        'torch',
+        'filelock',
+        'numpy',
+        'safetensors',
+        'damamba.checkpoint',
+        'damamba.durable',
+    ),
+    'durable': (),
     'tables': ('rich',),
-    'run_record': ('damamba.run_record',),
+    'run_record': ('damamba.run_record', 'damamba.durable'),
 }
 COMPILERS = {  # beside these, where kernels are written: loaded when a kernel first runs
     'triton_kernels.py': ['triton'],
@@ -36,6 +44,7 @@ COMPILERS = {  # beside these, where kernels are written: loaded when a kernel f
 LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own
     'ops': 0,
     'tables': 0,
+    'durable': 0,
     'checkpoint': 0,
     'mmcv_ops': 0,
     'types': 0,

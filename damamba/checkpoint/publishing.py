@@ -3,16 +3,17 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import safetensors.torch
-import torch
 
 from damamba.checkpoint.files import CheckpointError, read
 from damamba.checkpoint.states import state_dict_of
+from damamba.checkpoint.writing import explained, save
+from damamba.durable import part_of, settle
 
 
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
@@ -37,31 +38,37 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
         raise CheckpointError(f'{source} holds no tensors; wanted a training checkpoint')
     meta = content.get('meta')
     meta = {'dataset_meta': _plain(meta.get('dataset_meta') or {}) if isinstance(meta, Mapping) else {}}
-    with _beside(target) as part:
-        if target.suffix == '.safetensors':
-            state = {name: value.contiguous().clone() for name, value in state.items()}  # it refuses shared memory
-            safetensors.torch.save_file(state, part, metadata={'meta': json.dumps(meta)})
-        else:
-            with part.open('wb') as file:  # given a path, torch writes its name into the file, and into the hash
-                torch.save({'meta': meta, 'state_dict': state}, file)
-        digest = hashlib.sha256(part.read_bytes()).hexdigest()
-        final = target.with_name(f'{target.stem}-{digest[:8]}{target.suffix}')
-        part.replace(final)
-    return final
+    if target.suffix == '.safetensors':
+        state = {name: value.contiguous().clone() for name, value in state.items()}  # it refuses shared memory
+        return _write_safetensors(state, {'meta': json.dumps(meta)}, target)
+    return write_named_by_hash({'meta': meta, 'state_dict': state}, target)
 
 
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A scratch file in the target's folder, gone afterwards, so that no half-written file has a final name."""
-    part = target.with_name(f'.{target.name}.{os.getpid()}.part')
+def write_named_by_hash(content: dict, target: Path) -> Path:
+    """Write a ``.pth`` file, ``-`` and the start of its SHA-256 before the ending of its name; return its path.
+
+    Raises:
+        CheckpointError: it could not be written.
+    """
+    with explained(target, content), part_of(target) as file:
+        _, digest = save(content, file)
+        return _settle(file, target, digest)
+
+
+def _write_safetensors(state: dict, metadata: dict[str, str], target: Path) -> Path:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield part
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:  # the latter two for what lies below Python
+        data = safetensors.torch.save(state, metadata)
+    except safetensors.SafetensorError as error:
         raise CheckpointError(f'{target} could not be written: {error}') from error
+    with explained(target, state), part_of(target) as file:
+        file.write(data)
+        return _settle(file, target, hashlib.sha256(data).hexdigest())
+
+
+def _settle(file: IO[bytes], target: Path, digest: str) -> Path:
+    final = target.with_name(f'{target.stem}-{digest[:8]}{target.suffix}')
+    settle(file, final)
+    return final
 
 
 def _plain(value):

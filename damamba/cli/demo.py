@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 from faster_coco_eval import COCO
-from mmengine.runner import find_latest_checkpoint
 
+from damamba.checkpoint import CheckpointFolder
 from damamba.cli import make_demo_data
 from damamba.cli.commands import command_parser
 from damamba.cli.console import say
@@ -69,7 +69,7 @@ def train(args: argparse.Namespace) -> str:
         options.append(f'max_epochs={args.epochs}')
     flags = ['--resume'] if args.resume else []
     script('dist_train.sh', CONFIG, args.processes, '--work-dir', args.work_dir, *flags, '--cfg-options', *options)
-    return find_latest_checkpoint(str(args.work_dir))
+    return str(CheckpointFolder(args.work_dir).newest_whole()[0])
 
 
 def test(args: argparse.Namespace, checkpoint: str) -> list[dict]:

@@ -4,13 +4,14 @@ import argparse
 import os
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
+from damamba.checkpoint import CheckpointError, CheckpointFolder
 from damamba.cli.commands import command_parser
 from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
 from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
 from damamba.engine.config_checks import ConfigError
+from damamba.engine.saving import root_of
 from damamba.types import name_of
 
 
@@ -72,11 +73,22 @@ def configure(args: argparse.Namespace) -> Config:
     if args.deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it set before CUDA starts
     if args.resume == 'auto':
-        newest = find_latest_checkpoint(cfg.work_dir)  # without one this is a new training, load_from included
+        newest = _newest(cfg)  # without one this is a new training, load_from included
         cfg.resume, cfg.load_from = bool(newest), newest or cfg.get('load_from')
     elif args.resume:
         cfg.resume, cfg.load_from = True, args.resume
     return cfg
+
+
+def _newest(cfg: Config) -> str | None:
+    """The newest whole checkpoint of the run's own folder; CheckpointError if there are some, and none is whole."""
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    path, damaged = CheckpointFolder(root_of(hook.get('out_dir'), cfg.work_dir)).newest_whole()
+    if damaged and path is None:
+        raise CheckpointError('; '.join(damaged))
+    for sentence in damaged:
+        logger.warning('%s', sentence)
+    return str(path) if path else None
 
 
 def train(argv: list[str] | None = None) -> None:

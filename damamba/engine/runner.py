@@ -7,10 +7,10 @@ import re
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import EarlyStoppingHook, EMAHook
+from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, revert_sync_batchnorm
-from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Priority, Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
@@ -23,6 +23,7 @@ from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisti
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
+from damamba.engine.saving import DurableCheckpointHook, durable
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
 from damamba.evaluation.building import explained
@@ -86,6 +87,18 @@ class DAMambaRunner(Runner):
             self.register_hook(SkipNonFiniteHook())
         for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
+
+    def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
+        super().register_hook(durable(hook), priority)
+
+    def train(self) -> nn.Module:
+        try:
+            return super().train()
+        except BaseException:
+            for hook in self.hooks:
+                if isinstance(hook, DurableCheckpointHook):
+                    hook.close(self)
+            raise
 
     def test(self) -> dict:
         self._needs_all = True

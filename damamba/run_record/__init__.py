@@ -6,11 +6,12 @@ with a question mark may be missing or null, a star stands for all that are not 
 
 import csv
 import json
-import os
 import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from damamba.durable import write_text
 
 METRICS, RUN, EXAMPLES = 'metrics.json', 'run.json', 'examples.json'
 with (Path(__file__).parent / 'shapes.csv').open(encoding='utf-8', newline='') as _file:
@@ -83,9 +84,7 @@ def details_of(evaluation: dict) -> dict[str, dict]:
 
 def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
     """Write a file that nobody who reads it ever sees half of; numbers of NumPy and torch become plain ones."""
-    beside = path.with_name(f'{path.name}.tmp')
-    beside.write_text(json.dumps(content, indent=indent, default=lambda value: value.item()), encoding='utf-8')
-    os.replace(beside, path)
+    write_text(path, json.dumps(content, indent=indent, default=lambda value: value.item()))
 
 
 def read_json(path: Path, broken: list[str]) -> dict | None:

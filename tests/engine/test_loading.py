@@ -102,9 +102,9 @@ def test_a_config_inside_a_checkpoint_does_not_run_on_resume(small_config, tmp_p
     train_command.train([str(small_config), '--work-dir', str(run), '--no-validate'])
     content = torch.load(run / 'epoch_1.pth', weights_only=False)
     content['meta']['config'] = f"import os\nos.system('touch {tmp_path}/ran')\n"  # MMCV 1.x kept its config so
-    torch.save(content, run / 'epoch_1.pth')
+    torch.save(content, tmp_path / 'old.pth')
     options = ['--no-validate', '--cfg-options', 'train_cfg.max_epochs=2']
-    train_command.train([str(small_config), '--work-dir', str(run), '--resume', *options])
+    train_command.train([str(small_config), '--work-dir', str(run), '--resume', str(tmp_path / 'old.pth'), *options])
     assert (run / 'epoch_2.pth').is_file() and not (tmp_path / 'ran').exists()
 
 
