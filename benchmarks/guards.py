@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: no
 
 from damamba.engine.preemption import PreemptionHook
 from damamba.engine.replay import ReplayHook
-from damamba.engine.saving import DurableCheckpointHook
 from damamba.engine.sound_data import SoundDataHook
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -33,6 +32,7 @@ from damamba.datasets.demo import write_shapes
 from damamba.datasets.drawing.things import CLASSES
 from damamba.engine.finite import SkipNonFiniteHook
 from damamba.engine.runner import DAMambaRunner
+from damamba.engine.saving import DurableCheckpointHook
 
 GUARDS = (SkipNonFiniteHook, PreemptionHook, ReplayHook, SoundDataHook)
 SAVES = 3

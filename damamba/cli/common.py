@@ -28,7 +28,6 @@ from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.finite import NotFiniteError
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
-from damamba.engine.saving import NotFiniteError
 from damamba.evaluation.coco_ap import EvaluationError
 from damamba.models import ArgumentError
 

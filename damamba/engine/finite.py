@@ -18,7 +18,7 @@ SHOWN = 8  # files that a message names
 
 
 class NotFiniteError(RuntimeError):
-    """Numbers of a training are not finite, and it can't go on."""
+    """Losses, gradients or weights of a training are not finite, and it can't go on."""
 
 
 class SkipNonFiniteHook(Hook):

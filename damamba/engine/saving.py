@@ -18,15 +18,12 @@ from damamba.checkpoint.folder import BEST, INTERRUPTED, REGULAR
 from damamba.checkpoint.publishing import write_named_by_hash
 from damamba.engine.background import Writer, content_of
 from damamba.engine.config_checks import ConfigError
+from damamba.engine.finite import NotFiniteError
 from damamba.engine.hooks import bare
 from damamba.types import class_of
 
 LOCAL = (None, 'local', 'disk')  # backends of files, as MMEngine calls them
 SHOWN = 3  # names that an error lists
-
-
-class NotFiniteError(RuntimeError):
-    """Weights that were numbers when the training began are none now: they are not written."""
 
 
 def durable(hook: Any) -> Any:

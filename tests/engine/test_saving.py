@@ -12,7 +12,8 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 import damamba.register  # noqa: F401
 from damamba.checkpoint import CheckpointError, CheckpointFolder, read
 from damamba.engine.config_checks import ConfigError
-from damamba.engine.saving import DurableCheckpointHook, NotFiniteError, durable
+from damamba.engine.finite import NotFiniteError
+from damamba.engine.saving import DurableCheckpointHook, durable
 from tests.tiny_training import SAMPLES, TinyModel, tiny_runner
 
 PATIENCE_S = 60
