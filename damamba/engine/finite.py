@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial, update_wrapper
 from types import SimpleNamespace
 
 import torch
@@ -107,7 +108,8 @@ class _Guard:
         self.wrapper, self.update = wrapper, _Update()
         self.unguarded = SimpleNamespace(backward=wrapper.backward, step=wrapper.step)
         self._bad: Tensor | None = None  # whether a loss since the last update was not finite, on the device
-        wrapper.backward, wrapper.step = self.backward, self.step
+        wrapper.backward = self.backward
+        wrapper.step = update_wrapper(partial(self.step), wrapper.step)  # schedulers look for what they put on it
 
     def take(self) -> _Update:
         """What happened since it was asked last."""
