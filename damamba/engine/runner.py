@@ -21,6 +21,7 @@ from damamba.engine.examples import ExamplesHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
+from damamba.engine.preemption import PreemptionHook, shield
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.saving import DurableCheckpointHook, durable
 from damamba.engine.speed import TestSpeedHook
@@ -60,7 +61,7 @@ class DAMambaRunner(Runner):
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
         with explained(dataloader):
-            return Runner.build_dataloader(dataloader, *args, **kwargs)
+            return shield(Runner.build_dataloader(dataloader, *args, **kwargs))
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -84,6 +85,14 @@ class DAMambaRunner(Runner):
         left = (RunFileHook(), MetricsFileHook(speed), ExamplesHook())  # the figures first
         for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
+        self._preemption = PreemptionHook()
+        self.register_hook(self._preemption)
+
+    def train(self) -> nn.Module:
+        try:
+            return super().train()
+        finally:
+            self._preemption.listener.stop()
 
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
         super().register_hook(durable(hook), priority)

@@ -1,0 +1,40 @@
+"""A hook for configs of tests: it sends signals to its own process at a known moment."""
+
+import os
+import signal
+import time
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SignalHook(Hook):
+    """Send a signal before a stage, which is a method of hooks, at its n-th call from 0 on; then wait some seconds."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, stage: str, at: int = 0, name: str = 'SIGTERM', wait_s: float = 0) -> None:
+        self.at, self.signum, self.wait_s, self.calls = at, signal.Signals[name], wait_s, -1
+        setattr(self, stage, self._call)
+
+    def _call(self, runner, *args, **kwargs) -> None:
+        self.calls += 1
+        if self.calls == self.at:
+            print('the signal is sent', flush=True)
+            os.kill(os.getpid(), self.signum)
+            end = time.monotonic() + self.wait_s
+            while time.monotonic() < end:
+                time.sleep(0.05)
+
+
+def save_now(self, runner, step):  # STUB
+    options = dict(save_optimizer=True, save_param_scheduler=True, by_epoch=False)
+    if runner.rank == 0:
+        meta = dict(epoch=runner.epoch, iter=step)
+        runner.save_checkpoint(runner.work_dir, f'iter_{step}.pth', meta=meta, **options)
+
+
+from mmengine.hooks import CheckpointHook  # noqa: E402
+
+CheckpointHook.save_now = save_now
