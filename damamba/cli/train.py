@@ -11,6 +11,7 @@ from damamba.cli.common import add_shared, build_runner, load_config, logger, ru
 from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
 from damamba.engine.config_checks import ConfigError
+from damamba.engine.launch import rank_of, restarts, resumes_by_itself
 from damamba.engine.saving import root_of
 from damamba.types import name_of
 
@@ -72,6 +73,10 @@ def configure(args: argparse.Namespace) -> Config:
     cfg.randomness = {**cfg.get('randomness', {'seed': None}), **{k: v for k, v in given.items() if v is not None}}
     if args.deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it set before CUDA starts
+    if args.resume != 'auto' and resumes_by_itself(cfg.work_dir):
+        if rank_of(args.launcher) == 0:
+            logger.warning('Start %d: going on from the newest checkpoint of %s', restarts() + 1, cfg.work_dir)
+        args.resume = 'auto'
     if args.resume == 'auto':
         newest = _newest(cfg)  # without one this is a new training, load_from included
         cfg.resume, cfg.load_from = bool(newest), newest or cfg.get('load_from')

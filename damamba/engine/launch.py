@@ -4,11 +4,14 @@ import gc
 import os
 import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from damamba.engine.config_checks import ConfigError
+
+STARTED = 'DAMAMBA_STARTED'  # when the scripts were started, in seconds since 1970
 
 # What launchers other than torchrun call RANK, WORLD_SIZE and LOCAL_RANK, and what sets it.
 LAUNCHERS = {
@@ -47,6 +50,17 @@ def processes_of(launcher: str) -> int:
     """How many processes were started, also before the group is joined."""
     source = LAUNCHERS[launcher][1][1] if launcher in LAUNCHERS else 'WORLD_SIZE'
     return int(os.environ.get(source, 1)) if launcher != 'none' else 1
+
+
+def restarts() -> int:
+    """How often torchrun has started this training again, after a process had died, or Slurm, with the whole job."""
+    return max(int(os.environ.get(name) or 0) for name in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'))
+
+
+def resumes_by_itself(work_dir: str) -> bool:
+    """Whether this training was started again, and has left a checkpoint before; one of an older training is none."""
+    newest = Path(work_dir, 'last_checkpoint')
+    return bool(restarts()) and newest.is_file() and newest.stat().st_mtime >= float(os.environ.get(STARTED, 0))
 
 
 def _adopt(launcher: str) -> None:
