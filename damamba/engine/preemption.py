@@ -85,7 +85,7 @@ class PreemptionHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self._signum = agree(self.listener.signum)
-        if self._signum and _is_between_updates(runner) and not _epoch_is_saved_next(runner, batch_idx):
+        if self._signum and not is_between_updates(runner) and not _epoch_is_saved_next(runner, batch_idx):
             self._save(runner, runner.iter + 1)
             self._end(runner)
 
@@ -102,7 +102,7 @@ class PreemptionHook(Hook):
         if batch_idx >= self._common:
             return
         self._signum = agree(self.listener.signum)
-        if self._signum and (self._is_saved or _is_between_updates(runner)):
+        if self._signum and (self._is_saved or not is_between_updates(runner)):
             if not self._is_saved:
                 _leave_averaged_weights(runner)
                 self._save(runner, runner.iter)
@@ -153,11 +153,11 @@ def _savers(runner) -> list[Hook]:
     return [hook for hook in runner.hooks if hasattr(hook, 'save_now')]
 
 
-def _is_between_updates(runner) -> bool:
-    """Whether no gradient waits to be added to: it would be lost."""
+def is_between_updates(runner) -> bool:
+    """Whether gradients were accumulated that no step of the optimizer has used yet."""
     wrapper = runner.optim_wrapper
-    parts = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return all(part.should_update() for part in parts)
+    several = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return any(not it.should_update() for it in several)
 
 
 def _saves_epoch(runner) -> bool:
