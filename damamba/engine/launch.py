@@ -1,8 +1,11 @@
 """Joining a group of processes where there is no GPU, and refusing more processes than GPUs where there are some."""
 
+import ctypes
 import gc
 import os
+import signal
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import torch.distributed as dist
 
 from damamba.engine.config_checks import ConfigError
 
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 STARTED = 'DAMAMBA_STARTED'  # when the scripts were started, in seconds since 1970
 
 # What launchers other than torchrun call RANK, WORLD_SIZE and LOCAL_RANK, and what sets it.
@@ -30,6 +34,8 @@ def join(launcher: str, timeout_s: float | None = None) -> None:
         return
     if launcher in LAUNCHERS:
         _adopt(launcher)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        _end_with_parent()
     if 'RANK' not in os.environ:
         raise ConfigError(f'--launcher {launcher} was given, but not started by it: use dist_train.sh or dist_test.sh')
     if torch.cuda.is_available():
@@ -100,6 +106,12 @@ def _share_cores() -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
         os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
         torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """Ask for a signal when torchrun's agent is killed, which could not tell its processes (on Linux)."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def leave() -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 
 import pytest
@@ -120,3 +121,18 @@ def test_a_user_who_sets_the_threads_keeps_them(monkeypatch, joined, processes):
 def test_processes_are_counted_before_they_have_joined(launcher, name, monkeypatch):
     monkeypatch.setenv(name, '3')
     assert (launch.processes_of(launcher), launch.processes_of('none')) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ('torchrun', 'slurm', 'age_s', 'resumes'),
+    [('0', '0', -1, False), ('1', '0', -1, True), ('0', '2', -1, True), ('1', '0', 1, False), ('1', '0', None, False)],
+)
+def test_a_restart_goes_on_from_what_this_training_has_left(monkeypatch, tmp_path, torchrun, slurm, age_s, resumes):
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', torchrun)
+    monkeypatch.setenv('SLURM_RESTART_COUNT', slurm)
+    monkeypatch.setenv('DAMAMBA_STARTED', '1000')
+    if age_s is not None:
+        pointer = tmp_path / 'last_checkpoint'
+        pointer.write_text('epoch_1.pth')
+        os.utime(pointer, (1000 - age_s, 1000 - age_s))
+    assert launch.resumes_by_itself(str(tmp_path)) is resumes
