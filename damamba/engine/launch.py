@@ -63,9 +63,9 @@ def restarts() -> int:
     return max(int(os.environ.get(name) or 0) for name in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'))
 
 
-def resumes_by_itself(work_dir: str) -> bool:
-    """Whether this training was started again, and has left a checkpoint before; one of an older training is none."""
-    newest = Path(work_dir, 'last_checkpoint')
+def resumes_by_itself(folder: Path) -> bool:
+    """Whether this training was started again, and has left a checkpoint there; one of an older training is none."""
+    newest = folder / 'last_checkpoint'
     return bool(restarts()) and newest.is_file() and newest.stat().st_mtime >= float(os.environ.get(STARTED, 0))
 
 
@@ -76,7 +76,8 @@ def _adopt(launcher: str) -> None:
         if source not in os.environ:
             raise ConfigError(f'--launcher {launcher} needs {source}, which {program} sets: start this with {program}')
         os.environ[name] = os.environ[source]
-    os.environ.setdefault('MASTER_PORT', '29500')
+    job = os.environ.get('SLURM_JOB_ID') if launcher == 'slurm' else None
+    os.environ.setdefault('MASTER_PORT', str(10000 + int(job) % 20000 if job else 29500))  # jobs may share a machine
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_host() if launcher == 'slurm' else '127.0.0.1'
 

@@ -117,8 +117,7 @@ class PreemptionHook(Hook):
         """Leave together, once all is on the disk: torchrun ends all processes half a minute after the first one."""
         for hook in _savers(runner):
             hook.after_run(runner)
-        if dist.is_initialized():
-            dist.barrier()
+        agree(0)  # that is, wait for each other
         name = signal.Signals(self._signum).name
         if self._is_saved:
             runner.logger.warning('%s: saved in %s; to go on: %s', name, runner.work_dir, resuming(command_line()))

@@ -88,12 +88,6 @@ class DAMambaRunner(Runner):
         self._preemption = PreemptionHook()
         self.register_hook(self._preemption)
 
-    def train(self) -> nn.Module:
-        try:
-            return super().train()
-        finally:
-            self._preemption.listener.stop()
-
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
         super().register_hook(durable(hook), priority)
 
@@ -105,6 +99,8 @@ class DAMambaRunner(Runner):
                 if isinstance(hook, DurableCheckpointHook):
                     hook.close(self)
             raise
+        finally:
+            self._preemption.listener.stop()
 
     def test(self) -> dict:
         self._needs_all = True

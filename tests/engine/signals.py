@@ -42,15 +42,3 @@ class SignalHook(Hook):
             end = time.monotonic() + self.wait_s
             while time.monotonic() < end:
                 time.sleep(0.05)
-
-
-def save_now(self, runner, step):  # STUB
-    options = dict(save_optimizer=True, save_param_scheduler=True, by_epoch=False)
-    if runner.rank == 0:
-        meta = dict(epoch=runner.epoch, iter=step)
-        runner.save_checkpoint(runner.work_dir, f'iter_{step}.pth', meta=meta, **options)
-
-
-from mmengine.hooks import CheckpointHook  # noqa: E402
-
-CheckpointHook.save_now = save_now
