@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bash dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py, such as --eval bbox segm]
 # PROCESSES on this machine: GPUs where there are any, else CPU processes. Several machines: NNODES, NODE_RANK,
-# MASTER_ADDR, PORT.
+# MASTER_ADDR, PORT. docs/clusters.md has the others.
 set -eu
 if [ $# -lt 3 ]; then echo "usage: bash dist_test.sh CONFIG CHECKPOINT PROCESSES [options of tools/test.py]" >&2; exit 2; fi
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,8 +10,5 @@ case ${VIRTUAL_ENV:-${CONDA_PREFIX:+${CONDA_DEFAULT_ENV:-named}}} in  # an activ
     '' | base) if [ -x "$here/.venv/bin/python" ]; then python=$here/.venv/bin/python; fi ;;
 esac
 
-export DAMAMBA_THREADS=${OMP_NUM_THREADS:-auto}  # CPU processes share the cores unless the user has decided
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-$python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$3" "$here/tools/test.py" "$1" "$2" --launcher pytorch "${@:4}"
+PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-$python}" -m damamba.engine.torchrun \
+    "$3" "$here/tools/test.py" "$1" "$2" --launcher pytorch "${@:4}"

@@ -27,6 +27,7 @@ from damamba.engine.config_checks import ConfigError
 from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.finite import NotFiniteError
 from damamba.engine.launch import leave
+from damamba.engine.preemption import Interrupted
 from damamba.engine.runner import DAMambaRunner
 from damamba.evaluation.coco_ap import EvaluationError
 from damamba.models import ArgumentError
@@ -117,10 +118,14 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
 def run(command: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
     """Run a command; show what the user can mend as one message, and exit with 1.
 
-    The group is left after success alone: a process that fails must end at once, for torchrun to end the others.
+    The group is left after success, and after a signal that all processes have agreed on: a process that fails must
+    end at once, for torchrun to end the others.
     """
     try:
         command(argv)
+    except Interrupted:
+        leave()
+        raise
     except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError, NotFiniteError) as error:
         _fail(error)
     except Exception as error:

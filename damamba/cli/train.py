@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -11,6 +12,7 @@ from damamba.cli.common import add_shared, build_runner, load_config, logger, ru
 from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
 from damamba.engine.config_checks import ConfigError
+from damamba.engine.launch import rank_of, restarts, resumes_by_itself
 from damamba.engine.saving import root_of
 from damamba.types import name_of
 
@@ -72,6 +74,10 @@ def configure(args: argparse.Namespace) -> Config:
     cfg.randomness = {**cfg.get('randomness', {'seed': None}), **{k: v for k, v in given.items() if v is not None}}
     if args.deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it set before CUDA starts
+    if args.resume != 'auto' and resumes_by_itself(_root(cfg)):
+        if rank_of(args.launcher) == 0:
+            logger.warning('Start %d: going on from the newest checkpoint of %s', restarts() + 1, _root(cfg))
+        args.resume = 'auto'
     if args.resume == 'auto':
         newest = _newest(cfg)  # without one this is a new training, load_from included
         cfg.resume, cfg.load_from = bool(newest), newest or cfg.get('load_from')
@@ -80,10 +86,14 @@ def configure(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def _root(cfg: Config) -> Path:
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    return root_of(hook.get('out_dir'), cfg.work_dir)
+
+
 def _newest(cfg: Config) -> str | None:
     """The newest whole checkpoint of the run's own folder; CheckpointError if there are some, and none is whole."""
-    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
-    path, damaged = CheckpointFolder(root_of(hook.get('out_dir'), cfg.work_dir)).newest_whole()
+    path, damaged = CheckpointFolder(_root(cfg)).newest_whole()
     if damaged and path is None:
         raise CheckpointError('; '.join(damaged))
     for sentence in damaged:

@@ -10,7 +10,7 @@ MACHINES = {  # what the scripts call it: what torchrun tells the processes
     'NNODES': 'GROUP_WORLD_SIZE',
     'NODE_RANK': 'GROUP_RANK',
     'MASTER_ADDR': 'MASTER_ADDR',
-    'PORT': 'MASTER_PORT',
+    'PORT': 'PORT',
 }
 
 

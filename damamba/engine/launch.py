@@ -1,14 +1,21 @@
 """Joining a group of processes where there is no GPU, and refusing more processes than GPUs where there are some."""
 
+import ctypes
 import gc
 import os
+import signal
 import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from damamba.engine.config_checks import ConfigError
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+STARTED = 'DAMAMBA_STARTED'  # when the scripts were started, in seconds since 1970
 
 # What launchers other than torchrun call RANK, WORLD_SIZE and LOCAL_RANK, and what sets it.
 LAUNCHERS = {
@@ -27,6 +34,8 @@ def join(launcher: str, timeout_s: float | None = None) -> None:
         return
     if launcher in LAUNCHERS:
         _adopt(launcher)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        _end_with_parent()
     if 'RANK' not in os.environ:
         raise ConfigError(f'--launcher {launcher} was given, but not started by it: use dist_train.sh or dist_test.sh')
     if torch.cuda.is_available():
@@ -49,6 +58,17 @@ def processes_of(launcher: str) -> int:
     return int(os.environ.get(source, 1)) if launcher != 'none' else 1
 
 
+def restarts() -> int:
+    """How often torchrun has started this training again, after a process had died, or Slurm, with the whole job."""
+    return max(int(os.environ.get(name) or 0) for name in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'))
+
+
+def resumes_by_itself(folder: Path) -> bool:
+    """Whether this training was started again, and has left a checkpoint there; one of an older training is none."""
+    newest = folder / 'last_checkpoint'
+    return bool(restarts()) and newest.is_file() and newest.stat().st_mtime >= float(os.environ.get(STARTED, 0))
+
+
 def _adopt(launcher: str) -> None:
     """Say in torch's variables what the launcher says in its own."""
     program, sources = LAUNCHERS[launcher]
@@ -56,7 +76,8 @@ def _adopt(launcher: str) -> None:
         if source not in os.environ:
             raise ConfigError(f'--launcher {launcher} needs {source}, which {program} sets: start this with {program}')
         os.environ[name] = os.environ[source]
-    os.environ.setdefault('MASTER_PORT', '29500')
+    job = os.environ.get('SLURM_JOB_ID') if launcher == 'slurm' else None
+    os.environ.setdefault('MASTER_PORT', str(10000 + int(job) % 20000 if job else 29500))  # jobs may share a machine
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_host() if launcher == 'slurm' else '127.0.0.1'
 
@@ -86,6 +107,12 @@ def _share_cores() -> None:
         threads = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
         os.environ.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
         torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """Ask for a signal when torchrun's agent is killed, which could not tell its processes (on Linux)."""
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def leave() -> None:

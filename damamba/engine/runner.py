@@ -22,6 +22,7 @@ from damamba.engine.finite import SkipNonFiniteHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
+from damamba.engine.preemption import PreemptionHook, shield
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.saving import DurableCheckpointHook, durable
 from damamba.engine.speed import TestSpeedHook
@@ -61,7 +62,7 @@ class DAMambaRunner(Runner):
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
         with explained(dataloader):
-            return Runner.build_dataloader(dataloader, *args, **kwargs)
+            return shield(Runner.build_dataloader(dataloader, *args, **kwargs))
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -87,6 +88,8 @@ class DAMambaRunner(Runner):
             self.register_hook(SkipNonFiniteHook())
         for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
+        self._preemption = PreemptionHook()
+        self.register_hook(self._preemption)
 
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
         super().register_hook(durable(hook), priority)
@@ -99,6 +102,8 @@ class DAMambaRunner(Runner):
                 if isinstance(hook, DurableCheckpointHook):
                     hook.close(self)
             raise
+        finally:
+            self._preemption.listener.stop()
 
     def test(self) -> dict:
         self._needs_all = True

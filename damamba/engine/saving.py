@@ -121,12 +121,12 @@ class DurableCheckpointHook(CheckpointHook):
             parameters=_optimized(runner),
         )
 
-    def save_now(self, runner) -> Path:
+    def save_now(self, runner, step: int | None = None) -> Path:
         """Save the current step, as ``iter_N.pth`` after N iterations, and wait for the disk.
 
-        To be called by all processes after a training iteration.
+        To be called by all processes: after a training iteration, or elsewhere with the number of finished ones.
         """
-        step = runner.iter + 1
+        step = runner.iter + 1 if step is None else step
         if self._step != step or not (self.save_optimizer and self.save_param_scheduler):
             self._save(runner, f'iter_{step}.pth', dict(epoch=runner.epoch, iter=step), INTERRUPTED)
         self._writer.wait()

@@ -124,8 +124,9 @@ def failure(output: str, status: int) -> str:
     """What a training said before it failed, the line first that says most."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if MESSAGE.match(line)] or [line for line in lines if EXCEPTION.match(line)]
-    if status < 0:
-        name = signal.Signals(-status).name
+    number = status - 128 if status > 128 else -status
+    if number > 0:
+        name = signal.Signals(number).name
         hint = ': the machine may have run out of memory' if name == 'SIGKILL' else ''
         headline = f'the training was ended by {name}{hint}'
     else:

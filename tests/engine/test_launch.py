@@ -1,4 +1,8 @@
+import os
+import signal
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,13 +62,14 @@ def test_cpu_processes_join_over_gloo(monkeypatch, joined):
 
 def test_slurm_variables_become_torch_ones(monkeypatch, joined):
     slurm = {'SLURM_PROCID': '3', 'SLURM_NTASKS': '8', 'SLURM_LOCALID': '1', 'SLURM_NODELIST': 'node[1-2]'}
+    slurm['SLURM_JOB_ID'] = '40007'
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     reply = subprocess.CompletedProcess([], 0, stdout='node1\nnode2\n')
     monkeypatch.setattr(subprocess, 'run', lambda command, **kwargs: reply)
     launch.join('slurm')
     names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
-    assert [launch.os.environ[name] for name in names] == ['3', '8', '1', 'node1', '29500']
+    assert [launch.os.environ[name] for name in names] == ['3', '8', '1', 'node1', '10007']
     assert joined[0][0] == ('gloo',)
 
 
@@ -120,3 +125,44 @@ def test_a_user_who_sets_the_threads_keeps_them(monkeypatch, joined, processes):
 def test_processes_are_counted_before_they_have_joined(launcher, name, monkeypatch):
     monkeypatch.setenv(name, '3')
     assert (launch.processes_of(launcher), launch.processes_of('none')) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ('torchrun', 'slurm', 'age_s', 'resumes'),
+    [('0', '0', -1, False), ('1', '0', -1, True), ('0', '2', -1, True), ('1', '0', 1, False), ('1', '0', None, False)],
+)
+def test_a_restart_goes_on_from_what_this_training_has_left(monkeypatch, tmp_path, torchrun, slurm, age_s, resumes):
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', torchrun)
+    monkeypatch.setenv('SLURM_RESTART_COUNT', slurm)
+    monkeypatch.setenv('DAMAMBA_STARTED', '1000')
+    if age_s is not None:
+        pointer = tmp_path / 'last_checkpoint'
+        pointer.write_text('epoch_1.pth')
+        os.utime(pointer, (1000 - age_s, 1000 - age_s))
+    assert launch.resumes_by_itself(tmp_path) is resumes
+
+
+def test_a_process_does_not_outlive_the_agent_that_has_started_it():
+    ready, write = os.pipe()
+    agent = os.fork()
+    if agent == 0:
+        if os.fork() == 0:
+            launch._end_with_parent()
+            os.write(write, str(os.getpid()).encode())
+        time.sleep(60)
+        os._exit(0)
+    worker = int(os.read(ready, 20))
+    os.kill(agent, signal.SIGKILL)
+    os.waitpid(agent, 0)
+    end = time.monotonic() + 30
+    while is_running(worker):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Also False for one that has ended, and that nobody has asked about."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except FileNotFoundError:
+        return False
