@@ -12,6 +12,8 @@ import torch
 
 from damamba.checkpoint.files import CheckpointError
 
+PLACE = 256  # bytes that torch writes about a tensor, and to align it
+
 
 def save(content: dict, file: IO[bytes]) -> tuple[int, str]:
     """Write a checkpoint as torch does; its size in bytes and its SHA-256 in hexadecimal digits."""
@@ -69,9 +71,9 @@ def _megabytes(count: int) -> str:
 
 
 def size_of(content: Any) -> int:
-    """The bytes of all tensors in a checkpoint, those that share memory counted once."""
+    """About how many bytes a checkpoint takes: its tensors, those that share memory counted once, and their places."""
     storages = {it.untyped_storage().data_ptr(): it.untyped_storage().nbytes() for it in tensors_in(content)}
-    return sum(storages.values())
+    return sum(storages.values()) + PLACE * len(storages)
 
 
 def tensors_in(content: Any) -> Iterator[torch.Tensor]:

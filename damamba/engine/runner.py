@@ -97,10 +97,10 @@ class DAMambaRunner(Runner):
     def train(self) -> nn.Module:
         try:
             return super().train()
-        except BaseException:
+        except BaseException as error:
             for hook in self.hooks:
                 if isinstance(hook, DurableCheckpointHook):
-                    hook.close(self)
+                    hook.close(self, error)
             raise
         finally:
             self._preemption.listener.stop()

@@ -105,11 +105,13 @@ class DurableCheckpointHook(CheckpointHook):
     def after_run(self, runner) -> None:
         self._writer.wait()
 
-    def close(self, runner) -> None:
-        """Wait for the disk when a training ends by an error, which is to be seen, and not the writer's."""
-        error = self._writer.error()
-        if error:
-            runner.logger.error('%s', error)
+    def close(self, runner, error: BaseException) -> None:
+        """Wait for the disk when a training ends by an error; of a full disk the writer says more than others do."""
+        own = self._writer.error()
+        if own and isinstance(error, OSError):
+            raise own from error
+        if own:
+            runner.logger.error('%s', own)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Add what a resume in the middle of an epoch needs to know."""
