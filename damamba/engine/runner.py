@@ -22,6 +22,7 @@ from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisti
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
+from damamba.engine.sound_data import SoundDataHook
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
 from damamba.evaluation.building import explained
@@ -56,10 +57,13 @@ class DAMambaRunner(Runner):
         broadcast_object_list(name)
         (self._timestamp,) = name
 
-    @staticmethod
-    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+    def build_dataloader(self, dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
         with explained(dataloader):
-            return Runner.build_dataloader(dataloader, *args, **kwargs)
+            loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        splits = {'train': self._train_dataloader, 'val': self._val_dataloader}
+        split = next((split for split, settings in splits.items() if settings is dataloader), 'test')
+        self.sound_data.secure(self, loader.dataset, split)  # an iteration-based loop starts its workers at once
+        return loader
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -81,7 +85,9 @@ class DAMambaRunner(Runner):
         # Here, since a config's own custom_hooks replace its base's.
         speed = TestSpeedHook()
         left = (RunFileHook(), MetricsFileHook(speed), ExamplesHook())  # the figures first
-        for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
+        self.sound_data = SoundDataHook()
+        checks = (CheckClassesHook(), GroundTruthHook(), self.sound_data)
+        for hook in (*checks, StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
 
     def test(self) -> dict:
