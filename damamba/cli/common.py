@@ -27,6 +27,7 @@ from damamba.engine.config_checks import ConfigError
 from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.launch import leave
 from damamba.engine.runner import DAMambaRunner
+from damamba.engine.workers import fate_of_worker
 from damamba.evaluation.coco_ap import EvaluationError
 from damamba.models import ArgumentError
 
@@ -123,7 +124,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError) as error:
         _fail(error)
     except Exception as error:
-        text = error_of_building(error)
+        text = error_of_building(error) or fate_of_worker(error)
         if not text:
             raise
         _fail(text)
