@@ -12,7 +12,7 @@ import numpy as np
 
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.inspection.segmentations import NO_AREA, SegmentationError, read_runs
-from damamba.datasets.left_out import CROWD, why_left_out
+from damamba.datasets.left_out import CROWD, why_left_out, why_picture_left_out
 
 FARTHEST = 2.0**24  # pixels from a picture's corner; float32 holds the whole numbers up to here
 LONGEST = 1e6  # pixels around a polygon: pycocotools takes 80 bytes for each
@@ -37,8 +37,10 @@ class Fault(NamedTuple):
         return {'id': number, 'image': image, 'reason': self.reason}
 
 
-def find_faults(document: Mapping, cat_ids: Container[int], masks: bool) -> list[Fault]:
-    """The objects of these categories, or of none, that can't be learned.
+def find_faults(
+    document: Mapping, cat_ids: Container[int], masks: bool, filter_cfg: Mapping | None = None
+) -> list[Fault]:
+    """The objects of these categories, or of none, that can't be learned, in pictures that ``filter_cfg`` lets pass.
 
     Args:
         document: annotations in COCO's format, whose entries have the fields that MMDetection reads.
@@ -47,7 +49,9 @@ def find_faults(document: Mapping, cat_ids: Container[int], masks: bool) -> list
     """
     sizes = {it['id']: (it['width'], it['height']) for it in document['images']}
     others = {it['id'] for it in document['categories']}.difference(cat_ids)
-    found = (_find(it, sizes, cat_ids, masks) for it in document['annotations'] if it['category_id'] not in others)
+    small = {number for number, size in sizes.items() if why_picture_left_out(True, *size, filter_cfg or {})}
+    wanted = (it for it in document['annotations'] if it['category_id'] not in others)
+    found = (_find(it, sizes, cat_ids, masks) for it in wanted if it['image_id'] not in small)
     return [fault for fault in found if fault]
 
 

@@ -26,7 +26,10 @@ class Folder:
         """Why a picture is not read: its name, or a link, leads out of here; None if it may be read."""
         if not is_inside(os.path.abspath(path), os.path.abspath(self.root)):
             return f'its name leads out of the folder {self.root}: it is not read'
-        real = os.path.realpath(path)
+        try:
+            real = os.path.realpath(path)
+        except ValueError:  # a name that no file can have: who opens it will say so
+            return None
         if self.links is None or any(is_inside(real, place) for place in self._places):
             return None
         return f'a link leads out of the folder {self.root} to it: follow_links=True of its data set allows that'

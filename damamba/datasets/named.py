@@ -80,7 +80,7 @@ class NamedCocoDataset(CocoDataset):
     def _leave_out(self, annotations: COCO, cat_ids: Sequence[int]) -> list[Fault]:
         """Take out of the file's index what MMDetection would stumble over; the evaluation reads the file itself."""
         masks = any(getattr(transform, 'with_mask', False) for transform in self.pipeline.transforms)
-        faults = find_faults(annotations.dataset, cat_ids, masks)
+        faults = find_faults(annotations.dataset, cat_ids, masks, None if self.test_mode else self.filter_cfg)
         stopping = {id(fault.annotation): fault.annotation for fault in faults if fault.stops}
         if stopping:
             left = [it for it in annotations.dataset['annotations'] if id(it) not in stopping]

@@ -1,17 +1,29 @@
 """What became of a data worker that ended before its time, and what its user can do."""
 
-import re
 import shutil
+import traceback
 
 SHARED = '/dev/shm'
+PATIENCE = 2.0  # seconds
 
 
 def fate_of_worker(error: Exception) -> str | None:
-    """What a user is told of torch's error that a data worker is gone; None of any other error."""
+    """What a user is told of an error that came since a data worker is gone; None of any other error."""
     text = ' '.join(str(error).split())
-    if not isinstance(error, RuntimeError) or not re.match(r'DataLoader worker \(pid', text):
-        return None
-    return f'{text.split(". ")[0].rstrip(".")}: {_hint(text)}'
+    if isinstance(error, RuntimeError) and text.startswith('DataLoader worker (pid'):
+        return f'{text.split(". ")[0].rstrip(".")}: {_hint(text)}'
+    if isinstance(error, ConnectionError | EOFError | FileNotFoundError) and (dead := _dead_workers(error)):
+        return f'DataLoader worker (pid {", ".join(dead)}) is gone ({type(error).__name__}): {_hint(text)}'
+    return None
+
+
+def _dead_workers(error: Exception) -> list[str]:
+    """The workers that no longer run, of the loaders that an error came through: it may come before torch's own."""
+    loaders = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+    workers = {id(it): it for loader in loaders for it in getattr(loader, '_workers', ())}
+    for worker in workers.values():
+        worker.join(PATIENCE / len(workers))
+    return [str(worker.pid) for worker in workers.values() if not worker.is_alive()]
 
 
 def _hint(text: str) -> str:
