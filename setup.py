@@ -34,7 +34,7 @@ DETECTION = [
 ]
 SERVING = ['gradio>=6,<7', 'pandas>=2']
 TUNING = ['optuna>=5,<6', 'psycopg2-binary>=2.9']  # the latter for studies in PostgreSQL
-DEV = ['pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.9', 'timm>=1.0']  # timm's backbones are what benchmarks compare with
+DEV = ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6', 'ruff>=0.9', 'timm>=1.0']  # timm is measured beside
 
 
 def read_version() -> str:

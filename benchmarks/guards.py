@@ -73,7 +73,6 @@ class Turns:
         self.training, self.device = training, device
         self.times: dict[bool, list[float]] = {True: [], False: []}
         self.hooks = {True: training.hooks, False: [it for it in training.hooks if not isinstance(it, GUARDS)]}
-        self.finite = next(hook for hook in training.hooks if isinstance(hook, SkipNonFiniteHook))
         self.run_iter = training.train_loop.run_iter
         training.train_loop.run_iter = self.run
 
@@ -81,7 +80,7 @@ class Turns:
         """One step, guarded if its number is even."""
         is_guarded = self.training.iter % 2 == 0
         self.training._hooks = self.hooks[is_guarded]
-        for guard in self.finite._guards:
+        for guard in self.training.finite._guards:
             source = guard if is_guarded else guard.unguarded
             guard.wrapper.step, guard.wrapper.backward = source.step, source.backward
         wait = torch.cuda.synchronize if self.device == 'cuda' else lambda: None

@@ -38,7 +38,6 @@ from damamba.detection import (  # noqa: E402
     Float32RPNHead,
 )
 from damamba.engine.amp import Bfloat16OptimWrapper  # noqa: E402
-from damamba.engine.finite import SkipNonFiniteHook  # noqa: E402
 from damamba.engine.hooks import DrawingHook, FuseConvBNHook  # noqa: E402
 from damamba.engine.layer_decay import LayerDecay  # noqa: E402
 from damamba.engine.loading import forward_logs, use_safe_loading  # noqa: E402
@@ -75,7 +74,6 @@ HOOKS.register_module(module=DrawingHook)
 HOOKS.register_module(module=DurableCheckpointHook)
 HOOKS.register_module(module=FuseConvBNHook)
 HOOKS.register_module(module=ProgressHook)
-HOOKS.register_module(module=SkipNonFiniteHook)
 METRICS.register_module(module=CocoInstanceMetric)
 OPTIM_WRAPPERS.register_module(module=Bfloat16OptimWrapper)
 OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=LayerDecay)

@@ -11,8 +11,8 @@ import logging
 import os
 import pickle
 import re
-import struct
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -24,24 +24,12 @@ import torch
 from filelock import FileLock
 
 from damamba.checkpoint.arrays import PlainArray, PlainType, no_bytes, reconstruct, scalar
+from damamba.checkpoint.checks import first_sentence, kind_of, why_hollow, why_too_large
 
 logger = logging.getLogger('damamba.checkpoint')
 
 WANTED = 'wanted a checkpoint (.pth or .safetensors)'
 STATISTICS = ('min', 'max', 'mean', 'current')
-# What torch's readers raise on bytes that are no checkpoint.
-BROKEN = (
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OSError,
-    struct.error,
-)
-
 _trusted = False
 
 
@@ -112,6 +100,9 @@ def _read_file(path: Path, map_location) -> dict:
     _check_file(path)
     reader = _read_safetensors if path.suffix == '.safetensors' else _read_torch
     content = reader(path, map_location)
+    hollow = why_hollow(content, path.stat().st_size) if map_location != 'meta' else None
+    if hollow:
+        raise CheckpointError(f'{path} can not be used: {hollow}; {WANTED}')
     if not isinstance(content, Mapping):
         raise CheckpointError(f'{path} holds a {type(content).__name__}; {WANTED}')
     meta = content.get('meta')
@@ -124,8 +115,11 @@ def _check_file(path: Path) -> None:
     """Raise for what is visibly no checkpoint, in words that say what it is."""
     if not path.is_file():
         raise CheckpointError(f'{path} does not exist or is not a file; {WANTED}')
-    with path.open('rb') as file:
-        start = file.read(512).lstrip()
+    try:
+        with path.open('rb') as file:
+            start = file.read(512).lstrip()
+    except OSError as error:
+        raise CheckpointError(f'{path} can not be read: {error.strerror}; {WANTED}') from error
     kind = None
     if not start:
         kind = 'is empty'
@@ -139,32 +133,40 @@ def _check_file(path: Path) -> None:
 
 def _read_torch(path: Path, map_location) -> object:
     try:
-        if _trusted:
-            return torch.load(path, map_location=map_location, weights_only=False)
-        with torch.serialization.safe_globals(_harmless()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+        if reason := why_too_large(path):
+            raise CheckpointError(f'{path} was not read: {reason}; {WANTED}')
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UserWarning)  # of protocols and the like, to who wrote the file
+            if _trusted:
+                return torch.load(path, map_location=map_location, weights_only=False)
+            with torch.serialization.safe_globals(_harmless()):
+                return torch.load(path, map_location=map_location, weights_only=True)
+    except CheckpointError:
+        raise
     except ImportError as error:
         raise CheckpointError(f'{path} needs a package that is not installed: {error}') from error
-    except (pickle.UnpicklingError, *BROKEN) as error:
-        raise CheckpointError(_reason(path, str(error) or type(error).__name__)) from error
+    except Exception as error:  # what torch's readers raise on bytes that are no checkpoint has no end
+        raise CheckpointError(_reason(path, error)) from error
 
 
-def _reason(path: Path, error: str) -> str:
+def _reason(path: Path, error: Exception) -> str:
     """Say why torch does not read a file: it carries code, or it is no whole checkpoint."""
-    carried = re.search(r"(?:GLOBAL |REDUCE |class '?)([\w.]+)", error)
-    if carried or 'TorchScript' in error:
+    text, kind = str(error), kind_of(path)
+    carried = re.search(r"(?:GLOBAL |REDUCE |class '?)([\w.]+)", text)
+    if carried or 'TorchScript' in text or 'tar archive' in kind:
+        what = carried[1] if carried else 'TorchScript' if 'TorchScript' in text else f'what comes with it as {kind}'
         return (
-            f'{path} was refused: besides weights it carries {carried[1] if carried else "TorchScript"}, '
+            f'{path} was refused: besides weights it carries {what}, '
             'which could run code when it is read. If you trust where the file comes from, give --trust-checkpoint '
             '(in Python: damamba.checkpoint.trust_checkpoints())'
         )
-    return f'{path} is cut off or is not a torch checkpoint ({_first_reason(error)}); {WANTED}'
-
-
-def _first_reason(error: str) -> str:
-    """The part of torch's message that says what it met, without its advice on ``weights_only``."""
-    unpickler = re.search(r'WeightsUnpickler error: *(.+)', error)
-    return unpickler[1].strip() if unpickler else error.strip().split('\n')[0]
+    met = first_sentence(text)
+    met = (
+        f'{type(error).__name__}: {met}'
+        if isinstance(error, LookupError)
+        else met or f'torch.load stops with {type(error).__name__}'
+    )
+    return f'{path} is cut off or is not a torch checkpoint ({kind}: {met}); {WANTED}'
 
 
 def _harmless() -> list:
@@ -201,5 +203,7 @@ def _read_safetensors(path: Path, map_location) -> dict:
             meta = json.loads((file.metadata() or {}).get('meta', '{}'))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return {'meta': meta if isinstance(meta, dict) else {}, 'state_dict': state}
-    except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(f'{path} is cut off or is not a safetensors file ({error}); {WANTED}') from error
+    except (safetensors.SafetensorError, ValueError, OSError, RecursionError, MemoryError) as error:
+        raise CheckpointError(
+            f'{path} is cut off or is not a safetensors file ({error or type(error).__name__}); {WANTED}'
+        ) from error

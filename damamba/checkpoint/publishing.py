@@ -37,7 +37,10 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     if not state:
         raise CheckpointError(f'{source} holds no tensors; wanted a training checkpoint')
     meta = content.get('meta')
-    meta = {'dataset_meta': _plain(meta.get('dataset_meta') or {}) if isinstance(meta, Mapping) else {}}
+    try:
+        meta = {'dataset_meta': _plain(meta.get('dataset_meta') or {}) if isinstance(meta, Mapping) else {}}
+    except RecursionError as error:
+        raise CheckpointError(f'{source}: its dataset_meta holds itself, or is nested too deep') from error
     if target.suffix == '.safetensors':
         state = {name: value.contiguous().clone() for name, value in state.items()}  # it refuses shared memory
         return _write_safetensors(state, {'meta': json.dumps(meta)}, target)

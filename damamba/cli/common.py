@@ -29,6 +29,7 @@ from damamba.engine.finite import NotFiniteError
 from damamba.engine.launch import leave
 from damamba.engine.preemption import Interrupted
 from damamba.engine.runner import DAMambaRunner
+from damamba.engine.workers import fate_of_worker
 from damamba.evaluation.coco_ap import EvaluationError
 from damamba.models import ArgumentError
 
@@ -129,7 +130,7 @@ def run(command: Callable[[list[str] | None], None], argv: list[str] | None = No
     except (CheckpointError, ConfigError, ArgumentError, DatasetError, EvaluationError, NotFiniteError) as error:
         _fail(error)
     except Exception as error:
-        text = error_of_building(error)
+        text = error_of_building(error) or fate_of_worker(error)
         if not text:
             raise
         _fail(text)

@@ -5,6 +5,7 @@ from collections.abc import Container, Mapping, Sequence
 
 Reasons = Sequence[str | None]  # one for each of several, None for what is not left out
 OBJECTS, PICTURES = 'objects are not learned', 'pictures are not trained on'
+BROKEN = 'have a broken record'
 CROWD, EMPTY = 'are crowds', 'have no objects'  # which is as it should be
 RECIPES = dict(filter_empty_gt=True, min_size=32)  # the ``filter_cfg`` of every recipe
 

@@ -6,18 +6,23 @@ from, whichever of MMEngine's two styles they have; what is derived from it foll
 """
 
 import ast
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import mmdet
+import yaml
 from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.config import config as mmengine_config
+from mmengine.fileio import YamlHandler
+from mmengine.fileio.handlers import registry_utils
 
 from damamba.engine.amp import fit_amp
 from damamba.engine.config_checks import (
@@ -29,6 +34,7 @@ from damamba.engine.config_checks import (
     plain,
     refuse_version_2,
     same,
+    walk,
 )
 from damamba.engine.config_values import check_values
 from damamba.engine.warm_up import refuse_end_of_warm_up
@@ -37,6 +43,22 @@ from damamba.types import class_of, is_of, listed
 
 SHOWN = 6  # keys that an error names
 BEST = 'coco/segm_mAP'  # what our configs keep the best checkpoint by
+MOST_NODES = 10**6  # of a config: names of YAML that stand for names can make more of a line than memory holds
+
+
+class SafeYamlHandler(YamlHandler):
+    """MMEngine's, but for the loader, which would build any object and call any function that a file names."""
+
+    def load_from_fileobj(self, file, **kwargs):
+        content = yaml.load(
+            file, **{**kwargs, 'Loader': yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader}
+        )
+        if sum(1 for _ in islice(walk(content if isinstance(content, dict) else {}), MOST_NODES)) == MOST_NODES:
+            raise yaml.YAMLError(f'it has more than {MOST_NODES:,} settings')
+        return content
+
+
+registry_utils.file_handlers.update(yaml=SafeYamlHandler(), yml=SafeYamlHandler())  # for all that MMEngine reads
 
 
 def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
@@ -112,6 +134,12 @@ def _read(path: str, values: Mapping[str, Any]) -> tuple[Config, _Files]:
     except SyntaxError as error:
         place = error.filename if error.filename and os.path.isfile(error.filename) else path
         raise ConfigError(f'{place}, line {error.lineno}: {error.msg}') from error
+    except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f'{path} can not be read: {" ".join(str(error).split())}') from error
+    except AttributeError as error:
+        if path.endswith('.py'):
+            raise
+        raise ConfigError(f'{path} can not be read: it holds no settings by their names') from error
     except (KeyError, ImportError) as error:  # of two bases that say the same; of custom_imports
         raise ConfigError(f'{path} can not be read: {error}') from error
     except FileNotFoundError as error:

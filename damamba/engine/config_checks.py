@@ -42,6 +42,7 @@ READ_BY_RUNNER = {  # at the top level
     *ARGUMENTS,
     *('runner_type', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile'),
     *('efficient_conv_bn_eval', 'activation_checkpointing', 'tta_model', 'tta_pipeline'),
+    *('max_left_out', 'max_skipped_steps'),
 }
 LOADER = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_epoch', 'worker_init_fn')
 HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
@@ -274,12 +275,15 @@ def _as_lists(value: Any) -> Any:
 
 
 def check_counts(cfg: Config) -> None:
-    """Refuse what is to be counted and is no whole number from 1 on: epochs, pictures of a batch; ConfigError."""
+    """Refuse what is to be counted and is no whole number from 1 on, and a share that is none; ConfigError."""
     for key, value in walk(plain({name: cfg[name] for name in cfg if name in READ_BY_RUNNER})):
         least = 0 if key.endswith('num_workers') else 1
         is_whole = type(value) in (int, float) and value % 1 == 0  # some of MMDetection's divide
         if COUNTS.fullmatch(key) and value is not None and not (is_whole and value >= least):
             raise ConfigError(f'{key} must be a whole number from {least} on, got {value!r}')
+    share = cfg.get('max_left_out', 0)
+    if type(share) not in (int, float) or not 0 <= share <= 1:
+        raise ConfigError(f'max_left_out must be a share of the training set, from 0 to 1, got {share!r}')
 
 
 def check_packages(cfg: Config) -> None:

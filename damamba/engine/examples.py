@@ -14,6 +14,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
 
+from damamba.datasets.folders import folder_of
 from damamba.engine.records import dataset_of
 from damamba.evaluation.metric import CocoInstanceMetric
 from damamba.evaluation.predictions import as_text
@@ -142,6 +143,9 @@ def _leaves(dataset: Dataset, tested: Tested | None, image_ids: Sequence[int]) -
 
 def _read(path: str, dataset: Dataset) -> np.ndarray:
     """A picture [H, W, 3], uint8, blue first, as the detector's pipeline reads it: also over a network."""
+    folder = folder_of(dataset)
+    if folder and (reason := folder.why_outside(path)):
+        raise ValueError(f'{path}: {reason}')
     content = fileio.get(path, backend_args=getattr(dataset, 'backend_args', None))
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:

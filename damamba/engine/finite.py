@@ -13,8 +13,10 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from damamba.engine.config_checks import ConfigError
 from damamba.engine.hooks import bare
 
+MAX_SKIPPED_STEPS = 10
 SHOWN = 8  # files that a message names
 
 
@@ -32,15 +34,16 @@ class SkipNonFiniteHook(Hook):
         limit: so many left out in a row end the training.
 
     Raises:
+        ConfigError: the limit is no number of steps.
         NotFiniteError: the limit is reached. It names the iteration, the images, and the first module whose output was
             not finite.
     """
 
     priority = 'VERY_HIGH'  # statistics are put back before they are averaged over the processes, and before EMA
 
-    def __init__(self, limit: int = 10) -> None:
-        if limit < 1:
-            raise ValueError(f'limit={limit}: at least one step is left out before a training ends')
+    def __init__(self, limit: int = MAX_SKIPPED_STEPS) -> None:
+        if not isinstance(limit, int) or limit < 1:
+            raise ConfigError(f'max_skipped_steps={limit!r} must be a number of steps, 1 or more')
         self.limit = limit
         self.skipped = self.in_a_row = 0
 

@@ -168,8 +168,11 @@ class DrawingHook(DetVisualizationHook):
         self.folder = os.path.join(runner.work_dir, runner.timestamp, self.test_out_dir or '')
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: dict, outputs: Sequence[DetDataSample]) -> None:
+        unread = runner.sound_data.unread if hasattr(runner, 'sound_data') else ()
         for sample in outputs if self.draw else ():
             self._test_index += 1
+            if sample.img_path in unread:
+                continue
             name = os.path.relpath(os.path.abspath(sample.img_path), self.root) if self.root else sample.img_path
             self._visualizer.add_datasample(
                 os.path.basename(name) if self.show else 'test_img',

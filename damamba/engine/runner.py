@@ -18,13 +18,14 @@ from torch.utils.data import DataLoader
 from damamba.checkpoint import CheckpointError, state_dict_of
 from damamba.engine.config import prepare
 from damamba.engine.examples import ExamplesHook
-from damamba.engine.finite import SkipNonFiniteHook
+from damamba.engine.finite import MAX_SKIPPED_STEPS, SkipNonFiniteHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
 from damamba.engine.preemption import PreemptionHook, shield
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.saving import DurableCheckpointHook, durable
+from damamba.engine.sound_data import SoundDataHook
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
 from damamba.evaluation.building import explained
@@ -59,10 +60,13 @@ class DAMambaRunner(Runner):
         broadcast_object_list(name)
         (self._timestamp,) = name
 
-    @staticmethod
-    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+    def build_dataloader(self, dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
         with explained(dataloader):
-            return shield(Runner.build_dataloader(dataloader, *args, **kwargs))
+            loader = shield(Runner.build_dataloader(dataloader, *args, **kwargs))
+        splits = {'train': self._train_dataloader, 'val': self._val_dataloader}
+        split = next((split for split, settings in splits.items() if settings is dataloader), 'test')
+        self.sound_data.secure(self, loader.dataset, split)  # an iteration-based loop starts its workers at once
+        return loader
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -84,9 +88,10 @@ class DAMambaRunner(Runner):
         # Here, since a config's own custom_hooks replace its base's.
         speed = TestSpeedHook()
         left = (RunFileHook(), MetricsFileHook(speed), ExamplesHook())  # the figures first
-        if not any(isinstance(hook, SkipNonFiniteHook) for hook in self.hooks):
-            self.register_hook(SkipNonFiniteHook())
-        for hook in (CheckClassesHook(), GroundTruthHook(), StartHook(), SyncStatisticsHook(), speed, *left):
+        self.sound_data = SoundDataHook()
+        self.finite = SkipNonFiniteHook(self.cfg.get('max_skipped_steps', MAX_SKIPPED_STEPS))
+        checks = (CheckClassesHook(), GroundTruthHook(), self.sound_data, self.finite)
+        for hook in (*checks, StartHook(), SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
         self._preemption = PreemptionHook()
         self.register_hook(self._preemption)

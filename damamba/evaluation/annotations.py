@@ -1,6 +1,5 @@
 """Annotations in COCO's format: read, put together from several files, refused where nothing can be scored on them."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,10 +7,13 @@ from pathlib import Path
 from mmengine import fileio
 from pycocotools import mask as coco_mask
 
+from damamba.datasets.broken import why_no_runs, why_undrawable
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.inspection.records import FIELDS
+from damamba.datasets.json_files import parse, read_json
 from damamba.evaluation.results import EvaluationError
 
+MOST_PIXELS = 2**30  # that OpenCV reads
 BROKEN = 'tools/check_dataset.py names all that is broken'
 NEEDED = ('id', 'image_id', 'category_id', 'bbox', 'area')  # the other fields may be missing, but not be wrong
 
@@ -23,7 +25,8 @@ def load(path: str | Path, backend_args: dict | None = None) -> dict:
         EvaluationError: the file can't be read, or holds something else.
     """
     try:
-        document = json.loads(fileio.get_text(path, backend_args=backend_args))
+        is_here = not backend_args and '://' not in str(path)
+        document = read_json(path) if is_here else parse(fileio.get_text(path, backend_args=backend_args))
     except (OSError, ValueError) as error:
         raise EvaluationError(f'{path} can not be read as JSON: {error}') from error
     if not isinstance(document, dict) or not {'images', 'categories'} <= document.keys():
@@ -46,6 +49,9 @@ def read(path: str | Path, backend_args: dict | None = None) -> dict:
             if wrong := _what_is_wrong(entry, fields):
                 where = f'{path}: {part}[{place}]{_number(entry)}'
                 raise EvaluationError(f'{where} {wrong}; {BROKEN}')
+    for image in document['images']:
+        if image.get('height', 1) * image.get('width', 1) > MOST_PIXELS:
+            raise EvaluationError(f'{path}: image {image["id"]} has more pixels than any picture that can be read')
     counts = Counter(image['id'] for image in document['images'])
     if repeated := [number for number, count in counts.items() if count > 1]:
         raise EvaluationError(f'{path}: two images have the id {repeated[0]}')
@@ -144,11 +150,11 @@ def _is_mask(segmentation, height: int | None, width: int | None) -> bool:
     """Whether pycocotools, and so the evaluation, makes a mask of it."""
     if not (height and width):
         return True  # that is said elsewhere
-    if isinstance(segmentation, dict) and (segmentation.get('size') != [height, width] or 'counts' not in segmentation):
-        return False
-    if isinstance(segmentation, list) and not all(isinstance(piece, list) for piece in segmentation):
-        return False  # a list of RLE, which pycocotools would take
+    if isinstance(segmentation, dict):
+        return not why_no_runs(segmentation, (width, height))
+    if isinstance(segmentation, list) and any(map(why_undrawable, segmentation)):
+        return False  # such as a list of RLE, which pycocotools would take
     try:
-        return isinstance(segmentation, dict) or bool(coco_mask.frPyObjects(segmentation, height, width))
+        return bool(coco_mask.frPyObjects(segmentation, height, width))
     except Exception:  # what pycocotools makes of it has no end
         return False

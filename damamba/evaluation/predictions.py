@@ -1,7 +1,6 @@
 """Predictions in COCO's format of results: from a detector, from files, from the ground truth itself."""
 
 import io
-import json
 import math
 import pickle
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.inspection.segmentations import SegmentationError, leaves_picture, read_runs, read_segmentation
+from damamba.datasets.json_files import read_json as read_json_file
 from damamba.evaluation.coco_ap import FIELDS, EvaluationError, check_size, require_all
 
 
@@ -179,7 +179,7 @@ def _is_size(size) -> bool:
 
 def _json(path: Path):
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return read_json_file(path)
     except ValueError as error:
         raise EvaluationError(f'{path} is no JSON: {error}') from error
 

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from damamba.engine.amp import Bfloat16OptimWrapper
+from damamba.engine.config_checks import ConfigError
 from damamba.engine.finite import NotFiniteError, SkipNonFiniteHook
 
 STEPS = 12
@@ -113,8 +114,9 @@ def test_few_that_are_not_in_a_row_do_not_end_it():
 
 
 def test_no_step_is_left_out_before_the_first():
-    with pytest.raises(ValueError, match='limit=0'):
-        SkipNonFiniteHook(limit=0)
+    for limit in (0, 'ten', 1.5):
+        with pytest.raises(ConfigError, match='max_skipped_steps='):
+            SkipNonFiniteHook(limit)
 
 
 def test_a_scaled_loss_is_left_to_its_scaler_but_counts_if_it_is_not_finite():

@@ -11,7 +11,7 @@ from tests.e2e.shell import environment
 pytestmark = pytest.mark.faults
 
 FEW = """
-custom_hooks = [dict(type='SkipNonFiniteHook', limit=3)]
+max_skipped_steps = 3
 optim_wrapper = dict(optimizer=dict(lr=1e30))
 param_scheduler = []
 val_cfg = val_dataloader = val_evaluator = None

@@ -64,7 +64,8 @@ def inspect_dataset(
     ``on_picture`` is called with how many are done, and of how many. Raises InspectionError without annotations.
     """
     files, left_out = read_annotation_files(path, images)
-    pictures = read_picture_files(files, decode, workers or os.cpu_count() or 1, on_picture)
+    root = path if path.is_dir() else None
+    pictures = read_picture_files(files, decode, workers or os.cpu_count() or 1, on_picture, root)
     notes = compare_categories(files)
     notes += [f'{file.name}: {sentence}' for file in files for sentence in file.left_out_notes() if sentence]
     for file in files:

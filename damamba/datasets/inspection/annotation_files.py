@@ -1,6 +1,5 @@
 """Annotation files: which of a folder are COCO's, their splits, where their pictures lie, how categories differ."""
 
-import json
 import os
 import re
 from collections import defaultdict
@@ -9,6 +8,7 @@ from pathlib import Path, PurePath
 
 from damamba.datasets.inspection.defects import list_names
 from damamba.datasets.inspection.records import AnnotationFile
+from damamba.datasets.json_files import read_json
 
 SPLITS = {  # by the words that name them
     'train': {'train', 'training'},
@@ -65,9 +65,7 @@ def _find_json_files(path: Path) -> list[Path]:
 def _read_json_file(path: Path) -> tuple[object, str | None]:
     """What is in a file, or why it is no JSON: to MMDetection, which reads UTF-8 without a byte-order mark."""
     try:
-        return json.loads(path.read_text(encoding='utf-8')), None
-    except RecursionError:
-        return None, 'lists within lists, too deep to read'
+        return read_json(path), None
     except UnicodeDecodeError as error:
         return None, f'not UTF-8 ({error}): save it as that'
     except (OSError, ValueError) as error:

@@ -1,5 +1,7 @@
 """The picture files themselves: are they there, whole, and of the size that is listed, EXIF's orientation heeded?"""
 
+import math
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from damamba.datasets.folders import Folder, is_inside
 from damamba.datasets.inspection.defects import Problem, count_pictures, list_names, short_repr
 from damamba.datasets.inspection.records import AnnotationFile
 
@@ -16,6 +19,7 @@ ORIENTATION = 0x0112  # EXIF's tag
 UNTURNED, SWAPPING = 1, (5, 6, 7, 8)  # its values: as it lies, and a quarter turn
 DEEP = ('PNG', 'TIFF', 'PPM', 'JPEG2000')  # may have more than 8 bits
 HALF = 2**15  # of the highest value: above it a picture of 16 bits is fed as bright as one of 8
+LARGE, DENSEST = 2**26, 200  # pixels, and pixels of a byte, beyond which a picture is taken for a bomb
 HEEDED = ('JPEG', 'MPO', 'PNG')  # where OpenCV, and so MMDetection, looks at the tag
 
 
@@ -34,15 +38,33 @@ class PictureFile(NamedTuple):
 
 
 def read_picture_files(
-    annotations: Iterable[AnnotationFile], decode: bool, workers: int, on_picture: Callable[[int, int], object]
+    annotations: Iterable[AnnotationFile],
+    decode: bool,
+    workers: int,
+    on_picture: Callable[[int, int], object],
+    root: Path | None = None,
 ) -> dict[Path, PictureFile]:
-    """Read each file once, in threads: decoders work without Python's lock."""
-    paths, found = list(dict.fromkeys(path for file in annotations for _, path in file.located())), {}
+    """Read each file of the folder ``root`` or of its pictures once, in threads: decoders work without Python's lock.
+
+    What lies elsewhere, by its name or by a link, is not read.
+    """
+    found = {}
+    for file in annotations:
+        own = str(file.folder)
+        is_below = root and is_inside(os.path.abspath(own), os.path.abspath(root))
+        folder = Folder(str(root) if is_below else own, (own,))
+        for _, path in file.located():
+            if path not in found:
+                reason = folder.why_outside(str(path))
+                found[path] = PictureFile(('outside_picture', f'{short_repr(str(path))}: {reason}')) if reason else None
+    paths = [path for path, outside in found.items() if outside is None]
+    done = len(found) - len(paths)
     pool = ThreadPoolExecutor(workers)
     try:
         for path, file in zip(paths, pool.map(lambda path: read_picture_file(path, decode), paths), strict=True):
             found[path] = file
-            on_picture(len(found), len(paths))
+            done += 1
+            on_picture(done, len(found))
     finally:
         pool.shutdown(cancel_futures=True)
     return found
@@ -57,6 +79,9 @@ def read_picture_file(path: Path, decode: bool) -> PictureFile:
             heeded, size = picture.format in HEEDED, picture.size
             if not heeded and not cv2.haveImageReader(str(path)):
                 text = f'{picture.format} is no format that OpenCV, and so MMDetection, reads'
+                return PictureFile(('undecodable_picture', text))
+            if decode and math.prod(size) > max(LARGE, DENSEST * path.stat().st_size):
+                text = f'{size[0]} x {size[1]} pixels out of {path.stat().st_size} bytes: it is not decoded'
                 return PictureFile(('undecodable_picture', text))
             if decode:
                 picture.draft('L', (1, 1))  # a JPEG is read to its end all the same, but not computed in full
