@@ -25,7 +25,7 @@ from damamba.engine.loading import fill
 from damamba.engine.preemption import PreemptionHook, shield
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.saving import DurableCheckpointHook, durable
-from damamba.engine.sound_data import SoundDataHook
+from damamba.engine.sound_data import SoundDataHook, summary
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
 from damamba.evaluation.building import explained
@@ -106,6 +106,7 @@ class DAMambaRunner(Runner):
             for hook in self.hooks:
                 if isinstance(hook, DurableCheckpointHook):
                     hook.close(self, error)
+            self.logger.info(summary(self))
             raise
         finally:
             self._preemption.listener.stop()
