@@ -17,6 +17,7 @@ from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import C10dRen
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler, RendezvousTimeout
 
 PORT = 29500
+LAST_CALL_S = 30.0  # for machines that may come, once there are as many as are needed
 LOOK_S = 1.0  # between two looks whether the first machine listens
 
 
@@ -118,7 +119,8 @@ class Meeting:
         name = f'here/{place.rank}'
         self._store.set(name, socket.gethostname())
         run = 'alone' if place.is_alone else 'machines'
-        timeout = RendezvousTimeout(join=timedelta(seconds=place.timeout_s))
+        join, last_call = timedelta(seconds=place.timeout_s), timedelta(seconds=min(LAST_CALL_S, place.timeout_s / 2))
+        timeout = RendezvousTimeout(join=join, last_call=last_call)
         backend = C10dRendezvousBackend(self._store, run)
         counts = (place.fewest, place.most)
         os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'  # which serves a store of its own
