@@ -19,7 +19,15 @@ TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8') for path 
 README, COMMANDS = TEXTS['README.md'], TEXTS['docs/commands.md']
 MANUAL = '\n'.join(text for name, text in TEXTS.items() if name == 'README.md' or name.startswith('docs/'))
 OURS = re.compile(r'(\./)?((configs|damamba|tools|tests|benchmarks)/[\w./-]*|[\w-]+\.(py|sh|md|txt|toml))')
-OF_OTHERS = {'--ntasks', '--ntasks-per-node', '--gres', '--cpus-per-task', '--shm-size'}  # srun's and docker's
+OF_OTHERS = {
+    '--ntasks',
+    '--ntasks-per-node',
+    '--gres',
+    '--cpus-per-task',
+    '--mem',
+    '--requeue',
+    '--shm-size',
+}  # Slurm's, docker's
 OF_OTHERS |= {'--force-reinstall', '--no-build-isolation', '--no-cache-dir', '--no-deps'}  # pip's
 OF_OTHERS |= {'--logdir'}  # TensorBoard's
 OF_READERS = {

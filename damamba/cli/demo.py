@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,18 +47,16 @@ def _fitting() -> int:
 
 
 def script(name: str, *args: object) -> None:
-    """Run one of the shell scripts as a user would, on a free port; end with its status if it fails."""
-    port = os.environ.get('PORT') or _free_port()
-    env = {**os.environ, 'PORT': port, 'PYTHON': sys.executable}
-    status = subprocess.run(['bash', str(ROOT / name), *map(str, args)], env=env).returncode
+    """Run one of the shell scripts as a user would; end with its status if it fails."""
+    command = ['bash', str(ROOT / name), *map(str, args)]
+    process = subprocess.Popen(command, env={**os.environ, 'PYTHON': sys.executable})
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C is for both, and the training saves first
+        raise
     if status:
         sys.exit(status)
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
 
 
 def train(args: argparse.Namespace) -> str:

@@ -1,6 +1,7 @@
 """Where the machines of a training meet: a store that the first one serves, and torch's rendezvous (c10d) in it."""
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import C10dRen
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import DynamicRendezvousHandler, RendezvousTimeout
 
 PORT = 29500
+LAST_CALL_S = 30.0  # for machines that may come, once there are as many as are needed
 LOOK_S = 1.0  # between two looks whether the first machine listens
 
 
@@ -90,6 +92,12 @@ class Met:
     restarts_left: int
 
 
+class Handler(DynamicRendezvousHandler):
+    """Torch's own, whose store for the processes would be unknown to a machine that comes later: ours serves them."""
+
+    use_agent_store = True
+
+
 class Meeting:
     """Of the agents of all machines, before each start of their processes."""
 
@@ -111,10 +119,12 @@ class Meeting:
         name = f'here/{place.rank}'
         self._store.set(name, socket.gethostname())
         run = 'alone' if place.is_alone else 'machines'
-        timeout = RendezvousTimeout(join=timedelta(seconds=place.timeout_s))
+        join, last_call = timedelta(seconds=place.timeout_s), timedelta(seconds=min(LAST_CALL_S, place.timeout_s / 2))
+        timeout = RendezvousTimeout(join=join, last_call=last_call)
         backend = C10dRendezvousBackend(self._store, run)
         counts = (place.fewest, place.most)
-        return DynamicRendezvousHandler.from_backend(run, self._store, backend, *counts, self._address, timeout)
+        os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'  # which serves a store of its own
+        return Handler.from_backend(run, self._store, backend, *counts, self._address, timeout)
 
     def _serve(self) -> Store:
         host, port, timeout_s = self.place.host, self.place.port, self.place.timeout_s
@@ -189,6 +199,8 @@ class Meeting:
         """
         try:
             info = handler.next_rendezvous()
+        except DistError as error:
+            raise LaunchError(f'{self.endpoint} was lost: has the machine with NODE_RANK=0 ended?') from error
         except (RendezvousGracefulExitError, RendezvousClosedError) as error:
             raise LaunchError('another machine of the training has ended') from error
         except RendezvousError as error:

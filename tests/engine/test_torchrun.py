@@ -153,6 +153,19 @@ def test_a_worker_that_dies_on_one_machine_is_started_again_on_all(start):
     assert agents[0].notes(0) == agents[0].notes(1) == ['start 0 of 2', 'start 1 of 2']
 
 
+def test_a_machine_that_comes_later_is_taken_in(start):
+    first, second = ({**place, 'NNODES': '1:2'} for place in machines(free_port(), 0, 1, RDZV_TIMEOUT=6))
+    agents = [start('save', **first)]
+    agents[0].pid(0)
+    agents.append(start('save', **second))
+    agents[0].pid(1)
+    os.kill(agents[1].process.pid, signal.SIGUSR1)
+    for agent in agents[::-1]:
+        assert agent.wait() in (128 + signal.SIGUSR1, 128 + signal.SIGTERM), agent.text()
+    assert agents[0].notes(0)[:3] == ['start 0 of 1', f'saved after [{signal.SIGTERM:d}]', 'start 1 of 2']
+    assert agents[0].notes(1)[0] == 'start 1 of 2'
+
+
 def test_a_machine_that_is_lost_ends_the_others(start):
     for lost in (0, 1):
         agents = [start('save', name=f'lost {lost}', **place) for place in machines(free_port(), 0, 1)]
