@@ -120,7 +120,8 @@ class PreemptionHook(Hook):
         agree(0)  # that is, wait for each other
         name = signal.Signals(self._signum).name
         if self._is_saved:
-            runner.logger.warning('%s: saved in %s; to go on: %s', name, runner.work_dir, resuming(command_line()))
+            path = ' and '.join(str(hook.folder.root / hook.last_ckpt) for hook in _savers(runner))
+            runner.logger.warning('%s: saved as %s; to go on: %s', name, path, resuming(command_line()))
         else:
             runner.logger.warning('%s: ended, and not saved: no hook of the config saves checkpoints', name)
         raise Interrupted(self._signum)

@@ -57,7 +57,9 @@ def test_a_training_whose_rank_is_killed_goes_on_and_saves_when_it_is_preempted(
     assert 'Start 2: going on from the newest checkpoint' in text
     names = sorted(path.name for path in work_dir.glob('*.pth'))
     assert [name for name in names if 'best' not in name] == ['epoch_1.pth', 'iter_3.pth']
-    assert re.search(r'SIGUSR1: saved in .*; to go on: bash .*dist_train.sh .* 2 --work-dir .* --resume\n', text)
+    assert re.search(
+        r'SIGUSR1: saved as .*/iter_3.pth; to go on: bash .*dist_train.sh .* 2 --work-dir .* --resume\n', text
+    )
 
     assert end_of(slow, slow_log) == 128 + signal.SIGTERM, slow_log.read_text()  # torchrun's own would have killed it
     assert f'saved after [{signal.SIGTERM:d}]' in (tmp_path / '0.txt').read_text()
