@@ -77,10 +77,10 @@ class DurableCheckpointHook(CheckpointHook):
     @master_only
     def _tidy(self, runner) -> None:
         """Clear what killed saves have left; what lies here is of an earlier training, unless this one goes on."""
-        resumed = Path(runner._load_from or self.folder.root / 'newest').absolute()
+        resumed = Path(runner._load_from or self.folder.root / 'newest').resolve()
         try:
             self.folder.clear_leftovers()
-            if not runner.iter or resumed.parent != self.folder.root.absolute():
+            if not runner.iter or resumed.parent != self.folder.root.resolve():
                 self.folder.set_aside()
         except OSError as error:  # no reason not to train
             runner.logger.warning('Leftovers in %s stay: %s', self.folder.root, error)
@@ -140,7 +140,7 @@ class DurableCheckpointHook(CheckpointHook):
     def _save(self, runner, name: str, meta: dict, kind: str, best: Callable[[dict], None] | None = None) -> None:
         """Copy everything to memory, and have it written; before it, what ``best`` writes."""
         self._writer.wait()  # so that there are never two copies
-        self._refuse_not_finite(runner, name)
+        self._refuse_not_finite(runner, name, meta['iter'])
         self.last_ckpt, self._step = name, meta['iter']
         runner.message_hub.update_info('last_ckpt', name)
         needs_all = kind == INTERRUPTED
@@ -174,7 +174,7 @@ class DurableCheckpointHook(CheckpointHook):
         self._writer.wait()
         count = runner.epoch if self.by_epoch else runner.iter
         regular = self.filename_tmpl.format(count)
-        self._refuse_not_finite(runner, regular)
+        self._refuse_not_finite(runner, regular, runner.iter)
         changes = {key: self._note_best(runner, key, metrics[key], regular) for key in better}
         meta, write = dict(epoch=runner.epoch, iter=runner.iter), partial(self._write_best, changes)
         if self.last_ckpt is not None:  # so that a resume knows of the best one
@@ -210,7 +210,7 @@ class DurableCheckpointHook(CheckpointHook):
         """The bare name of a best checkpoint if this run's folder has it: no other is ever deleted."""
         name = Path(path or '').name
         is_listed = self.folder.entries().get(name, {}).get('kind') == BEST
-        is_here = Path(path or '').absolute().parent == self.folder.root.absolute()
+        is_here = Path(path or '').parent.resolve() == self.folder.root.resolve()
         return name if self.folder.has(name) and (is_listed or is_here) else None
 
     def _in_hub(self, what: str, key: str) -> str:
@@ -221,7 +221,7 @@ class DurableCheckpointHook(CheckpointHook):
 
     # What is written.
 
-    def _refuse_not_finite(self, runner, name: str) -> None:
+    def _refuse_not_finite(self, runner, name: str, step: int) -> None:
         """All processes look, so that all of them stop."""
         found = _finite(runner)
         broken = torch.tensor([name in self._watched and not good for name, good in found.items()], dtype=torch.int32)
@@ -233,7 +233,7 @@ class DurableCheckpointHook(CheckpointHook):
         if names:
             more = f' and {len(names) - SHOWN} more tensors' if len(names) > SHOWN else ''
             raise NotFiniteError(
-                f'after {runner.iter} iterations {", ".join(names[:SHOWN])}{more} hold values that are not finite: '
+                f'after {step} iterations {", ".join(names[:SHOWN])}{more} hold values that are not finite: '
                 f'{self.folder.root / name} is not written, and what was saved before stays'
             )
 

@@ -137,6 +137,28 @@ def test_killed_at_any_point_the_newest_is_the_old_or_the_new_one(scenario, tmp_
     assert seen == outcomes and point > 12
 
 
+def test_killed_at_any_point_there_is_a_whole_best_one(tmp_path):
+    start, root = tmp_path / 'start', tmp_path / 'run'
+    CheckpointFolder(start).write('best_1.pth', content(1), step=10, epoch=1, kind='best')
+
+    def replace():
+        folder = CheckpointFolder(root)
+        folder.write('best_2.pth', content(2), step=20, epoch=2, kind='best')
+        folder.remove('best_1.pth')
+
+    point, was_killed, seen = 0, True, set()
+    while was_killed:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(start, root)
+        was_killed = in_child(replace, kill_at=point)
+        there = frozenset(path.name for path in root.glob('*.pth'))
+        for name in there:
+            CheckpointFolder(root).verify(root / name)
+        seen.add(there)
+        point += 1
+    assert seen == {frozenset(it) for it in (['best_1.pth'], ['best_1.pth', 'best_2.pth'], ['best_2.pth'])}
+
+
 def test_the_disk_has_the_file_before_its_name_and_the_name_before_the_manifest_and_that_before_the_pointer(tmp_path):
     folder = CheckpointFolder(tmp_path / 'run')
     for number in (1, 2):
