@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from damamba.checkpoint import CheckpointError, Match, describe, match, read
 from damamba.models import fuse
 
+CLASSES = 'roi_head.bbox_head.fc_cls.weight'  # one row for each, and one for none
 FAR_STORES = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 
 
@@ -61,17 +62,23 @@ def fill(model: nn.Module, state: dict[str, Tensor], source: str, needs_all: boo
     result = match(model, state)
     lacking = [*result.missing, *result.mismatched]
     if not result.filled or (lacking if needs_all else any(name.startswith('backbone.') for name in lacking)):
-        raise CheckpointError(f'{source} holds {describe(state)}; {_wanted(model, state)}: {result}')
+        raise CheckpointError(f'{source} holds {describe(state)}{_heads(state)}; {_wanted(model, state)}: {result}')
     model.load_state_dict({name: state[name] for name in result.filled}, strict=False)
     return result
 
 
 def _wanted(model: nn.Module, state: dict) -> str:
     name = type(model).__name__
-    wanted = f'wanted a {name} with {describe(model.state_dict())}'
+    wanted = f'wanted a {name} with {describe(model.state_dict())}{_heads(model.state_dict())}'
     if any(name.startswith('backbone.') for name in state):
         return wanted
     return f'{wanted} (weights of a backbone alone go into model.backbone.pretrained)'
+
+
+def _heads(state: dict) -> str:
+    """For how many classes a detector's heads are: two of one backbone may differ in nothing else."""
+    scores = state.get(CLASSES)
+    return '' if scores is None or not scores.ndim else f' with heads for {len(scores) - 1} classes'
 
 
 def fuse_detector(model: nn.Module) -> nn.Module:

@@ -122,3 +122,23 @@ def test_names_of_model_zoos_are_resolved_and_read_here(monkeypatch):
         CheckpointLoader.load_checkpoint('torchvision://nothing')
     with pytest.raises(CheckpointError, match='download the file and give its path'):
         CheckpointLoader.load_checkpoint('s3://bucket/file.pth')
+
+
+def test_a_detector_for_other_classes_is_named_by_them():
+    from torch import nn
+
+    from damamba.engine.loading import fill
+
+    def detector(classes: int) -> nn.Module:
+        model = nn.Module()
+        model.roi_head = nn.Module()
+        model.roi_head.bbox_head = nn.Module()
+        model.roi_head.bbox_head.fc_cls = nn.Linear(4, classes + 1)
+        model.neck = nn.Linear(2, 2)
+        return model
+
+    with pytest.raises(
+        CheckpointError, match=r'x.pth holds .* with heads for 3 classes; wanted .* for 80 classes'
+    ) as e:
+        fill(detector(80), detector(3).state_dict(), 'x.pth', needs_all=True)
+    assert len(str(e.value)) < 600
