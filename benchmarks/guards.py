@@ -19,9 +19,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: nothing needs to be installed
 
-from damamba.engine.preemption import PreemptionHook
-from damamba.engine.replay import ReplayHook
-from damamba.engine.sound_data import SoundDataHook
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -31,8 +28,11 @@ from benchmarks.runner import Shape, Timing, number
 from damamba.datasets.demo import write_shapes
 from damamba.datasets.drawing.things import CLASSES
 from damamba.engine.finite import SkipNonFiniteHook
+from damamba.engine.preemption import PreemptionHook
+from damamba.engine.replay import ReplayHook
 from damamba.engine.runner import DAMambaRunner
 from damamba.engine.saving import DurableCheckpointHook
+from damamba.engine.sound_data import SoundDataHook
 
 GUARDS = (SkipNonFiniteHook, PreemptionHook, ReplayHook, SoundDataHook)
 SAVES = 3

@@ -28,6 +28,7 @@ from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.finite import NotFiniteError
 from damamba.engine.launch import leave
 from damamba.engine.preemption import Interrupted
+from damamba.engine.resuming import AUTO, newest_checkpoint
 from damamba.engine.runner import DAMambaRunner
 from damamba.engine.workers import fate_of_worker
 from damamba.evaluation.coco_ap import EvaluationError
@@ -113,6 +114,9 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
         return DAMambaRunner.from_cfg(cfg)
     cfg = copy.deepcopy(cfg)
     use_our_metric(cfg)
+    if cfg.get('resume') == AUTO:
+        newest, _ = newest_checkpoint(Path(cfg.work_dir))
+        cfg.resume, cfg.load_from = newest is not None, newest or cfg.get('load_from')
     return RUNNERS.build(cfg)
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from damamba.checkpoint import CheckpointError, CheckpointFolder
 from damamba.cli.commands import command_parser
 from damamba.cli.common import add_shared, build_runner, load_config, logger, run, settle_shared
 from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
 from damamba.engine.config_checks import ConfigError
 from damamba.engine.launch import rank_of, restarts, resumes_by_itself
+from damamba.engine.resuming import AUTO
 from damamba.engine.saving import root_of
 from damamba.types import name_of
 
@@ -24,7 +24,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=AUTO,
         metavar='PATH',
         help='go on from this checkpoint, or from the newest one in the work folder; if there is none, start anew',
     )
@@ -48,7 +48,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _settle_old(args: argparse.Namespace) -> None:
     if args.resume_from or args.auto_resume:
-        args.resume = args.resume_from or 'auto'
+        args.resume = args.resume_from or AUTO
         logger.warning('--resume-from PATH and --auto-resume are the old way: --resume PATH and --resume')
     if args.options:
         args.cfg_options = {**args.options, **args.cfg_options}
@@ -58,7 +58,7 @@ def _settle_old(args: argparse.Namespace) -> None:
 def configure(args: argparse.Namespace) -> Config:
     """Return the config with the command line in it."""
     resume = '--resume' if args.resume else None
-    cfg = load_config(args, resume=resume, load_from=None if args.resume == 'auto' else resume)
+    cfg = load_config(args, resume=resume, load_from=None if args.resume == AUTO else resume)
     if not cfg.get('train_dataloader'):
         raise ConfigError(f'{args.config} has no train_dataloader: nothing to train on')
     if args.amp:
@@ -74,13 +74,12 @@ def configure(args: argparse.Namespace) -> Config:
     cfg.randomness = {**cfg.get('randomness', {'seed': None}), **{k: v for k, v in given.items() if v is not None}}
     if args.deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it set before CUDA starts
-    if args.resume != 'auto' and resumes_by_itself(_root(cfg)):
+    if args.resume != AUTO and resumes_by_itself(_root(cfg)):
         if rank_of(args.launcher) == 0:
             logger.warning('Start %d: going on from the newest checkpoint of %s', restarts() + 1, _root(cfg))
-        args.resume = 'auto'
-    if args.resume == 'auto':
-        newest = _newest(cfg)  # without one this is a new training, load_from included
-        cfg.resume, cfg.load_from = bool(newest), newest or cfg.get('load_from')
+        args.resume = AUTO
+    if args.resume == AUTO:
+        cfg.resume = AUTO  # without a checkpoint this is a new training, load_from included
     elif args.resume:
         cfg.resume, cfg.load_from = True, args.resume
     return cfg
@@ -89,16 +88,6 @@ def configure(args: argparse.Namespace) -> Config:
 def _root(cfg: Config) -> Path:
     hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
     return root_of(hook.get('out_dir'), cfg.work_dir)
-
-
-def _newest(cfg: Config) -> str | None:
-    """The newest whole checkpoint of the run's own folder; CheckpointError if there are some, and none is whole."""
-    path, damaged = CheckpointFolder(_root(cfg)).newest_whole()
-    if damaged and path is None:
-        raise CheckpointError('; '.join(damaged))
-    for sentence in damaged:
-        logger.warning('%s', sentence)
-    return str(path) if path else None
 
 
 def train(argv: list[str] | None = None) -> None:

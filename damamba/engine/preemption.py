@@ -15,11 +15,12 @@ import torch
 import torch.distributed as dist
 from mmengine.dist import get_comm_device
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from damamba.engine.command import command_line
+from damamba.engine.replay import is_between_updates
+from damamba.engine.sound_data import summary
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -118,6 +119,7 @@ class PreemptionHook(Hook):
         for hook in _savers(runner):
             hook.after_run(runner)
         agree(0)  # that is, wait for each other
+        runner.logger.info(summary(runner))
         name = signal.Signals(self._signum).name
         if self._is_saved:
             path = ' and '.join(str(hook.folder.root / hook.last_ckpt) for hook in _savers(runner))
@@ -151,13 +153,6 @@ def resuming(command: str) -> str:
 
 def _savers(runner) -> list[Hook]:
     return [hook for hook in runner.hooks if hasattr(hook, 'save_now')]
-
-
-def is_between_updates(runner) -> bool:
-    """Whether gradients were accumulated that no step of the optimizer has used yet."""
-    wrapper = runner.optim_wrapper
-    several = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return any(not it.should_update() for it in several)
 
 
 def _saves_epoch(runner) -> bool:

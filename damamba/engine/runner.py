@@ -10,21 +10,24 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, revert_sync_batchnorm
-from mmengine.runner import BaseLoop, Priority, Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Priority, Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
-from damamba.checkpoint import CheckpointError, state_dict_of
+from damamba.checkpoint import state_dict_of
 from damamba.engine.config import prepare
 from damamba.engine.examples import ExamplesHook
 from damamba.engine.finite import MAX_SKIPPED_STEPS, SkipNonFiniteHook
 from damamba.engine.hooks import CheckClassesHook, GroundTruthHook, SyncStatisticsHook, bare
 from damamba.engine.launch import join
 from damamba.engine.loading import fill
-from damamba.engine.preemption import PreemptionHook, shield
+from damamba.engine.preemption import Interrupted, PreemptionHook, shield
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
+from damamba.engine.replay import ReplayHook, make_replayable
+from damamba.engine.resuming import ResumeHook, adopt_seed, check_training, resume, settle_start
 from damamba.engine.saving import DurableCheckpointHook, durable
+from damamba.engine.schedule import Unscheduled
 from damamba.engine.sound_data import SoundDataHook, summary
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
@@ -35,12 +38,15 @@ SCRATCH = (
     'Training from scratch: model.backbone.pretrained is None. The published results start from ImageNet-1K weights; '
     'the config says where they are.'
 )
+IDLE = ('paramwise_options', 'Resumed iteration number is not divisible')  # what log lines that say nothing begin with
 
 
 class DAMambaRunner(Runner):
     """Builds from a config of ours or of MMDetection 3.x, on the CPU or on GPUs, on one process or many."""
 
     proof: dict | None = None  # of the evaluation that a test does, where it has been proved; goes into metrics.json
+    unscheduled: Unscheduled | None = None  # the optimizers' settings before schedulers change them
+    _content: dict | None = None  # of the checkpoint to resume, until the model has it
     _needs_all = False  # whether a checkpoint has to fill the whole model: to test or to resume
 
     @classmethod
@@ -91,7 +97,8 @@ class DAMambaRunner(Runner):
         self.sound_data = SoundDataHook()
         self.finite = SkipNonFiniteHook(self.cfg.get('max_skipped_steps', MAX_SKIPPED_STEPS))
         checks = (CheckClassesHook(), GroundTruthHook(), self.sound_data, self.finite)
-        for hook in (*checks, StartHook(), SyncStatisticsHook(), speed, *left):
+        begun = (StartHook(), ReplayHook(), ResumeHook())
+        for hook in (*checks, *begun, SyncStatisticsHook(), speed, *left):
             self.register_hook(hook)
         self._preemption = PreemptionHook()
         self.register_hook(self._preemption)
@@ -100,13 +107,18 @@ class DAMambaRunner(Runner):
         super().register_hook(durable(hook), priority)
 
     def train(self) -> nn.Module:
+        settle_start(self)
+        if self._resume:  # here, since the order of the data follows from the seed
+            self._content = self._read(self._load_from)
+            adopt_seed(self, self._content)
         try:
             return super().train()
         except BaseException as error:
             for hook in self.hooks:
                 if isinstance(hook, DurableCheckpointHook):
                     hook.close(self, error)
-            self.logger.info(summary(self))
+            if not isinstance(error, Interrupted):  # which has said it
+                self.logger.info(summary(self))
             raise
         finally:
             self._preemption.listener.stop()
@@ -130,9 +142,21 @@ class DAMambaRunner(Runner):
         if not isinstance(self._train_loop, BaseLoop):
             self._hooks = [it for it in self._hooks if not isinstance(it, EMAHook | EarlyStoppingHook)]
 
-    def resume(self, filename: str, *args, **kwargs) -> None:
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        if isinstance(loop, BaseLoop):
+            return loop
+        loop = super().build_train_loop(loop)
+        make_replayable(loop, self.seed)
+        return loop
+
+    def build_param_scheduler(self, scheduler: list | dict) -> list | dict:
+        self.unscheduled = Unscheduled(self.optim_wrapper, scheduler)
+        return super().build_param_scheduler(scheduler)
+
+    def resume(self, filename: str) -> None:
+        """Go on from a checkpoint as :mod:`damamba.engine.resuming` says; MMEngine's own way is not taken."""
         self._needs_all = True
-        super().resume(filename, *args, **kwargs)
+        resume(self, self.load_checkpoint(filename), filename)
 
     def load_checkpoint(
         self,
@@ -148,12 +172,7 @@ class DAMambaRunner(Runner):
         Raises:
             CheckpointError: the file is unusable, or does not hold what is needed.
         """
-        content = CheckpointLoader.load_checkpoint(filename, map_location, self.logger)
-        if self._resume and not _is_training(content):
-            raise CheckpointError(
-                f'{filename} is no training checkpoint of MMEngine (it lacks message_hub, or epoch and iter in meta): '
-                'nothing to resume; for a new training from its weights give --cfg-options load_from=PATH, not --resume'
-            )
+        content, self._content = self._content or self._read(filename, map_location), None
         state = state_dict_of(content)[0]
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
@@ -161,6 +180,12 @@ class DAMambaRunner(Runner):
         self.call_hook('after_load_checkpoint', checkpoint=content)
         self._fill(filename, content['state_dict'], self._needs_all or strict)
         self._has_loaded = True
+        return content
+
+    def _read(self, filename: str, map_location='cpu') -> dict:
+        content = CheckpointLoader.load_checkpoint(filename, map_location, self.logger)
+        if self._resume:
+            check_training(content, filename)
         return content
 
     def _fill(self, filename: str, state: dict, needs_all: bool) -> None:
@@ -172,7 +197,7 @@ class DAMambaRunner(Runner):
 
     def _init_model_weights(self) -> None:
         """Draw or read the weights that a new training starts from; a resumed one has its own."""
-        if self._resume and (self._load_from or find_latest_checkpoint(self.work_dir)):
+        if self._resume:
             return
         if not self._load_from and getattr(getattr(bare(self.model), 'backbone', None), 'pretrained', '') is None:
             self.logger.warning(SCRATCH)
@@ -188,15 +213,11 @@ def _spare_backbone(model: nn.Module) -> None:
         backbone.is_init = True
 
 
-def _is_training(content: dict) -> bool:
-    """Whether a checkpoint holds what MMEngine resumes from."""
-    return 'message_hub' in content and {'epoch', 'iter'} <= set(content.get('meta') or ())
-
-
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out the hundreds of lines in which MMEngine lists options of parameters, and constants as not trained.
+    """Leave out what is no news: options of parameters, constants that are not trained, gradients that are not lost.
 
-    MMEngine drops a warning whose template it has seen, whatever was filled in: so the text takes the template's place.
+    MMEngine has hundreds of lines of these. It drops a warning whose template it has seen, whatever was filled in: so
+    the text takes the template's place.
     """
     record.msg, record.args = record.getMessage(), None
-    return not (record.msg.startswith('paramwise_options') or 'conv_constant is skipped' in record.msg)
+    return not record.msg.startswith(IDLE) and 'conv_constant is skipped' not in record.msg

@@ -292,8 +292,8 @@ def test_options_reach_coco_evaluators_alone(small_config, tmp_path):
 
 def test_resume_keeps_load_from_where_there_is_nothing_to_resume(small_config, tmp_path):
     options = ['--work-dir', str(tmp_path), '--resume', '--cfg-options', 'load_from=start.pth']
-    cfg = train_command.configure(train_command.parse([str(small_config), *options]))
-    assert (cfg.resume, cfg.load_from) == (False, 'start.pth')
+    with pytest.raises(CheckpointError, match=r'start.pth does not exist'):
+        train_command.train([str(small_config), *options])
 
 
 def test_published_weights_test_the_same_and_cannot_be_resumed(trained, small_config, tmp_path, capsys):
