@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook, EMAHook
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 
@@ -112,16 +111,6 @@ class DurableCheckpointHook(CheckpointHook):
             raise own from error
         if own:
             runner.logger.error('%s', own)
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Add what a resume in the middle of an epoch needs to know."""
-        loader = runner.train_dataloader
-        checkpoint['meta'].update(
-            iters_per_epoch=len(loader) if hasattr(loader, '__len__') else None,
-            batch_size=getattr(loader.batch_sampler, 'batch_size', None),  # of a process
-            processes=runner.world_size,
-            parameters=_optimized(runner),
-        )
 
     def save_now(self, runner, step: int | None = None) -> Path:
         """Save the current step, as ``iter_N.pth`` after N iterations, and wait for the disk.
@@ -263,15 +252,3 @@ def _finite(runner) -> dict[str, bool]:
     with torch.no_grad():
         flags = [value.isfinite().all().to(device, non_blocking=True) for value in tensors.values()]
     return dict(zip(tensors, torch.stack(flags).tolist() if flags else (), strict=True))
-
-
-def _optimized(runner) -> list[str] | dict[str, list[str]]:
-    """The names of the parameters in the order in which the optimizer counts them; of several optimizers by theirs."""
-    names = {id(it): name for name, it in bare(runner.model).named_parameters()}
-
-    def of(wrapper: OptimWrapper) -> list[str]:
-        return [names.get(id(it), '') for group in wrapper.param_groups for it in group['params']]
-
-    if isinstance(runner.optim_wrapper, OptimWrapperDict):
-        return {name: of(wrapper) for name, wrapper in runner.optim_wrapper.items()}
-    return of(runner.optim_wrapper)

@@ -163,12 +163,10 @@ def test_the_file_is_never_half_written(tmp_path, monkeypatch):
     write_with({'a': 1.0}, tmp_path)
     before = (tmp_path / 'metrics.json').read_bytes()
 
-    def full_disk(path, text, **options):
-        with path.open('w') as file:
-            file.write(text[:20])
+    def full_disk(descriptor):
         raise OSError('No space left on device')
 
-    monkeypatch.setattr(Path, 'write_text', full_disk)
+    monkeypatch.setattr(os, 'fsync', full_disk)
     with pytest.raises(OSError, match='No space left'):
         write_with({'a': 2.0}, tmp_path)
     assert (tmp_path / 'metrics.json').read_bytes() == before
@@ -294,13 +292,14 @@ def test_a_training_that_is_interrupted_has_no_end(trained, tmp_path, monkeypatc
 
 
 def test_a_full_disk_ends_no_training(tmp_path, caplog):
+    (tmp_path / 'file').touch()
     loop = SimpleNamespace(dataloader=None)
     cfg, logger = SimpleNamespace(filename='x.py'), logging.getLogger('run')
     runner = SimpleNamespace(
-        log_dir=str(tmp_path / 'gone'), model=torch.nn.Linear(2, 3), seed=1, cfg=cfg, logger=logger, train_loop=loop
+        log_dir=str(tmp_path / 'file/run'), model=torch.nn.Linear(2, 3), seed=1, cfg=cfg, logger=logger, train_loop=loop
     )
     hook = RunFileHook()
     for step in (hook.before_run, hook.before_train, hook.after_train):
         step(runner)
-    assert caplog.text.count('run.json was not written: [Errno 2] No such file or directory') == 2
+    assert caplog.text.count('run.json was not written: [Errno 20] Not a directory') == 2
     assert hook.parameters == 9

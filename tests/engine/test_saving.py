@@ -17,8 +17,7 @@ from damamba.engine.saving import DurableCheckpointHook, durable
 from tests.tiny_training import SAMPLES, TinyModel, tiny_runner
 
 PATIENCE_S = 60
-OF_OURS = ('iters_per_epoch', 'batch_size', 'processes', 'parameters')
-OF_THE_RUN = {'time', 'eta', 'cfg', 'experiment_name', 'log_scalars', *OF_OURS}
+OF_THE_RUN = {'time', 'eta', 'cfg', 'experiment_name', 'log_scalars'}
 
 
 class At(Hook):
@@ -106,16 +105,6 @@ def test_a_folder_of_its_own_and_two_are_kept_at_least(tmp_path):
     assert names(root) == ['epoch_2.pth', 'epoch_3.pth'] and not names(tmp_path / 'run')
     assert CheckpointFolder(root).newest_whole() == (root / 'epoch_3.pth', [])
     assert not (tmp_path / 'run/last_checkpoint').exists()
-
-
-def test_what_a_resume_in_an_epoch_needs_is_in_the_file(tmp_path):
-    runner = tiny_runner(tmp_path, epochs=1, checkpoint=dict(interval=1))
-    runner.train()
-    meta = read(tmp_path / 'epoch_1.pth')['meta']
-    names = [name for name, _ in TinyModel().named_parameters()]
-    assert {key: meta[key] for key in OF_OURS} == dict(
-        iters_per_epoch=SAMPLES, batch_size=2, processes=1, parameters=names
-    )
 
 
 # In the background.
