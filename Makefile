@@ -6,7 +6,7 @@ VENV ?= .venv
 IN_VENV = $(VENV)/bin/python -m
 TORCH = $(shell grep -E '^torch(vision)?==' requirements.txt)
 
-.PHONY: help install demo test test-faults e2e gpu lint format flags clean $(if $(TORCH_INDEX),$(VENV)/installed)
+.PHONY: help install demo test test-faults e2e soak gpu lint format flags clean $(if $(TORCH_INDEX),$(VENV)/installed)
 .DEFAULT_GOAL := help
 
 help:
@@ -14,8 +14,9 @@ help:
 	@echo 'make demo      the same, then draw a data set, train a small detector on it and show what it sees: minutes'
 	@echo '               (ARGS=--resume goes on where an earlier demo stopped)'
 	@echo 'make test      the same, then the tests (ARGS="-k name" goes to pytest)'
-	@echo 'make test-faults   the same, then harm to real trainings: kills, full disks, bad data (minutes)'
+	@echo 'make test-faults     the same, then harm to real trainings: kills, full disks, bad data (minutes)'
 	@echo 'make e2e       the same, then the end-to-end runs through the shell scripts (ARGS="-m long": the longest)'
+	@echo 'make soak      the same, then a training killed 20 times, held against one that nobody disturbed'
 	@echo 'make gpu       on a machine with a GPU, with the active Python: tests, trainings, benchmarks, in ten minutes'
 	@echo 'make lint      the same as make install, then ruff: check and format'
 	@echo 'make format    the same, then let ruff mend what it can'
@@ -44,6 +45,9 @@ test-faults: install
 
 e2e: install
 	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadfile -m 'e2e and not long' $(ARGS)
+
+soak: install
+	$(VENV)/bin/python benchmarks/soak.py $(ARGS)
 
 gpu:
 	@$$(command -v python || command -v python3) benchmarks/gpu.py $(ARGS)
