@@ -12,7 +12,13 @@ def fate_of_worker(error: Exception) -> str | None:
     text = ' '.join(str(error).split())
     if isinstance(error, RuntimeError) and text.startswith('DataLoader worker (pid'):
         return f'{text.split(". ")[0].rstrip(".")}: {_hint(text)}'
-    if isinstance(error, ConnectionError | EOFError | FileNotFoundError) and (dead := _dead_workers(error)):
+    if not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+        return None
+    try:
+        dead = _dead_workers(error)
+    except RuntimeError as told:  # torch's own error, which comes by a signal, has come meanwhile
+        return fate_of_worker(told)
+    if dead:
         return f'DataLoader worker (pid {", ".join(dead)}) is gone ({type(error).__name__}): {_hint(text)}'
     return None
 
