@@ -44,7 +44,6 @@ DEFAULTS = {
 }
 CONFIG = """
 _base_ = {base!r}
-data_root = {data!r}
 pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -55,7 +54,7 @@ model = dict(backbone=dict(norm_cfg=dict(type='BN')))
 train_dataloader = dict(
     batch_size={batch},
     num_workers=1,
-    dataset=dict(pipeline=pipeline, metainfo=dict(classes={classes!r}), filter_cfg=None),
+    dataset=dict(data_root={data!r}, pipeline=pipeline, metainfo=dict(classes={classes!r}), filter_cfg=None),
 )
 train_cfg = dict(max_epochs={epochs}, _delete_=True, type='EpochBasedTrainLoop')
 val_cfg = val_dataloader = val_evaluator = None

@@ -45,9 +45,9 @@ PATIENCE = 600  # seconds that a training may take to do what is waited for
 POLL = 0.002
 CONFIG = """
 _base_ = {base!r}
-data_root = {data!r}
 train_cfg = dict(max_epochs={epochs})
-train_dataloader = dict(batch_size={batch})
+train_dataloader = dict(batch_size={batch}, dataset=dict(data_root={data!r}))
+test_dataloader = dict(dataset=dict(data_root={data!r}))
 val_cfg = None
 val_dataloader = None
 val_evaluator = None
