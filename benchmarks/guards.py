@@ -50,7 +50,10 @@ pipeline = [
     dict(type='Resize', scale=({width}, {height}), keep_ratio=False),
     dict(type='PackDetInputs'),
 ]
-model = dict(backbone=dict(norm_cfg=dict(type='BN')))
+model = dict(
+    backbone=dict(norm_cfg=dict(type='BN')),
+    roi_head=dict(bbox_head=dict(num_classes=6), mask_head=dict(num_classes=6)),
+)
 train_dataloader = dict(
     batch_size={batch},
     num_workers=1,
@@ -62,6 +65,7 @@ param_scheduler = []
 optim_wrapper = dict(optimizer=dict(lr=1e-6))
 default_hooks = dict(checkpoint=dict(interval=-1, save_last=False, save_best=None))
 work_dir = {folder!r}
+log_level = 'ERROR'
 """
 
 
