@@ -20,6 +20,7 @@ from damamba.engine.hooks import bare
 from damamba.engine.optimizer_state import describe_optimizers, restore_optimizers, wrappers_of
 from damamba.engine.position import Position, Sampling, find_position
 from damamba.engine.replay import is_between_updates, sampler_of
+from damamba.engine.saving import root_of
 from damamba.engine.schedule import place_schedule
 
 AUTO = 'auto'  # of a config's `resume`: from the newest whole checkpoint of the run's own folder, if there is one
@@ -29,11 +30,7 @@ SETTLED = ('wait_count', 'best_score')  # of an EarlyStoppingHook
 
 def own_folder(runner) -> Path:
     """Where a runner's checkpoints go."""
-    hook = _saving(runner)
-    aside = getattr(hook, 'out_dir', None)
-    if not aside or Path(aside) == Path(runner.work_dir):
-        return Path(runner.work_dir)
-    return Path(aside, os.path.basename(runner.work_dir.rstrip(os.sep)))
+    return root_of(getattr(_saving(runner), 'out_dir', None), runner.work_dir)
 
 
 def _saving(runner) -> CheckpointHook | None:
