@@ -39,7 +39,7 @@ test: install
 	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 e2e: install
-	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadfile -m 'e2e and not long' $(ARGS)
+	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder -m 'e2e and not long' $(ARGS)
 
 gpu:
 	@$$(command -v python || command -v python3) benchmarks/gpu.py $(ARGS)

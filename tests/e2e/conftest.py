@@ -17,6 +17,11 @@ from tests.e2e.shell import run
 EPOCHS = 3  # of the demo's 6, on all of its scenes
 
 
+def pytest_collection_modifyitems(items):
+    """The demo and what builds on it take longest: they come first, so that no process waits for them at the end."""
+    items.sort(key=lambda item: item.path.name != 'test_demo.py')
+
+
 @pytest.fixture(scope='session')
 def demo_run(tmp_path_factory):
     """The folder of half a `make demo`, with shapes/ and demo/ in it, and what it printed."""
