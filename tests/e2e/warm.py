@@ -2,7 +2,7 @@
 
 It loads nothing of ours: a command that forgets to import or to register something fails as it does for a user.
 
-    python warm.py serve SOCKET            loads the packages, then takes commands until it is killed
+    python warm.py serve SOCKET            loads the packages, then takes commands until its parent ends
     python warm.py SOCKET [python's own]   runs as `python` does, in a fork of that process
 """
 
@@ -20,15 +20,22 @@ LENGTH = struct.Struct('!i')  # of what follows; alone, an exit status
 
 def serve(path: str) -> None:
     """Returns in forks only, once for each command, with that command's surroundings."""
+    parent = os.getppid()
     del sys.path[0]  # the folder of this file
     for name in PACKAGES:
         __import__(name)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
+    listener.settimeout(5)  # s
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
     while True:
-        client, _ = listener.accept()
+        try:
+            client, _ = listener.accept()
+        except TimeoutError:
+            if os.getppid() != parent:
+                os._exit(0)  # the tests were killed
+            continue
         if os.fork() == 0:
             listener.close()
             return answer(client)
