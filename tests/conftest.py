@@ -1,6 +1,6 @@
 """What tests of several parts share: seeds, devices, one table of tolerances, the folder beside the checkout."""
 
-from functools import cache
+from functools import cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,9 +40,17 @@ def quick_configs():
     from yapf.yapflib import yapf_api
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yapf_api, 'FormatCode', lambda text, **style: (text, True))
+        patch.setattr(yapf_api, 'FormatCode', wraps(yapf_api.FormatCode)(lambda text, **style: (text, True)))
         patch.setattr(utils, 'load', cache(utils.load))
         yield
+
+
+@pytest.fixture
+def laid_out(quick_configs, monkeypatch):
+    """Have yapf lay out the texts of configs, as it does for users."""
+    from yapf.yapflib import yapf_api
+
+    monkeypatch.setattr(yapf_api, 'FormatCode', yapf_api.FormatCode.__wrapped__)
 
 
 @pytest.fixture(autouse=True)
