@@ -44,7 +44,7 @@ test-faults: install
 	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadfile -m faults $(ARGS)
 
 e2e: install
-	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadfile -m 'e2e and not long' $(ARGS)
+	OMP_NUM_THREADS=1 $(IN_VENV) pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder -m 'e2e and not long' $(ARGS)
 
 soak: install
 	$(VENV)/bin/python benchmarks/soak.py $(ARGS)

@@ -1,5 +1,7 @@
 """What tests of several parts share: seeds, devices, one table of tolerances, the folder beside the checkout."""
 
+from functools import cache, wraps
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,33 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, to
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 
 torch.set_num_threads(1)  # on a busy machine the threads of small operators wait for each other longer than they work
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_configs():
+    """Spare MMEngine's configs what takes longer than a training of four pictures, and changes no setting.
+
+    Each runner has the text of its config laid out by yapf about five times, and a config that builds on one of
+    MMDetection's has all of its metafiles parsed anew. The commands that the end-to-end tests start do both.
+    """
+    if not find_spec('mmengine'):
+        yield
+        return
+    from mmengine.config import utils
+    from yapf.yapflib import yapf_api
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', wraps(yapf_api.FormatCode)(lambda text, **style: (text, True)))
+        patch.setattr(utils, 'load', cache(utils.load))
+        yield
+
+
+@pytest.fixture
+def laid_out(quick_configs, monkeypatch):
+    """Have yapf lay out the texts of configs, as it does for users."""
+    from yapf.yapflib import yapf_api
+
+    monkeypatch.setattr(yapf_api, 'FormatCode', yapf_api.FormatCode.__wrapped__)
 
 
 @pytest.fixture(autouse=True)

@@ -97,10 +97,10 @@ def is_running(pid: int) -> bool:
 
 
 def tuning(folder: Path, data: Path, start: Path) -> list[str]:
-    """The command: 8 short trials by 2 workers."""
+    """The command: 6 short trials by 2 workers."""
     (folder / 'space.py').write_text(SPACE)
-    options = [f'data_root={data}', f'load_from={start}', 'max_epochs=1', 'train_dataloader.dataset.fraction=0.2']
-    words = ['python', 'tools/tune.py', CONFIG, '--space', folder / 'space.py', '--trials', 8, '--workers', 2]
+    options = [f'data_root={data}', f'load_from={start}', 'max_epochs=1', 'train_dataloader.dataset.fraction=0.4']
+    words = ['python', 'tools/tune.py', CONFIG, '--space', folder / 'space.py', '--trials', 6, '--workers', 2]
     more = ['--seed', 0, '--work-dir', folder / 'study', '--cfg-options', *options, 'randomness.seed=0']
     return [str(word) for word in (*words, *more)]
 
@@ -140,10 +140,11 @@ def tune_and_kill(folder: Path, command: list[str]) -> str:
 
 
 @pytest.fixture(scope='module')
-def tuned(demo_weights, armbench_data, tmp_path_factory):
+def tuned(demo_weights, tmp_path_factory):
     """The folder, the command and the output of a whole study."""
     folder = tmp_path_factory.mktemp('tuned')
-    command = tuning(folder, armbench_data, demo_weights)
+    run(['python', 'tools/make_demo_data.py', 'armbench', folder / 'data', '--images', 150])
+    command = tuning(folder, folder / 'data', demo_weights)
     return folder, command, tune_and_kill(folder, command)
 
 
@@ -156,7 +157,7 @@ def test_a_study_completes_though_a_worker_was_killed(tuned):
     keys = [key for key in rows[0] if '.' in key]
     values = [[row[key] for key in keys] for row in rows if row['state'] == 'complete']
     assert [rows[int(lost)][key] for key in keys] in values
-    assert len([row for row in rows if row['state'] in ('complete', 'pruned', 'fail')]) == len(rows) - 1 == 8
+    assert len([row for row in rows if row['state'] in ('complete', 'pruned', 'fail')]) == len(rows) - 1 == 6
     assert not list((folder / 'study').glob('trial_*/*.pth'))
 
 
@@ -182,10 +183,10 @@ def test_a_value_is_what_the_training_measured(tuned):
 def test_the_same_command_has_nothing_left_to_do_and_more_trials_go_on(tuned):
     folder, command, _ = tuned
     before = len(trials_of(folder))
-    assert '8 of 8 trials are done: nothing is left to do' in run(command)
+    assert '6 of 6 trials are done: nothing is left to do' in run(command)
     assert len(trials_of(folder)) == before
-    more = ['9' if word == '8' else word for word in command]
-    assert '8 of 9 trials are done' in run(more)
+    more = ['7' if word == '6' else word for word in command]
+    assert '6 of 7 trials are done' in run(more)
     assert len(trials_of(folder)) == before + 1
 
 

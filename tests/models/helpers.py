@@ -5,6 +5,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from damamba.models import DAMamba
 
 MINI = dict(depths=(1, 2, 1, 1), dims=(16, 32, 48, 64), ffn_ratios=(2, 2, 3, 2))
+SHORT = dict(depths=(1, 1), dims=(16, 32), ffn_ratios=(2, 2), layer_scale=(False, True))  # one of each kind of part
 
 
 def mini(**options):

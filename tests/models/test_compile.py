@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from tests.models.helpers import mini, statistics
+from tests.models.helpers import SHORT, mini, statistics
 
 SIZES = [(64, 96), (160, 128), (93, 61)]
-SHORT = dict(depths=(1, 1), dims=(16, 32), ffn_ratios=(2, 2), layer_scale=(False, True))
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ def test_a_dictionary_replaces_the_other_as_a_whole(tmp_path):
     assert cfg.optim_wrapper.optimizer == SGD and cfg.optim_wrapper.clip_grad.max_norm == 10
 
 
-def test_a_file_holds_what_differs_alone_and_names_its_base_relatively(tmp_path):
+def test_a_file_holds_what_differs_alone_and_names_its_base_relatively(laid_out, tmp_path):
     config = write_config(tmp_path / 'configs')
     text = write_overrides(tmp_path / 'study/best.py', config, {}, {LR.key: 0.5}, ['why', 'and how']).read_text()
     assert text == "# why\n# and how\n_base_ = '../configs/base.py'\noptim_wrapper = dict(optimizer=dict(lr=0.5))\n"
