@@ -3,13 +3,14 @@
 from damamba.checkpoint.files import CheckpointError, download, is_url, read, trust_checkpoints
 from damamba.checkpoint.folder import CheckpointFolder
 from damamba.checkpoint.publishing import publish
-from damamba.checkpoint.states import Match, backbone_state, describe, load_backbone, match, state_dict_of
+from damamba.checkpoint.states import Match, backbone_state, check_finite, describe, load_backbone, match, state_dict_of
 
 __all__ = [
     'CheckpointError',
     'CheckpointFolder',
     'Match',
     'backbone_state',
+    'check_finite',
     'describe',
     'download',
     'is_url',

@@ -80,6 +80,17 @@ def match(module: nn.Module, state: Mapping[str, Tensor]) -> Match:
     )
 
 
+def check_finite(module: nn.Module, state: Mapping[str, Tensor], source: str | os.PathLike) -> None:
+    """Refuse weights with which a model would find nothing, without a word.
+
+    Raises:
+        CheckpointError: the state dict has parameters of the module that are not finite; the text names them.
+    """
+    names = [name for name, _ in module.named_parameters() if name in state and not state[name].isfinite().all()]
+    if names:
+        raise CheckpointError(f'{source} holds weights that are not finite: {_first(names)}; its training went wrong')
+
+
 def describe(state: Mapping[str, Tensor]) -> str:
     """Say in a few words what model a state dict is of."""
     state = backbone_state(state)[0]
@@ -98,13 +109,14 @@ def load_backbone(backbone: nn.Module, source: str | os.PathLike) -> Match:
     """Fill every tensor of a DAMamba backbone from a checkpoint of a classifier, a backbone or a detector.
 
     Raises:
-        CheckpointError: the file is unusable, or not every tensor of the backbone is in it, in its shape.
+        CheckpointError: the file is unusable, or not every tensor of the backbone is in it, in its shape and finite.
     """
     state, container = state_dict_of(read(source))
     state, left = backbone_state(state)
     result = match(backbone, state)
     if not result.complete or result.unexpected:
         raise CheckpointError(f'{source} holds {describe(state)}; wanted {describe(backbone.state_dict())}: {result}')
+    check_finite(backbone, state, source)
     backbone.load_state_dict(state)
     where = f', under {container!r}' if container else ''
     unused = f'; left out {_first(left)}' if left else ''

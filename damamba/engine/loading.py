@@ -8,7 +8,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from damamba.checkpoint import CheckpointError, Match, describe, match, read
+from damamba.checkpoint import CheckpointError, Match, check_finite, describe, match, read
 from damamba.models import fuse
 
 CLASSES = 'roi_head.bbox_head.fc_cls.weight'  # one row for each, and one for none
@@ -57,13 +57,16 @@ def fill(model: nn.Module, state: dict[str, Tensor], source: str, needs_all: boo
         needs_all: every tensor of the model has to be there, in its shape; else every one of its backbone.
 
     Raises:
-        CheckpointError: it is not so; the text says what ``source`` holds, and what was wanted.
+        CheckpointError: it is not so, or weights are not finite; the text says what ``source`` holds, and what was
+            wanted.
     """
     result = match(model, state)
     lacking = [*result.missing, *result.mismatched]
     if not result.filled or (lacking if needs_all else any(name.startswith('backbone.') for name in lacking)):
         raise CheckpointError(f'{source} holds {describe(state)}{_heads(state)}; {_wanted(model, state)}: {result}')
-    model.load_state_dict({name: state[name] for name in result.filled}, strict=False)
+    filled = {name: state[name] for name in result.filled}
+    check_finite(model, filled, source)
+    model.load_state_dict(filled, strict=False)
     return result
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from damamba.checkpoint import (
+    CheckpointError,
     backbone_state,
     describe,
     load_backbone,
@@ -43,6 +44,18 @@ def test_the_trained_weights_go_before_their_average(state, empty, tmp_path):
     average = {name: torch.zeros_like(value) for name, value in state.items()}
     load_backbone(empty, save({'model_ema': average, 'model': state}, tmp_path / 'both.pth'))
     assert equal(empty.state_dict(), state)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('-inf')])
+def test_weights_that_are_not_finite_are_refused_by_their_names(value, state, empty, tmp_path):
+    before = {name: tensor.clone() for name, tensor in empty.state_dict().items()}
+    name = next(name for name, parameter in empty.named_parameters() if parameter.numel() > 3)
+    broken = state[name].clone()
+    broken.view(-1)[3] = value
+    path = save({'model': {**state, name: broken}}, tmp_path / 'weights.pth')
+    with pytest.raises(CheckpointError, match=f'{path} holds weights that are not finite: {name}; its training'):
+        load_backbone(empty, path)
+    assert equal(empty.state_dict(), before)
 
 
 @pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])

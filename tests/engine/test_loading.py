@@ -142,3 +142,13 @@ def test_a_detector_for_other_classes_is_named_by_them():
     ) as e:
         fill(detector(80), detector(3).state_dict(), 'x.pth', needs_all=True)
     assert len(str(e.value)) < 600
+
+
+def test_a_detector_whose_weights_are_not_finite_finds_nothing_and_is_refused():
+    from torch import nn
+
+    from damamba.engine.loading import fill
+
+    state = nn.Linear(2, 2).state_dict()
+    with pytest.raises(CheckpointError, match=r'x.pth holds weights that are not finite: bias; '):
+        fill(nn.Linear(2, 2), {**state, 'bias': torch.full((2,), float('inf'))}, 'x.pth', needs_all=True)
