@@ -86,7 +86,7 @@ class SoundLoading:
             if loaded is not None:
                 reason = self._why_unlike(loaded, size)
         except Exception as error:  # a broken file raises whatever its decoder stumbles upon
-            reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+            reason = _why_broken(error)
         if reason is None:
             return loaded
         if self.journal is None:
@@ -128,6 +128,12 @@ class SoundLoading:
 
     def __repr__(self) -> str:
         return repr(self.inner)
+
+
+def _why_broken(error: Exception) -> str:
+    if isinstance(error, AssertionError):  # MMDetection's own, which names the file again
+        return 'it can not be decoded'
+    return ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
 
 
 def _unlike(found: tuple[int, int], size: tuple[int, int]) -> str:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial, update_wrapper
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,7 @@ from damamba.engine.config_checks import ConfigError
 from damamba.engine.hooks import bare
 
 MAX_SKIPPED_STEPS = 10
+LEAST_SCALE = 1.0  # of a loss: what overflows even so is not finite by itself
 SHOWN = 8  # files that a message names
 
 
@@ -28,7 +31,7 @@ class SkipNonFiniteHook(Hook):
     """Leave out each update whose loss or gradient is not finite, on all processes together.
 
     Weights, the optimizer's state and running statistics stay as they were before the step; the schedule goes on. In
-    float16 the loss scaler deals with gradients that overflow, as ever; a loss that is not finite counts there too.
+    float16 the loss scaler deals with gradients that overflow as long as it has a smaller scale to try.
 
     Args:
         limit: so many left out in a row end the training.
@@ -54,42 +57,47 @@ class SkipNonFiniteHook(Hook):
         norms = [m for m in bare(runner.model).modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
         self._statistics = [value for norm in norms for value in norm.buffers(recurse=False)]
         self._before = [value.clone() for value in self._statistics]
-        self._files: list[str] = []  # of what the next update learns from
+        self._forwards: list[_Forward] = []  # of what the next update learns from
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        if not self._files:  # an update begins
+        if not self._forwards:  # an update begins
             _copy(self._statistics, self._before)
-        self._files += files_of(data_batch)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        self._forwards.append(_Forward(data_batch, outputs or {}))
         found = [guard.take() for guard in self._guards]
-        if not any(update.skipped for update in found):
-            if any(update.done for update in found):
-                self._files.clear()
-                self.in_a_row = 0
-            return
+        if any(update.skipped for update in found):
+            self._leave_out(runner, any(update.own for update in found))
+        elif any(update.overflowed for update in found):
+            self.skipped += 1  # by the loss scaler
+        elif any(update.done for update in found):
+            self.in_a_row = 0
+        else:
+            return  # more is accumulated
+        self._forwards.clear()
+
+    def _leave_out(self, runner, own: bool) -> None:
         _copy(self._before, self._statistics)
         self.skipped += 1
         self.in_a_row += 1
-        text = self._describe(runner, outputs or {}, any(update.own for update in found))
+        bad = [it for it in self._forwards if it.not_finite]
+        text = self._describe(runner, bad, own)
         if self.in_a_row >= self.limit:
-            raise NotFiniteError(self._last_words(runner, text, data_batch))
-        self._files.clear()
+            raise NotFiniteError(self._last_words(runner, text, (bad or self._forwards)[0]))
         runner.logger.warning('%s; this step is left out (%d in a row)', text, self.in_a_row)
 
-    def _describe(self, runner, losses: Mapping[str, Tensor], own: bool) -> str:
+    def _describe(self, runner, bad: list['_Forward'], own: bool) -> str:
         """What was not finite and where it came from, of all processes, in one text on each."""
-        bad = [name for name, value in losses.items() if 'loss' in name and not value.isfinite().all()]
-        names = self._files
+        names = [file for it in bad or self._forwards for file in files_of(it.batch)]
+        losses = dict.fromkeys(name for it in bad for name in it.not_finite)
         rank = f'process {runner.rank}: ' if get_world_size() > 1 else ''
-        what = f'not finite: {", ".join(bad) or "a gradient"}'
         shown = ', '.join(names[:SHOWN]) + (f' and {len(names) - SHOWN} more' if len(names) > SHOWN else '')
-        texts = _gather(f'{rank}{what} (images: {shown})' if own or bad else None)
-        return f'iteration {runner.iter + 1}: {"; ".join(texts)}'
+        what = f'{rank}not finite: {", ".join(losses) or "a gradient"} (images: {shown})'
+        return f'iteration {runner.iter + 1}: {"; ".join(_gather(what if own or bad else None))}'
 
-    def _last_words(self, runner, text: str, batch) -> str:
+    def _last_words(self, runner, text: str, forward: '_Forward') -> str:
         """The forward is repeated on every process, since normalisation may speak with the others."""
-        module = first_not_finite(runner.model, batch, runner.optim_wrapper)
+        module = first_not_finite(runner.model, forward.batch, runner.optim_wrapper)
         return (
             f'{text}; {self.in_a_row} steps in a row were left out: training ends. First module whose output is not '
             f'finite: {" / ".join(_gather(module)) or "none, the gradients alone are not"}. '
@@ -97,11 +105,25 @@ class SkipNonFiniteHook(Hook):
         )
 
 
-class _Update:
-    """What became of the updates of one iteration: none was due, done, or skipped; own: because of this process."""
+class _Forward(NamedTuple):
+    """A batch and its losses."""
 
-    def __init__(self) -> None:
-        self.done = self.skipped = self.own = False
+    batch: object
+    losses: Mapping[str, Tensor]
+
+    @property
+    def not_finite(self) -> list[str]:
+        return [name for name, value in self.losses.items() if 'loss' in name and not value.isfinite().all()]
+
+
+@dataclass
+class _Update:
+    """What became of the updates of one iteration; nothing, while gradients are accumulated."""
+
+    done: bool = False
+    skipped: bool = False
+    overflowed: bool = False  # left out by the loss scaler, which then takes a smaller scale
+    own: bool = False  # because of this process
 
 
 class _Guard:
@@ -126,17 +148,20 @@ class _Guard:
 
     def step(self, **kwargs) -> None:
         bad, self._bad = self._bad, None
-        gradients = [] if self._is_scaled() else list(self._gradients())
-        if gradients:
-            largest = nn.utils.get_total_norm(gradients, norm_type=math.inf, foreach=None)
-            bad = ~largest.isfinite() if bad is None else bad | ~largest.isfinite()
-        flag = torch.zeros(()) if bad is None else bad.float()
-        everyone = flag.clone()
+        gradients = list(self._gradients())
+        largest = nn.utils.get_total_norm(gradients, norm_type=math.inf) if gradients else torch.zeros(())
+        own = torch.stack(
+            [(torch.tensor(False) if bad is None else bad).to(largest.device), ~largest.isfinite()]
+        ).float()
+        everyone = own.clone()
         all_reduce(everyone, 'max')
-        if everyone.item():
-            self.update.skipped, self.update.own = True, bool(flag.item())
-        else:
-            self.update.done = True
+        bad_loss, bad_gradient = everyone.bool().tolist()
+        update = self.update
+        update.done = not (bad_loss or bad_gradient)
+        update.overflowed = bad_gradient and not bad_loss and self._is_scaled()
+        update.skipped = not (update.done or update.overflowed)
+        update.own = update.skipped and bool(own.any())
+        if not update.skipped:
             self.unguarded.step(**kwargs)
 
     def _gradients(self) -> Iterator[Tensor]:
@@ -144,8 +169,9 @@ class _Guard:
             yield from (it.grad for it in group['params'] if it.grad is not None)
 
     def _is_scaled(self) -> bool:
+        """Whether a scaler has a smaller scale to try, as it does in float16's first steps."""
         scaler = getattr(self.wrapper, 'loss_scaler', None)
-        return scaler is not None and scaler.is_enabled()
+        return scaler is not None and scaler.is_enabled() and scaler.get_scale() > LEAST_SCALE
 
 
 def files_of(batch: Mapping | None) -> list[str]:

@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 
 from damamba.engine.command import command_line
 from damamba.engine.replay import is_between_updates
-from damamba.engine.sound_data import summary
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -119,7 +118,7 @@ class PreemptionHook(Hook):
         for hook in _savers(runner):
             hook.after_run(runner)
         agree(0)  # that is, wait for each other
-        runner.logger.info(summary(runner))
+        runner.sound_data.end(runner)
         name = signal.Signals(self._signum).name
         if self._is_saved:
             path = ' and '.join(str(hook.folder.root / hook.last_ckpt) for hook in _savers(runner))

@@ -28,7 +28,7 @@ from damamba.engine.replay import ReplayHook, make_replayable
 from damamba.engine.resuming import ResumeHook, adopt_seed, check_training, resume, settle_start
 from damamba.engine.saving import DurableCheckpointHook, durable
 from damamba.engine.schedule import Unscheduled
-from damamba.engine.sound_data import SoundDataHook, summary
+from damamba.engine.sound_data import SoundDataHook
 from damamba.engine.speed import TestSpeedHook
 from damamba.engine.warm_up import StartHook
 from damamba.evaluation.building import explained
@@ -118,7 +118,7 @@ class DAMambaRunner(Runner):
                 if isinstance(hook, DurableCheckpointHook):
                     hook.close(self, error)
             if not isinstance(error, Interrupted):  # which has said it
-                self.logger.info(summary(self))
+                self.sound_data.end(self)
             raise
         finally:
             self._preemption.listener.stop()

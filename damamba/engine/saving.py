@@ -87,6 +87,11 @@ class DurableCheckpointHook(CheckpointHook):
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         self._writer.raise_error()
 
+    def before_val_epoch(self, runner) -> None:
+        loader = runner.val_loop.dataloader
+        if getattr(loader, 'persistent_workers', False) and getattr(loader, '_iterator', None) is None:
+            self._writer.wait()  # else workers that are forked now keep the copy for as long as they live
+
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         if self.folder is None:  # a validation alone
             return

@@ -97,6 +97,10 @@ class SoundDataHook(Hook):
         self._share(runner)
 
     def after_run(self, runner) -> None:
+        self.end(runner)
+
+    def end(self, runner) -> None:
+        """Say what a run has left out, however it ends."""
         for journal in self._journals.values():
             Path(journal.path).unlink(missing_ok=True)
         runner.logger.info(summary(runner))
@@ -118,8 +122,10 @@ class SoundDataHook(Hook):
         new = {key: reason for key, reason in found.items() if key not in self.images}
         self.images |= new
         for (split, file), reason in new.items():
-            then = 'left out, another one takes its place' if split == 'train' else 'counts as one without detections'
-            runner.logger.warning('%s: %s; it is %s', file, reason, then)
+            then = (
+                'is left out, another one takes its place' if split == 'train' else 'counts as one without detections'
+            )
+            runner.logger.warning('%s: %s; it %s', file, reason, then)
         self._settle(runner, bool(new))
 
     def _settle(self, runner, is_news: bool) -> None:

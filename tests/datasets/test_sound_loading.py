@@ -53,10 +53,10 @@ def webp_header(width: int, height: int) -> bytes:
 
 
 BAD = {
-    'empty': (b'', 'failed to load|cv2|error'),
-    'page': (b'<!doctype html><title>404</title>', 'failed to load'),
-    'drawing': (b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"/>', 'failed to load'),
-    'cut off': (cv2.imencode('.png', PIXELS)[1].tobytes()[:900], 'failed to load'),
+    'empty': (b'', 'decoded|cv2|error'),
+    'page': (b'<!doctype html><title>404</title>', 'it can not be decoded'),
+    'drawing': (b'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"/>', 'it can not be decoded'),
+    'cut off': (cv2.imencode('.png', PIXELS)[1].tobytes()[:900], 'it can not be decoded'),
     'png bomb': (png_header(50000, 50000), 'too many to be decoded'),
     'smaller bomb': (png_header(30000, 30000), 'too many to be decoded'),
     'jpeg bomb': (jpeg_header(50000, 50000), 'too many to be decoded'),

@@ -94,6 +94,10 @@ def test_one_bad_loss_of_an_accumulated_update_leaves_the_whole_update_out():
     for name in ('conv.weight', 'norm.weight', 'out.bias'):
         assert torch.equal(ours[name], theirs[name])
     assert all(value.isfinite().all() for value in everything(disturbed)) and hook.skipped == 1
+    with pytest.raises(NotFiniteError) as error:
+        train([batch(0), batch(1, 'loss'), batch(2), batch(3)], SkipNonFiniteHook(limit=1), accumulate=4)
+    text = str(error.value)
+    assert 'not finite: loss, loss_a' in text and '/data/1_0.jpg, /data/1_1.jpg)' in text and 'scale (Scale)' in text
 
 
 def test_many_in_a_row_end_the_training_and_name_where_it_began():
@@ -119,19 +123,37 @@ def test_no_step_is_left_out_before_the_first():
             SkipNonFiniteHook(limit)
 
 
-def test_a_scaled_loss_is_left_to_its_scaler_but_counts_if_it_is_not_finite():
-    """float16's first steps overflow by design: the scaler leaves them out and halves its scale."""
+class Scaled(OptimWrapper):
+    """As MMEngine trains in float16, with torch's own scaler, which its class allows on GPUs alone."""
 
-    class Scaled(OptimWrapper):
-        loss_scaler = SimpleNamespace(is_enabled=lambda: True)
-        stepped = 0
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=8.0)
 
-        def step(self, **kwargs):
-            type(self).stepped += 1
+    def backward(self, loss, **kwargs):
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
 
-    hook = SkipNonFiniteHook()
-    train([batch(0, 'gradient'), batch(1, 'loss'), batch(2)], hook, Scaled)
-    assert Scaled.stepped == 2 and hook.skipped == 1
+    def step(self, **kwargs):
+        self.loss_scaler.step(self.optimizer)
+        self.loss_scaler.update()
+
+
+def test_gradients_that_overflow_are_left_to_a_scaler_while_it_has_a_smaller_scale(caplog):
+    hook = SkipNonFiniteHook(limit=1)
+    runner = train([batch(step, 'gradient' if step in (1, 2, 3) else None) for step in range(6)], hook, Scaled)
+    assert hook.skipped == 3 and runner.optim_wrapper.loss_scaler.get_scale() == 1.0 and caplog.messages == []
+    assert all(value.isfinite().all() for value in everything(runner))
+
+
+def test_with_a_scaler_too_many_in_a_row_end_the_training():
+    hook = SkipNonFiniteHook(limit=3)
+    with pytest.raises(NotFiniteError, match='iteration 7: not finite: a gradient .*; 3 steps in a row'):
+        train([batch(0), *(batch(step, 'gradient') for step in range(1, 20))], hook, Scaled)
+    assert hook.skipped == 6  # the scale has fallen to 1 by then
+    hook = SkipNonFiniteHook(limit=2)
+    with pytest.raises(NotFiniteError, match='iteration 3: not finite: loss'):
+        train([batch(0), batch(1, 'loss'), batch(2, 'loss')], hook, Scaled)
 
 
 def test_the_batch_is_not_needed_to_say_something():

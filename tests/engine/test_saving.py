@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -157,6 +158,19 @@ def test_a_second_save_and_the_end_of_the_training_wait_for_the_first(tmp_path, 
     runner.train()
     assert seen == [2 * SAMPLES]  # the third epoch did not begin before
     assert names(tmp_path) == [f'epoch_{epoch}.pth' for epoch in (1, 2, 3)]
+
+
+def test_workers_that_stay_are_not_forked_while_a_copy_lies_in_memory(tmp_path):
+    hook, opened, said = DurableCheckpointHook(), threading.Event(), []
+    hook._writer.submit(lambda: (opened.wait(PATIENCE_S), said.append('written')))
+    begun = SimpleNamespace(persistent_workers=True, _iterator=object())
+    fresh = SimpleNamespace(persistent_workers=True, _iterator=None)
+    for loader in (begun, SimpleNamespace(persistent_workers=False, _iterator=None)):
+        hook.before_val_epoch(SimpleNamespace(val_loop=SimpleNamespace(dataloader=loader)))
+    assert said == []
+    threading.Timer(0.2, opened.set).start()
+    hook.before_val_epoch(SimpleNamespace(val_loop=SimpleNamespace(dataloader=fresh)))
+    assert said == ['written']
 
 
 def test_the_end_by_an_error_waits_too(small_config, tmp_path, monkeypatch):
