@@ -59,6 +59,14 @@ class Position:
     inside: int  # iterations of the next one that are done
 
 
+def can_be_found(content: Mapping, processes: int) -> bool:
+    """Whether so many processes can go on from a checkpoint, all else being as it was; by iterations not judged."""
+    saved, meta = Sampling.in_checkpoint(content), content['meta']
+    if saved.processes in (None, processes) or not saved.by_epoch:
+        return True
+    return meta['iter'] - meta['epoch'] * saved.length in (0, saved.length)
+
+
 def find_position(content: Mapping, own: Sampling, loop: BaseLoop, source: str) -> Position:
     """Where the checkpoint's position lies in a training with the config's batch, processes and data.
 
