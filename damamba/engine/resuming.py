@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook, Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from damamba.checkpoint import CheckpointError, is_url, read
@@ -28,6 +28,7 @@ from damamba.engine.schedule import place_schedule
 AUTO = 'auto'  # of a config's `resume`: from the newest whole checkpoint of the run's own folder, if there is one
 RESTARTED = 'restarted'  # in a config: started again by torchrun or Slurm, not by the user
 RUNS_OWN = ('cfg', 'seed', 'experiment_name', 'mmengine_version', 'dataset_meta', 'last_ckpt', 'keep_ckpt_ids')
+MOST = 2**31  # iterations that a training could make
 SETTLED = ('wait_count', 'best_score')  # of an EarlyStoppingHook
 
 
@@ -138,6 +139,21 @@ def check_training(content: Mapping, source: str) -> None:
             f'{source} is no training checkpoint of MMEngine (it lacks {", ".join(lacking)}): nothing to resume; '
             'for a new training from its weights give --cfg-options load_from=PATH, not --resume'
         )
+    epoch, step = meta['epoch'], meta['iter']
+    are_counts = all(type(it) is int and 0 <= it <= MOST for it in (epoch, step))
+    if not are_counts or (step and epoch > step):
+        raise CheckpointError(f'{source} says that it is of epoch {epoch!r} and iteration {step!r}, which can not be')
+
+
+def take_trained_weights(runner, content: Mapping, source: str) -> None:
+    """Where averaged weights were saved in the place of the trained ones, and nothing averages them any more."""
+    averages = content.get('ema_state_dict')
+    if not averages or any(isinstance(hook, EMAHook) for hook in runner.hooks):
+        return
+    state, prefix = content['state_dict'], 'module.'
+    trained = {name.removeprefix(prefix): it for name, it in averages.items() if name.startswith(prefix)}
+    state.update({name: it for name, it in trained.items() if name in state})
+    runner.logger.warning('%s has averaged weights, and the config no EMAHook: the trained ones are taken', source)
 
 
 def adopt_seed(runner, content: Mapping) -> None:
@@ -173,7 +189,8 @@ def resume(runner, content: Mapping, source: str) -> None:
     _restore_hub(runner, content)
     notes = restore_optimizers(runner.optim_wrapper, bare(runner.model), content, source)
     if runner.param_schedulers is not None:
-        epochs, inside = (position.epoch, position.inside) if own.by_epoch else (0, position.iter)
+        most = runner.max_epochs if own.by_epoch else runner.max_iters  # beyond it nothing is left to train
+        epochs, inside = (min(position.epoch, most), position.inside) if own.by_epoch else (0, min(position.iter, most))
         notes += place_schedule(runner, runner.unscheduled, content, epochs, inside)
     if position.iter != content['meta']['iter']:
         was = content['meta']['iter']
@@ -216,6 +233,8 @@ def _restore_hub(runner, content: Mapping) -> None:
     info.update(kept)
     folder = own_folder(runner)
     for key in [key for key in info if key.startswith('best_ckpt')]:
+        if info[key] is None:
+            continue  # saved before the first one
         name = os.path.basename(str(info[key]))
         if CheckpointFolder(folder).has(name):
             hub.update_info(key, str(folder / name))

@@ -258,7 +258,7 @@ def test_in_an_epoch_another_batch_is_refused_and_at_its_end_it_is_not(tmp_path)
     trained(tmp_path / 'end', stop_after=6)  # with the end of the epoch still to come
     assert len(trained(tmp_path / 'end', resume=True, **larger).model.losses) == 8
     trained(tmp_path / 'steps', stop_after=5, **ITERATIONS)
-    with pytest.raises(CheckpointError, match='1 x 2 pictures, no epochs; this run has 1 x 3 pictures, no epochs'):
+    with pytest.raises(CheckpointError, match='1 x 3 pictures, no epochs: which data .* same batch and processes$'):
         trained(tmp_path / 'steps', resume=True, **ITERATIONS, **larger)
 
 
@@ -401,3 +401,39 @@ def test_where_all_files_are_gone_there_is_none(tmp_path):
     trained(tmp_path / 'run', epochs=1)
     (tmp_path / 'run/epoch_1.pth').unlink()
     assert len(trained(tmp_path / 'run', resume=True, epochs=1).rates) == 6
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'step'), [(2, 10**10), (10**10, 10**10), (2, -5), (2, 6.0), ('1', 12), (13, 12), (True, 12)]
+)
+def test_a_position_that_can_not_be_is_refused(two_epochs, tmp_path, epoch, step):
+    path = altered(two_epochs, tmp_path, lambda content: content['meta'].update(epoch=epoch, iter=step))
+    with pytest.raises(CheckpointError, match=f'epoch {epoch!r} and iteration {step!r}, which can not be'):
+        trained(tmp_path / 'run', resume=path)
+
+
+def test_a_position_far_beyond_the_end_has_nothing_left(two_epochs, tmp_path):
+    far = dict(epoch=10**9, iter=6 * 10**8 * 3)
+    path = altered(two_epochs, tmp_path, lambda content: content['meta'].update(far))
+    with pytest.raises(CheckpointError, match='in the middle of an epoch'):
+        trained(tmp_path / 'run', resume=path)
+    far = dict(epoch=10**8, iter=6 * 10**8)
+    path = altered(two_epochs, tmp_path, lambda content: content['meta'].update(far))
+    resumed = trained(tmp_path / 'run', resume=path)
+    assert any('nothing is left to train' in text for text in resumed.said)
+
+
+def test_without_an_ema_hook_the_trained_weights_go_on(tmp_path):
+    whole = trained(tmp_path / 'run', epochs=1, **EMA)
+    content = content_of(tmp_path / 'run/epoch_1.pth')
+    wanted, average = whole.model.state_dict()['last.weight'], content['state_dict']['last.weight']
+    resumed = trained(tmp_path / 'plain', resume=tmp_path / 'run/epoch_1.pth', epochs=1)
+    assert torch.equal(resumed.model.state_dict()['last.weight'], wanted) and not torch.equal(wanted, average)
+    assert any('no EMAHook: the trained ones are taken' in text for text in resumed.said)
+
+
+def test_before_the_first_best_none_is_missed(tmp_path):
+    later = {**BEST, 'val_cfg': dict(type='ValLoop'), 'train_cfg__val_begin': 3}
+    trained(tmp_path / 'run', epochs=1, **later)
+    resumed = trained(tmp_path / 'run', resume=True, **later)
+    assert not any('looked for anew' in text for text in resumed.said)
