@@ -301,7 +301,7 @@ def test_a_damaged_newest_is_passed_over_and_where_none_is_whole_all_are_named(t
     resumed = trained(tmp_path / 'run', resume=True, epochs=1)
     assert any('epoch_2.pth is damaged' in text for text in resumed.said)
     (tmp_path / 'run/epoch_1.pth').write_bytes(b'')
-    with pytest.raises(CheckpointError, match=r'no checkpoint in .*/run is whole: .*epoch_2.pth.*epoch_1.pth'):
+    with pytest.raises(CheckpointError, match=r'no checkpoint in .*/run is whole: .*epoch_1.pth.*epoch_2.pth'):
         trained(tmp_path / 'run', resume=True)
     assert len(trained(tmp_path / 'empty', resume=True, epochs=1).rates) == 6
 
