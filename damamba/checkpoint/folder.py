@@ -12,7 +12,7 @@ import re
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -143,11 +143,46 @@ class CheckpointFolder:
             if earlier != self.entries():
                 self._enter(earlier)
 
-    def newest_whole(self) -> tuple[Path | None, list[str]]:
+    def go_on_from(self, name: str, step: int, epoch: int) -> None:
+        """Before a training goes on from a file of this folder: what lies beyond it is of one that was abandoned.
+
+        Args:
+            name: of the file. It is the newest then.
+            step: iterations that it has finished, as far as the manifest does not say it.
+            epoch: epochs that it has finished.
+        """
+        with self._lock:
+            entries = self.entries()
+            own = entries.pop(name, None)
+            if own and own['iter'] is not None:
+                step = own['iter']
+            rest = dict(sha256=None, epoch=None, iter=None, kind=EARLIER, validated=False)
+            changed = {
+                path.name: dict(size=path.stat().st_size, **rest) for path in self._numbered_beyond(name, step, epoch)
+            }
+            for other, it in entries.items():
+                is_beyond = it['kind'] != BEST and (it['iter'] or 0) > step
+                changed[other] = {**it, 'kind': EARLIER} if is_beyond else it
+            if own and own['iter'] is not None:  # one without is judged by its content again
+                changed[name] = {**own, 'kind': REGULAR if own['kind'] == EARLIER else own['kind']}
+            if list(changed.items()) != list(self.entries().items()):
+                self._enter(changed)
+
+    def _numbered_beyond(self, name: str, step: int, epoch: int) -> list[Path]:
+        """Files without an entry whose names say that they are of later steps or epochs than another one."""
+        limits = {'epoch': epoch, 'iter': step}
+        paths = [path for group in self._unlisted() for path in reversed(group) if path.name != name]
+        found = [(NUMBERED.fullmatch(path.name), path) for path in paths]
+        return [path for match, path in found if match and int(match[2]) > limits[match[1]]]
+
+    def newest_whole(self, fits: Callable[[Path], bool] = lambda path: True) -> tuple[Path | None, list[str]]:
         """The newest checkpoint to go on from that is as it was written.
 
         Files without an entry (MMEngine's, or written just before a kill) count by their own name and content. A path
-        in ``last_checkpoint`` that leads to another folder is not followed.
+        in ``last_checkpoint`` that leads to another folder is not followed. Where all files are gone there is none.
+
+        Args:
+            fits: which of the whole ones are looked for.
 
         Returns:
             Its path, None if there is none; and a sentence about each newer one that is damaged.
@@ -155,11 +190,14 @@ class CheckpointFolder:
         damaged: dict[str, str] = {}
         entries = self.entries()
         names = [name for name, entry in reversed(entries.items()) if entry['kind'] != BEST]
-        listed = self._first_whole((self.root / name for name in names), damaged)
-        found = [self._first_whole(group, damaged) for group in self._unlisted()]
+        names.sort(key=lambda name: entries[name]['kind'] == EARLIER)  # the others first
+        listed = self._first_whole((self.root / name for name in names), damaged, fits)
+        found = [self._first_whole(group, damaged, fits) for group in self._unlisted()]
         newest = max(filter(None, found), key=_progress, default=None)
         if listed and (newest is None or _place(entries[listed.name]) >= _progress(newest)):
             newest = listed
+        if newest is None and not any(map(self.has, damaged)):
+            return None, []
         instead = f'{newest.name} is taken' if newest else 'nothing whole is left'
         return newest, [f'{self.root / name} is damaged ({reason}): {instead}' for name, reason in damaged.items()]
 
@@ -173,12 +211,13 @@ class CheckpointFolder:
         if reason:
             raise CheckpointError(f'{path} is damaged ({reason})')
 
-    def _first_whole(self, paths: Iterable[Path], damaged: dict[str, str]) -> Path | None:
+    def _first_whole(self, paths: Iterable[Path], damaged: dict[str, str], fits: Callable[[Path], bool]) -> Path | None:
         for path in paths:
             reason = self._damage(path)
-            if not reason:
+            if reason:
+                damaged[path.name] = reason
+            elif fits(path):
                 return path
-            damaged[path.name] = reason
         return None
 
     def _damage(self, path: Path) -> str | None:

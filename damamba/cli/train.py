@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import Path
 
 from mmengine.config import Config
 
@@ -11,9 +10,8 @@ from damamba.cli.common import add_shared, build_runner, load_config, logger, ru
 from damamba.cli.options import OptionAction
 from damamba.engine.amp import WRAPPERS, use_amp
 from damamba.engine.config_checks import ConfigError
-from damamba.engine.launch import rank_of, restarts, resumes_by_itself
-from damamba.engine.resuming import AUTO
-from damamba.engine.saving import root_of
+from damamba.engine.launch import restarts
+from damamba.engine.resuming import AUTO, RESTARTED
 from damamba.types import name_of
 
 
@@ -74,20 +72,13 @@ def configure(args: argparse.Namespace) -> Config:
     cfg.randomness = {**cfg.get('randomness', {'seed': None}), **{k: v for k, v in given.items() if v is not None}}
     if args.deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # cuBLAS wants it set before CUDA starts
-    if args.resume != AUTO and resumes_by_itself(_root(cfg)):
-        if rank_of(args.launcher) == 0:
-            logger.warning('Start %d: going on from the newest checkpoint of %s', restarts() + 1, _root(cfg))
-        args.resume = AUTO
+    if restarts():
+        cfg[RESTARTED] = True  # whether it has left a checkpoint is asked once, for all processes
     if args.resume == AUTO:
         cfg.resume = AUTO  # without a checkpoint this is a new training, load_from included
     elif args.resume:
         cfg.resume, cfg.load_from = True, args.resume
     return cfg
-
-
-def _root(cfg: Config) -> Path:
-    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
-    return root_of(hook.get('out_dir'), cfg.work_dir)
 
 
 def train(argv: list[str] | None = None) -> None:

@@ -42,7 +42,7 @@ READ_BY_RUNNER = {  # at the top level
     *ARGUMENTS,
     *('runner_type', 'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile'),
     *('efficient_conv_bn_eval', 'activation_checkpointing', 'tta_model', 'tta_pipeline'),
-    *('max_left_out', 'max_skipped_steps'),
+    *('max_left_out', 'max_skipped_steps', 'restarted'),
 }
 LOADER = ('dataset', 'sampler', 'batch_sampler', 'collate_fn', 'num_batch_per_epoch', 'worker_init_fn')
 HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')

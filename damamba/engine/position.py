@@ -59,6 +59,14 @@ class Position:
     inside: int  # iterations of the next one that are done
 
 
+def can_be_found(content: Mapping, processes: int) -> bool:
+    """Whether so many processes can go on from a checkpoint, all else being as it was; by iterations not judged."""
+    saved, meta = Sampling.in_checkpoint(content), content['meta']
+    if saved.processes in (None, processes) or not saved.by_epoch:
+        return True
+    return meta['iter'] - meta['epoch'] * saved.length in (0, saved.length)
+
+
 def find_position(content: Mapping, own: Sampling, loop: BaseLoop, source: str) -> Position:
     """Where the checkpoint's position lies in a training with the config's batch, processes and data.
 
@@ -76,14 +84,19 @@ def find_position(content: Mapping, own: Sampling, loop: BaseLoop, source: str) 
     inside = step - epoch * length
     if inside == length:  # at an epoch's end, whose hooks are still to come
         inside = own.length
-    elif (inside and not (sampler and saved.is_like(own))) or (step and saved.by_epoch is False):
+    elif inside < 0 or (inside and not (sampler and saved.is_like(own))) or (step and saved.by_epoch is False):
         raise CheckpointError(_refusal(source, step, saved, own))
     return Position(epoch, epoch * own.length + inside, epoch, inside)
 
 
 def _refusal(source: str, step: int, saved: Sampling, own: Sampling) -> str:
+    differs = f'was trained with {saved}; this run has {own}'
+    if not own.by_epoch:
+        return (
+            f'{source} is of iteration {step}, and {differs}: which data comes next can not be told. Resume with the '
+            'same batch and processes'
+        )
     return (
-        f'{source} is of iteration {step}, in the middle of an epoch, and was trained with {saved}; this run has '
-        f'{own}: what is left of that epoch can not be told. Resume with the same batch and processes, or from a '
-        "checkpoint of an epoch's end"
+        f'{source} is of iteration {step}, in the middle of an epoch, and {differs}: what is left of that epoch can '
+        "not be told. Resume with the same batch and processes, or from a checkpoint of an epoch's end"
     )

@@ -6,25 +6,29 @@ other settings are the config's, placed at the step that was reached.
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook, Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from damamba.checkpoint import CheckpointError
-from damamba.checkpoint.folder import INTERRUPTED, REGULAR, CheckpointFolder
+from damamba.checkpoint import CheckpointError, is_url, read
+from damamba.checkpoint.folder import EARLIER, INTERRUPTED, REGULAR, CheckpointFolder
 from damamba.engine.hooks import bare
+from damamba.engine.launch import restarts, resumes_by_itself
 from damamba.engine.optimizer_state import describe_optimizers, restore_optimizers, wrappers_of
-from damamba.engine.position import Position, Sampling, find_position
+from damamba.engine.position import Position, Sampling, can_be_found, find_position
 from damamba.engine.replay import is_between_updates, sampler_of
 from damamba.engine.saving import root_of
 from damamba.engine.schedule import place_schedule
 
 AUTO = 'auto'  # of a config's `resume`: from the newest whole checkpoint of the run's own folder, if there is one
+RESTARTED = 'restarted'  # in a config: started again by torchrun or Slurm, not by the user
 RUNS_OWN = ('cfg', 'seed', 'experiment_name', 'mmengine_version', 'dataset_meta', 'last_ckpt', 'keep_ckpt_ids')
+MOST = 2**31  # iterations that a training could make
 SETTLED = ('wait_count', 'best_score')  # of an EarlyStoppingHook
 
 
@@ -38,34 +42,87 @@ def _saving(runner) -> CheckpointHook | None:
 
 
 def newest_checkpoint(folder: Path) -> tuple[str | None, list[str]]:
-    """The newest whole checkpoint of a folder, or None; and what is to be said of damaged ones that are newer.
+    """The newest whole checkpoint of a folder, or None; and what is to be said of it, and of newer ones.
 
     Raises:
         CheckpointError: there are some, and all are damaged.
     """
-    path, damaged = CheckpointFolder(folder).newest_whole()
-    if damaged and path is None:
-        raise CheckpointError(f'no checkpoint in {folder} is whole: {"; ".join(damaged)}')
-    return (None if path is None else str(path)), damaged
+    path, notes = CheckpointFolder(folder).newest_whole()
+    if notes and path is None:
+        raise CheckpointError(f'no checkpoint in {folder} is whole: {"; ".join(notes)}')
+    if path and _is_earlier(path):
+        notes.append(
+            f'{path} is of an earlier training in this folder: the one after it has saved nothing to go on from'
+        )
+    return (None if path is None else str(path)), notes
+
+
+def _is_earlier(path: Path) -> bool:
+    return CheckpointFolder(path.parent).entries().get(path.name, {}).get('kind') == EARLIER
 
 
 def settle_start(runner) -> None:
-    """Decide on all processes alike what a training starts from: a checkpoint to resume, ``load_from``, or nothing."""
-    if runner._resume != AUTO and not (runner._resume and runner._load_from is None):
-        return
+    """Decide on all processes alike what a training starts from: a checkpoint to resume, ``load_from``, or nothing.
+
+    The main process decides: each machine has a clock, and perhaps a disk, of its own.
+
+    Raises:
+        CheckpointError: the checkpoint to resume is not what was written.
+    """
+    runner._resume, runner._load_from, notes = _asked_of_main(lambda: _start_of(runner))
+    for note in notes:
+        runner.logger.warning(note)
+
+
+def _asked_of_main(question: Callable[[], Any]) -> Any:
+    """What the main process answers; the others wait for it, also where it is an error."""
     found = [None]
     if is_main_process():
         try:
-            found = [(*newest_checkpoint(own_folder(runner)), None)]
-        except (CheckpointError, OSError) as error:  # the others wait for an answer
-            found = [(None, [], str(error))]
+            found = [(question(), None)]
+        except (CheckpointError, OSError) as error:
+            found = [(None, str(error))]
     broadcast_object_list(found)
-    newest, damaged, error = found[0]
+    answer, error = found[0]
     if error:
         raise CheckpointError(error)
-    for sentence in damaged:
-        runner.logger.warning(sentence)
-    runner._resume, runner._load_from = newest is not None, newest or runner._load_from
+    return answer
+
+
+def _start_of(runner) -> tuple[bool, str | None, list[str]]:
+    """Whether to resume, from what, and what is to be said."""
+    folder, given = own_folder(runner), runner._load_from
+    if runner.cfg.get(RESTARTED) and resumes_by_itself(folder):
+        return _start_again(runner, folder)
+    if runner._resume == AUTO or (runner._resume and given is None):
+        newest, notes = newest_checkpoint(folder)
+        return newest is not None, newest or given, notes
+    if runner._resume and not is_url(given):
+        path = Path(given).expanduser().resolve()
+        if path.name in CheckpointFolder(path.parent).entries():
+            CheckpointFolder(path.parent).verify(path)
+    return runner._resume, given, []
+
+
+def _start_again(runner, folder: Path) -> tuple[bool, str | None, list[str]]:
+    """After a restart that nobody has asked for, perhaps with other processes than before, which must not end it."""
+
+    def fits(path: Path) -> bool:
+        return not _is_earlier(path) and can_be_found(read(path), runner.world_size)
+
+    newest, notes = newest_checkpoint(folder)
+    notes.insert(0, f'Start {restarts() + 1}: going on from the newest checkpoint of {folder}')
+    if newest is None or fits(Path(newest)):
+        return newest is not None, newest or runner._load_from, notes
+    end, _ = CheckpointFolder(folder).newest_whole(fits)
+    instead = (
+        f"{end.name}, of an epoch's end, is taken" if end else "there is none of an epoch's end: it starts as at first"
+    )
+    notes.append(
+        f'{newest} is of the middle of an epoch, which {runner.world_size} processes can not go on with: {instead}'
+    )
+    given = runner._load_from
+    return bool(end) or (runner._resume is True and given is not None), str(end) if end else given, notes
 
 
 def check_training(content: Mapping, source: str) -> None:
@@ -82,6 +139,21 @@ def check_training(content: Mapping, source: str) -> None:
             f'{source} is no training checkpoint of MMEngine (it lacks {", ".join(lacking)}): nothing to resume; '
             'for a new training from its weights give --cfg-options load_from=PATH, not --resume'
         )
+    epoch, step = meta['epoch'], meta['iter']
+    are_counts = all(type(it) is int and 0 <= it <= MOST for it in (epoch, step))
+    if not are_counts or (step and epoch > step):
+        raise CheckpointError(f'{source} says that it is of epoch {epoch!r} and iteration {step!r}, which can not be')
+
+
+def take_trained_weights(runner, content: Mapping, source: str) -> None:
+    """Where averaged weights were saved in the place of the trained ones, and nothing averages them any more."""
+    averages = content.get('ema_state_dict')
+    if not averages or any(isinstance(hook, EMAHook) for hook in runner.hooks):
+        return
+    state, prefix = content['state_dict'], 'module.'
+    trained = {name.removeprefix(prefix): it for name, it in averages.items() if name.startswith(prefix)}
+    state.update({name: it for name, it in trained.items() if name in state})
+    runner.logger.warning('%s has averaged weights, and the config no EMAHook: the trained ones are taken', source)
 
 
 def adopt_seed(runner, content: Mapping) -> None:
@@ -117,7 +189,8 @@ def resume(runner, content: Mapping, source: str) -> None:
     _restore_hub(runner, content)
     notes = restore_optimizers(runner.optim_wrapper, bare(runner.model), content, source)
     if runner.param_schedulers is not None:
-        epochs, inside = (position.epoch, position.inside) if own.by_epoch else (0, position.iter)
+        most = runner.max_epochs if own.by_epoch else runner.max_iters  # beyond it nothing is left to train
+        epochs, inside = (min(position.epoch, most), position.inside) if own.by_epoch else (0, min(position.iter, most))
         notes += place_schedule(runner, runner.unscheduled, content, epochs, inside)
     if position.iter != content['meta']['iter']:
         was = content['meta']['iter']
@@ -160,6 +233,8 @@ def _restore_hub(runner, content: Mapping) -> None:
     info.update(kept)
     folder = own_folder(runner)
     for key in [key for key in info if key.startswith('best_ckpt')]:
+        if info[key] is None:
+            continue  # saved before the first one
         name = os.path.basename(str(info[key]))
         if CheckpointFolder(folder).has(name):
             hub.update_info(key, str(folder / name))

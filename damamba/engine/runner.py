@@ -25,7 +25,7 @@ from damamba.engine.loading import fill
 from damamba.engine.preemption import Interrupted, PreemptionHook, shield
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
 from damamba.engine.replay import ReplayHook, make_replayable
-from damamba.engine.resuming import ResumeHook, adopt_seed, check_training, resume, settle_start
+from damamba.engine.resuming import ResumeHook, adopt_seed, check_training, resume, settle_start, take_trained_weights
 from damamba.engine.saving import DurableCheckpointHook, durable
 from damamba.engine.schedule import Unscheduled
 from damamba.engine.sound_data import SoundDataHook
@@ -178,6 +178,8 @@ class DAMambaRunner(Runner):
             state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
         content['state_dict'] = state
         self.call_hook('after_load_checkpoint', checkpoint=content)
+        if self._resume:
+            take_trained_weights(self, content, filename)
         self._fill(filename, content['state_dict'], self._needs_all or strict)
         self._has_loaded = True
         return content

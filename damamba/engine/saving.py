@@ -81,6 +81,8 @@ class DurableCheckpointHook(CheckpointHook):
             self.folder.clear_leftovers()
             if not runner.iter or resumed.parent != self.folder.root.resolve():
                 self.folder.set_aside()
+            else:
+                self.folder.go_on_from(resumed.name, runner.iter, runner.epoch)
         except OSError as error:  # no reason not to train
             runner.logger.warning('Leftovers in %s stay: %s', self.folder.root, error)
 

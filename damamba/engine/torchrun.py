@@ -25,7 +25,6 @@ from torch.distributed.elastic.rendezvous.api import RendezvousError
 from damamba.engine.rendezvous import LaunchError, Meeting, Place, number_of, place_of
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-MISTAKES = (1, 2)  # statuses of a command that has said what is wrong
 
 
 class Agent(LocalElasticAgent):

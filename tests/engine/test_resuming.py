@@ -258,7 +258,7 @@ def test_in_an_epoch_another_batch_is_refused_and_at_its_end_it_is_not(tmp_path)
     trained(tmp_path / 'end', stop_after=6)  # with the end of the epoch still to come
     assert len(trained(tmp_path / 'end', resume=True, **larger).model.losses) == 8
     trained(tmp_path / 'steps', stop_after=5, **ITERATIONS)
-    with pytest.raises(CheckpointError, match='1 x 2 pictures, no epochs; this run has 1 x 3 pictures, no epochs'):
+    with pytest.raises(CheckpointError, match='1 x 3 pictures, no epochs: which data .* same batch and processes$'):
         trained(tmp_path / 'steps', resume=True, **ITERATIONS, **larger)
 
 
@@ -301,7 +301,7 @@ def test_a_damaged_newest_is_passed_over_and_where_none_is_whole_all_are_named(t
     resumed = trained(tmp_path / 'run', resume=True, epochs=1)
     assert any('epoch_2.pth is damaged' in text for text in resumed.said)
     (tmp_path / 'run/epoch_1.pth').write_bytes(b'')
-    with pytest.raises(CheckpointError, match=r'no checkpoint in .*/run is whole: .*epoch_2.pth.*epoch_1.pth'):
+    with pytest.raises(CheckpointError, match=r'no checkpoint in .*/run is whole: .*epoch_1.pth.*epoch_2.pth'):
         trained(tmp_path / 'run', resume=True)
     assert len(trained(tmp_path / 'empty', resume=True, epochs=1).rates) == 6
 
@@ -326,3 +326,114 @@ def test_patience_is_not_given_anew(tmp_path):
     trained(tmp_path / 'run', epochs=9, stop_after=15, **settings)
     resumed = trained(tmp_path / 'run', resume=True, epochs=9, **settings)
     assert whole.epoch == resumed.epoch == 4
+
+
+@pytest.fixture
+def restarted(monkeypatch):
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
+    monkeypatch.setenv('DAMAMBA_STARTED', '0')
+
+
+def of_two_processes(path: Path) -> None:
+    """Let a checkpoint say that two processes had trained it."""
+    content, folder = content_of(path), CheckpointFolder(path.parent)
+    content['meta']['sampling']['processes'] = 2
+    entry = folder.entries()[path.name]
+    folder.write(path.name, content, step=entry['iter'], epoch=entry['epoch'], kind=entry['kind'])
+
+
+def test_a_restart_goes_on_whichever_machines_are_there(tmp_path, restarted):
+    trained(tmp_path / 'run', stop_after=8)
+    of_two_processes(tmp_path / 'run/iter_8.pth')
+    again = trained(tmp_path / 'run', restarted=True)
+    assert len(again.rates) == 12 and Path(again._load_from).name == 'epoch_1.pth'
+    assert any('Start 2: going on from the newest checkpoint' in text for text in again.said)
+    assert any("epoch_1.pth, of an epoch's end, is taken" in text for text in again.said)
+    trained(tmp_path / 'new', stop_after=3)
+    of_two_processes(tmp_path / 'new/iter_3.pth')
+    again = trained(tmp_path / 'new', restarted=True)
+    assert len(again.rates) == 18 and any('it starts as at first' in text for text in again.said)
+
+
+def test_whether_a_restart_resumes_is_the_main_processs_to_say(tmp_path, restarted, monkeypatch):
+    trained(tmp_path / 'run', stop_after=8)
+    monkeypatch.setenv('DAMAMBA_STARTED', '1e12')  # of a machine that came later
+    monkeypatch.setattr('damamba.engine.resuming.is_main_process', lambda: False)
+
+    def from_main(found: list) -> None:
+        found[0] = ((True, str(tmp_path / 'run/iter_8.pth'), []), None)
+
+    monkeypatch.setattr('damamba.engine.resuming.broadcast_object_list', from_main)
+    assert len(trained(tmp_path / 'run', restarted=True).rates) == 10
+
+
+def test_an_altered_file_is_not_resumed(two_epochs, tmp_path):
+    shutil.copytree(two_epochs, tmp_path / 'run')
+    content = content_of(tmp_path / 'run/epoch_2.pth')
+    content['state_dict']['last.bias'] += 1
+    torch.save(content, tmp_path / 'run/epoch_2.pth')
+    (tmp_path / 'link.pth').symlink_to(tmp_path / 'run/epoch_2.pth')
+    for path in (tmp_path / 'run/epoch_2.pth', tmp_path / 'link.pth'):
+        with pytest.raises(CheckpointError, match=r'epoch_2.pth is damaged \('):
+            trained(tmp_path / 'other', resume=path)
+
+
+def stopped_unsaved(monkeypatch, *args, **settings) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(toy, 'save', lambda runner: None)
+        trained(*args, **settings)
+
+
+def test_what_was_abandoned_is_not_returned_to(tmp_path, monkeypatch):
+    run = tmp_path / 'run'
+    trained(run)
+    stopped_unsaved(monkeypatch, run, resume=run / 'epoch_1.pth', stop_after=8)
+    again = trained(run, resume=True, epochs=1)
+    assert Path(again._load_from).name == 'epoch_1.pth' and not any('earlier training' in it for it in again.said)
+    stopped_unsaved(monkeypatch, run, resume=run / 'epoch_3.pth', epochs=4, stop_after=20)  # after all
+    assert Path(trained(run, resume=True)._load_from).name == 'epoch_3.pth'
+    stopped_unsaved(monkeypatch, run, stop_after=2)
+    again = trained(run, resume=True)
+    assert Path(again._load_from).name == 'epoch_3.pth' and any('of an earlier training' in it for it in again.said)
+
+
+def test_where_all_files_are_gone_there_is_none(tmp_path):
+    trained(tmp_path / 'run', epochs=1)
+    (tmp_path / 'run/epoch_1.pth').unlink()
+    assert len(trained(tmp_path / 'run', resume=True, epochs=1).rates) == 6
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'step'), [(2, 10**10), (10**10, 10**10), (2, -5), (2, 6.0), ('1', 12), (13, 12), (True, 12)]
+)
+def test_a_position_that_can_not_be_is_refused(two_epochs, tmp_path, epoch, step):
+    path = altered(two_epochs, tmp_path, lambda content: content['meta'].update(epoch=epoch, iter=step))
+    with pytest.raises(CheckpointError, match=f'epoch {epoch!r} and iteration {step!r}, which can not be'):
+        trained(tmp_path / 'run', resume=path)
+
+
+def test_a_position_far_beyond_the_end_has_nothing_left(two_epochs, tmp_path):
+    far = dict(epoch=10**9, iter=6 * 10**8 * 3)
+    path = altered(two_epochs, tmp_path, lambda content: content['meta'].update(far))
+    with pytest.raises(CheckpointError, match='in the middle of an epoch'):
+        trained(tmp_path / 'run', resume=path)
+    far = dict(epoch=10**8, iter=6 * 10**8)
+    path = altered(two_epochs, tmp_path, lambda content: content['meta'].update(far))
+    resumed = trained(tmp_path / 'run', resume=path)
+    assert any('nothing is left to train' in text for text in resumed.said)
+
+
+def test_without_an_ema_hook_the_trained_weights_go_on(tmp_path):
+    whole = trained(tmp_path / 'run', epochs=1, **EMA)
+    content = content_of(tmp_path / 'run/epoch_1.pth')
+    wanted, average = whole.model.state_dict()['last.weight'], content['state_dict']['last.weight']
+    resumed = trained(tmp_path / 'plain', resume=tmp_path / 'run/epoch_1.pth', epochs=1)
+    assert torch.equal(resumed.model.state_dict()['last.weight'], wanted) and not torch.equal(wanted, average)
+    assert any('no EMAHook: the trained ones are taken' in text for text in resumed.said)
+
+
+def test_before_the_first_best_none_is_missed(tmp_path):
+    later = {**BEST, 'val_cfg': dict(type='ValLoop'), 'train_cfg__val_begin': 3}
+    trained(tmp_path / 'run', epochs=1, **later)
+    resumed = trained(tmp_path / 'run', resume=True, **later)
+    assert not any('looked for anew' in text for text in resumed.said)
