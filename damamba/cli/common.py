@@ -26,9 +26,9 @@ from damamba.engine.config import read_config, use_our_metric
 from damamba.engine.config_checks import ConfigError
 from damamba.engine.config_parts import check_parts, error_of_building
 from damamba.engine.finite import NotFiniteError
-from damamba.engine.launch import leave
+from damamba.engine.launch import leave, resumes_by_itself
 from damamba.engine.preemption import Interrupted
-from damamba.engine.resuming import AUTO, newest_checkpoint
+from damamba.engine.resuming import AUTO, RESTARTED, newest_checkpoint
 from damamba.engine.runner import DAMambaRunner
 from damamba.engine.workers import fate_of_worker
 from damamba.evaluation.coco_ap import EvaluationError
@@ -114,7 +114,8 @@ def build_runner(cfg: Config, splits: tuple[str, ...]) -> Runner:
         return DAMambaRunner.from_cfg(cfg)
     cfg = copy.deepcopy(cfg)
     use_our_metric(cfg)
-    if cfg.get('resume') == AUTO:
+    again = cfg.pop(RESTARTED, False) and resumes_by_itself(Path(cfg.work_dir))
+    if again or cfg.get('resume') == AUTO:
         newest, _ = newest_checkpoint(Path(cfg.work_dir))
         cfg.resume, cfg.load_from = newest is not None, newest or cfg.get('load_from')
     return RUNNERS.build(cfg)
