@@ -46,13 +46,22 @@ BEST = 'coco/segm_mAP'  # what our configs keep the best checkpoint by
 MOST_NODES = 10**6  # of a config: names of YAML that stand for names can make more of a line than memory holds
 
 
+class SafeLoader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
+    """Builds plain values, and the tuples that MMEngine writes into a config's YAML."""
+
+
+def _build_tuple(loader: SafeLoader, node: yaml.Node) -> tuple:
+    return tuple(loader.construct_sequence(node, deep=True))
+
+
+SafeLoader.add_constructor('tag:yaml.org,2002:python/tuple', _build_tuple)
+
+
 class SafeYamlHandler(YamlHandler):
     """MMEngine's, but for the loader, which would build any object and call any function that a file names."""
 
     def load_from_fileobj(self, file, **kwargs):
-        content = yaml.load(
-            file, **{**kwargs, 'Loader': yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader}
-        )
+        content = yaml.load(file, **{**kwargs, 'Loader': SafeLoader})
         if sum(1 for _ in islice(walk(content if isinstance(content, dict) else {}), MOST_NODES)) == MOST_NODES:
             raise yaml.YAMLError(f'it has more than {MOST_NODES:,} settings')
         return content

@@ -149,7 +149,7 @@ class _Guard:
     def step(self, **kwargs) -> None:
         bad, self._bad = self._bad, None
         gradients = list(self._gradients())
-        largest = nn.utils.get_total_norm(gradients, norm_type=math.inf) if gradients else torch.zeros(())
+        largest = _size(gradients) if gradients else torch.zeros(())
         own = torch.stack(
             [(torch.tensor(False) if bad is None else bad).to(largest.device), ~largest.isfinite()]
         ).float()
@@ -172,6 +172,12 @@ class _Guard:
         """Whether a scaler has a smaller scale to try, as it does in float16's first steps."""
         scaler = getattr(self.wrapper, 'loss_scaler', None)
         return scaler is not None and scaler.is_enabled() and scaler.get_scale() > LEAST_SCALE
+
+
+def _size(gradients: list[Tensor]) -> Tensor:
+    """A number that is finite if all of them are. The sum of squares is the quicker one; in half types it overflows."""
+    is_half = any(it.dtype in (torch.float16, torch.bfloat16) for it in gradients)
+    return nn.utils.get_total_norm(gradients, norm_type=math.inf if is_half else 2.0)
 
 
 def files_of(batch: Mapping | None) -> list[str]:

@@ -29,7 +29,8 @@ def test_it_is_refused_in_words(name, tmp_path):
 
 
 def test_data_is_read(tmp_path):
-    (tmp_path / 'a.yaml').write_text('work_dir: here\nmax_left_out: 0.5\n')
-    assert read_config(str(tmp_path / 'a.yaml')).max_left_out == 0.5
+    (tmp_path / 'a.yaml').write_text('work_dir: here\nmax_left_out: 0.5\nscale: !!python/tuple [1, [2]]\n')
+    cfg = read_config(str(tmp_path / 'a.yaml'))
+    assert cfg.max_left_out == 0.5 and cfg.scale == (1, [2])  # as MMEngine writes tuples
     with pytest.raises(ConfigError, match='max_left_out must be a share of the training set, from 0 to 1, got 3'):
         read_config(str(tmp_path / 'a.yaml'), {'max_left_out': 3})
