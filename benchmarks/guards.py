@@ -39,7 +39,7 @@ SAVES = 3
 NAME = 'guards'
 PICTURES = 8
 DEFAULTS = {
-    'cpu': dict(repeat=15, shape=Shape(1, 320, 544)),
+    'cpu': dict(repeat=10, shape=Shape(1, 800, 1344)),
     'cuda': dict(repeat=50, shape=Shape(2, 800, 1344)),
 }
 CONFIG = """
