@@ -1,5 +1,6 @@
 """What a run leaves in its own folder: metrics.json of its last evaluation, run.json of a training or a test."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -36,6 +37,7 @@ PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 RESULTS = 'results'  # what files of predictions are called by default
 SPLITS = ('train', 'val', 'test')
 BLOCK = 2**20  # bytes that are read at a time
+_claimed: set[str] = set()  # names of this process' runs
 
 
 class MetricsFileHook(Hook):
@@ -202,15 +204,18 @@ def _info(ann_file: str) -> dict | None:
 
 
 def claim_folder(work_dir: str) -> str:
-    """Make the folder of a run that begins now, ``<date>_<time>``: its name. Of two in a second one waits."""
+    """Make the folder of a run that begins now, ``<date>_<time>``: its name. Of two in a second one waits.
+
+    So does one of this process in another work folder: MMEngine would let it write into the log of the first.
+    """
     while True:
         name = time.strftime('%Y%m%d_%H%M%S')
-        try:
-            Path(work_dir, name).mkdir(parents=True)
-        except FileExistsError:
-            time.sleep(0.05)
-        else:
-            return name
+        if name not in _claimed and not Path(work_dir, name).exists():
+            with contextlib.suppress(FileExistsError):
+                Path(work_dir, name).mkdir(parents=True)
+                _claimed.add(name)
+                return name
+        time.sleep(0.05)
 
 
 def now() -> str:

@@ -106,6 +106,14 @@ def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
     assert all(re.fullmatch(r'\d{8}_\d{6}', name) for name in names)
 
 
+def test_runs_of_one_process_have_names_of_their_own_in_two_folders_too(tmp_path):
+    names = [claim_folder(str(tmp_path / folder)) for folder in ('one', 'two', 'three')]
+    assert len(set(names)) == 3
+    assert [[path.name for path in (tmp_path / folder).iterdir()] for folder in ('one', 'two', 'three')] == [
+        [name] for name in names
+    ]
+
+
 def test_predictions_of_two_tests_are_both_kept_and_the_newest_lie_on_top(trained, tmp_path):
     for epoch in (1, 2):
         run_test(trained.parent / 'small.py', trained / f'epoch_{epoch}.pth', tmp_path, '--format-only')
