@@ -1,5 +1,6 @@
 """What tests of several parts share: seeds, devices, one table of tolerances, the folder beside the checkout."""
 
+import signal
 from functools import cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,6 +58,15 @@ def laid_out(quick_configs, monkeypatch):
 def seed():
     """Start every test from the same random state."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Take back what a command does on signals: processes that later tests fork would do the same."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.gpu] if name == 'cuda' else []) for name in DEVICES])

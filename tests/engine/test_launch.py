@@ -146,11 +146,14 @@ def test_a_process_does_not_outlive_the_agent_that_has_started_it():
     ready, write = os.pipe()
     agent = os.fork()
     if agent == 0:
-        if os.fork() == 0:
-            launch._end_with_parent()
-            os.write(write, str(os.getpid()).encode())
-        time.sleep(60)
-        os._exit(0)
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if os.fork() == 0:
+                launch._end_with_parent()
+                os.write(write, str(os.getpid()).encode())
+            time.sleep(60)
+        finally:
+            os._exit(0)  # whatever happens: never back into pytest
     worker = int(os.read(ready, 20))
     os.kill(agent, signal.SIGKILL)
     os.waitpid(agent, 0)
