@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch.utils.data import Dataset
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Folder:
         return f'a link leads out of the folder {self.root} to it: follow_links=True of its data set allows that'
 
 
-def folder_of(dataset: Dataset) -> Folder | None:
+def folder_of(dataset: 'Dataset') -> Folder | None:
     """The folder of a data set; None where its config names none, so that its pictures may lie anywhere.
 
     That is its ``data_root``, or its pictures' own folder where that lies elsewhere. The two may be links.

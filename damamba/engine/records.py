@@ -1,13 +1,10 @@
 """What a run leaves in its own folder: metrics.json of its last evaluation, run.json of a training or a test."""
 
 import contextlib
-import hashlib
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 
 import faster_coco_eval
@@ -31,12 +28,11 @@ from damamba.evaluation.annotations import read
 from damamba.evaluation.building import datasets_of
 from damamba.evaluation.results import EvaluationError
 from damamba.run_record import METRICS, RUN, write_json
+from damamba.run_record.datasets import describe
 from damamba.types import class_of
 
 PACKAGES = (damamba, torch, mmengine, mmdet, faster_coco_eval)
 RESULTS = 'results'  # what files of predictions are called by default
-SPLITS = ('train', 'val', 'test')
-BLOCK = 2**20  # bytes that are read at a time
 _claimed: set[str] = set()  # names of this process' runs
 
 
@@ -245,40 +241,8 @@ def files_of(loop: BaseLoop) -> list[str]:
 
 
 def dataset_of(loop: BaseLoop) -> dict:
-    """What a loop evaluates on: see :func:`describe`."""
+    """What a loop evaluates on: see :func:`~damamba.run_record.datasets.describe`."""
     tested = (getattr(metric, 'tested', None) for metric in loop.evaluator.metrics)
     info = next((it.document.get('info') for it in tested if it), None)
     classes = (getattr(loop.evaluator, 'dataset_meta', None) or {}).get('classes')
     return describe(files_of(loop), classes, info)
-
-
-def describe(files: Sequence[str], classes: Sequence[str] | None, info: dict | None) -> dict:
-    """A data set: its name, classes, what its file says of itself, and the file's SHA-256; null what is not known.
-
-    Its name is that of its file, ``instances_val2017``, or of the folder if the file is called after a split. Names of
-    several files are joined, and the digest is that of their digests.
-    """
-    paths = [Path(file).absolute() for file in files]
-    names = [path.parent.name if path.stem in SPLITS else path.stem for path in paths]
-    digests = [sha256_of(path) for path in paths]
-    if len(digests) > 1 and None not in digests:
-        digests = [hashlib.sha256(' '.join(digests).encode()).hexdigest()]
-    description = info.get('description') if isinstance(info, dict) else None
-    return {
-        'name': ' and '.join(names) or None,
-        'classes': list(classes) if classes else None,
-        'description': description if isinstance(description, str) else None,
-        'sha256': digests[0] if len(digests) == 1 else None,
-    }
-
-
-def sha256_of(path: Path) -> str | None:
-    """Of a file, in hexadecimal digits; None if it is not on this machine."""
-    digest = hashlib.sha256()
-    try:
-        with path.open('rb') as file:
-            for block in iter(partial(file.read, BLOCK), b''):
-                digest.update(block)
-    except OSError:
-        return None
-    return digest.hexdigest()

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmengine import fileio
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.broken import why_no_runs, why_undrawable
@@ -26,12 +25,19 @@ def load(path: str | Path, backend_args: dict | None = None) -> dict:
     """
     try:
         is_here = not backend_args and '://' not in str(path)
-        document = read_json(path) if is_here else parse(fileio.get_text(path, backend_args=backend_args))
+        document = read_json(path) if is_here else parse(_fetched(path, backend_args))
     except (OSError, ValueError) as error:
         raise EvaluationError(f'{path} can not be read as JSON: {error}') from error
     if not isinstance(document, dict) or not {'images', 'categories'} <= document.keys():
         raise EvaluationError(f'{path} is no ground truth: it lacks images, annotations or categories')
     return {'annotations': [], **document}
+
+
+def _fetched(path: str | Path, backend_args: dict | None) -> str:
+    """A text from elsewhere."""
+    from mmengine import fileio  # brings torch, which a file on this machine does not need
+
+    return fileio.get_text(path, backend_args=backend_args)
 
 
 def read(path: str | Path, backend_args: dict | None = None) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from damamba.checkpoint import CheckpointError
 from damamba.engine.config_checks import ConfigError
-from damamba.engine.records import sha256_of
+from damamba.run_record.datasets import sha256_of
 
 HERE = Path(__file__).resolve()
 CONFIGS = next(

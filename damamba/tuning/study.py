@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 
 from damamba.engine.config_checks import READ_BY_RUNNER, leaves
-from damamba.engine.records import sha256_of
+from damamba.run_record.datasets import sha256_of
 from damamba.tuning import TuningError
 from damamba.tuning.lost_trials import is_default
 from damamba.tuning.overrides import MISSING, configured, value_at, write_overrides
