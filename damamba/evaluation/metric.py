@@ -60,6 +60,7 @@ class CocoInstanceMetric(CocoMetric):
         prefix: in front of all names; ``coco`` by default.
         sort_categories: sort the categories by their ids, for Objects365.
         details: measure and log more than COCO's numbers: see :func:`~damamba.evaluation.analysis.details.analyse`.
+        containers: of the details, classes that hold what a robot picks; Tote by default, where there is such a class.
 
     Attributes:
         truth: the ground truth of the last evaluation; its categories are called as the classes are.
@@ -84,6 +85,7 @@ class CocoInstanceMetric(CocoMetric):
         prefix: str | None = None,
         sort_categories: bool = False,
         details: bool = False,
+        containers: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__(
             metric=metric if isinstance(metric, str) else list(metric),
@@ -98,6 +100,7 @@ class CocoInstanceMetric(CocoMetric):
         )
         self.ann_file, self.collect_dir, self.sort_categories = ann_file, collect_dir, sort_categories
         self.details = details
+        self.containers = [containers] if isinstance(containers, str) else containers
         self.max_dets = _numbers(proposal_nums, MAX_DETS, 'proposal_nums').astype(int).tolist()
         self.proposal_nums = _numbers(proposal_nums, PROPOSAL_NUMS, 'proposal_nums').astype(int).tolist()
         self.evaluation: Evaluation | None = None
@@ -235,7 +238,8 @@ class CocoInstanceMetric(CocoMetric):
             evaluation = score(self.truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
             self.evaluation = replace(evaluation, faults=diagnose(self.truth, wanted, self.cat_ids))
             if self.details:
-                details = analyse(self.truth, wanted, self.cat_ids, most=self.evaluation.max_dets[-1])
+                given = dict(most=self.evaluation.max_dets[-1], containers=self.containers)
+                details = analyse(self.truth, wanted, self.cat_ids, **given)
                 self.evaluation = replace(self.evaluation, details=details)
             _log(self.evaluation, self.classwise, logger)
             values |= self.evaluation.flat(self.classwise, self.metric_items)

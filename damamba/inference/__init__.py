@@ -3,8 +3,8 @@
 import damamba.register  # noqa: F401  the backbone, and safe reading of checkpoints
 from damamba.inference.detections import Detections
 from damamba.inference.detector import inference_detector, init_detector
-from damamba.inference.picking import PickPoint
 from damamba.inference.pictures import PictureError
 from damamba.inference.predictor import Predictor
+from damamba.picking import PickPoint
 
 __all__ = ['Detections', 'PickPoint', 'PictureError', 'Predictor', 'inference_detector', 'init_detector']

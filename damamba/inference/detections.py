@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ import numpy as np
 from pycocotools import mask as rle
 
 from damamba.evaluation.predictions import coco_results
-from damamba.inference.picking import PickPoint, pick_points
 from damamba.inference.polygons import yolo_lines
 from damamba.inference.whole_files import write_whole
+from damamba.picking import CONTAINERS, PickPoint, pick_points
 from damamba.tables import Table
 
 if TYPE_CHECKING:
@@ -129,9 +129,19 @@ class Detections:
 
         return draw(self.above(score), needed('supervision'))
 
-    def pick_points(self, score: float = DRAWN) -> list[PickPoint]:
-        """Where to grasp what scores at least ``score``, in the order of picking: :mod:`damamba.inference.picking`."""
-        return pick_points(self.above(score))
+    def pick_points(self, score: float = DRAWN, containers: Collection[str] = CONTAINERS) -> list[PickPoint]:
+        """Where to grasp what scores at least ``score``, in the order of picking: :mod:`damamba.picking`.
+
+        Args:
+            containers: classes of what holds the objects, such as totes: they are not picked, and cover nothing.
+
+        Raises:
+            ValueError: the detector finds boxes alone.
+        """
+        if self.rles is None:
+            raise ValueError('pick points need masks, and this detector finds boxes alone')
+        found = self.above(score)
+        return list(pick_points(found.rles, found.scores.tolist(), found.names, containers))
 
     def save(self, path: str | Path, score: float = DRAWN) -> Path:
         """Write a file, whole or not at all: a picture with what scores at least ``score``; ``.json``, COCO results of

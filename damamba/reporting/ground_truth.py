@@ -50,7 +50,7 @@ class Section:
         return [f'{run}: {place}' for run, place in places.items()] if len(set(places.values())) > 1 else []
 
     def of(self, kind: str, part: str = '') -> dict[str, dict]:
-        """The scores of a kind, or of its details the sizes, curves, errors or segmentation, of runs that have them."""
+        """The scores of a kind, or a part of its details such as sizes or picks, of runs that have them."""
         having = {it.run.name: it.evaluation for it in self.results if kind in it.evaluation['scores']}
         if not part:
             return {run: it['scores'][kind] for run, it in having.items()}
@@ -58,7 +58,7 @@ class Section:
         return {run: it for run, it in parts.items() if it}
 
     def figures(self, kind: str, part: str = '') -> dict[str, Mapping[str, float]]:
-        """The same of the class in focus, or of the mean over classes; of speed and examples what there is.
+        """The same of the class in focus, or of the mean over classes; of speed, examples and picks what there is.
 
         Scores have the sizes beside them, as ``relative`` ones.
         """
@@ -66,8 +66,8 @@ class Section:
             return self.speeds
         if part == 'examples':
             return {it.run.name: it.examples for it in self.results if it.examples and it.examples['images']}
-        get = mean_curves if part == 'curves' else focused
-        figures = {run: get(it, self.focus) for run, it in self.of(kind, part).items()}
+        get, focus = mean_curves if part == 'curves' else focused, None if part == 'picks' else self.focus
+        figures = {run: get(it, focus) for run, it in self.of(kind, part).items()}
         for run, shares in () if part else self.figures(kind, 'sizes').items():
             figures[run] = {**figures[run], **{f'relative {key}': value for key, value in shares.items()}}
         return figures

@@ -10,8 +10,8 @@ import pytest
 from pycocotools import mask as rle
 
 from damamba.inference.naming import Ids, Names
-from damamba.inference.picking import draw_pick_points
 from damamba.inference.polygons import in_one, polygons_of, yolo_lines
+from damamba.picking import draw_pick_points
 from tests.inference.helpers import detections
 
 SIZE = (40, 60)

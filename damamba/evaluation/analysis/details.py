@@ -3,7 +3,7 @@
 The pictures are drawn from the dictionary, by :mod:`damamba.reporting.charts`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from damamba.evaluation.analysis.confusion import Confusion, confuse
 from damamba.evaluation.analysis.errors import Errors, break_down
 from damamba.evaluation.analysis.merge_split import Segmentation, count_segments
 from damamba.evaluation.analysis.overlaps import read_pictures
+from damamba.evaluation.analysis.picks import Picks, containers_of, count_picks
 from damamba.evaluation.coco_ap import IOU_THRS, check, class_columns, evaluate, of_kind, summarize
 from damamba.evaluation.results import NAMES, EvaluationError, Scores
 from damamba.tables import Table
@@ -27,7 +28,7 @@ class KindDetails:
 
     ``sizes`` has AP and AR by relative area: small is less than 1/300 of the picture, large 3 % or more. ``curves`` has
     for each class, by the overlap, precision at 101 recalls from 0 to 1; nothing for a class without objects.
-    ``segmentation`` is of masks alone.
+    ``segmentation`` is of masks alone, and so are ``picks``, where pictures are of totes.
     """
 
     sizes: Scores
@@ -35,14 +36,15 @@ class KindDetails:
     confusion: Confusion
     errors: Errors
     segmentation: Segmentation | None = None
+    picks: Picks | None = None
 
 
 @dataclass(frozen=True)
 class Details:
     """What was measured, by kind, ``bbox`` or ``segm``.
 
-    ``least_score`` is from which score on a detection counts in confusion and segmentation, ``max_dets`` how many
-    detections of a picture and class count in the rest.
+    ``least_score`` is from which score on a detection counts in confusion, segmentation and picks, ``max_dets`` how
+    many detections of a picture and class count in the rest.
     """
 
     least_score: float
@@ -59,6 +61,7 @@ class Details:
         blocks += [details.errors.table(NAMES[kind]) for kind, details in self.kinds.items()]
         blocks += [details.confusion.table(NAMES[kind]) for kind, details in self.kinds.items()]
         blocks += [d.segmentation.table(NAMES[kind]) for kind, d in self.kinds.items() if d.segmentation]
+        blocks += [details.picks.table(NAMES[kind]) for kind, details in self.kinds.items() if details.picks]
         return '\n'.join(blocks)
 
 
@@ -74,6 +77,7 @@ def analyse(
     cat_ids: Sequence[int],
     least_score: float = 0.3,
     most: int = 100,
+    containers: Collection[str] | None = None,
 ) -> Details:
     """Measure how good predictions are by relative size, what they are confused with, and what their errors cost.
 
@@ -81,22 +85,30 @@ def analyse(
         truth: the ground truth, in COCO's format; its images must say their width and height.
         predictions: of ``bbox`` and ``segm``, or of one of them, as for :func:`~damamba.evaluation.coco_ap.score`.
         cat_ids: the classes that count, in the order in which they are listed.
-        least_score: from which score on a detection counts in the confusion matrix and in over- and
-            under-segmentation, which are of a detector as it is used, at one threshold.
+        least_score: from which score on a detection counts in the confusion matrix, in over- and under-segmentation
+            and in first picks, which are of a detector as it is used, at one threshold.
         most: how many detections of an image and class count in the rest, as in COCO's AP.
+        containers: the classes of what holds objects and is not picked. First picks are judged where some are named;
+            by default, where there is a class Tote, or Object alone.
 
     Raises:
         EvaluationError: as for :func:`~damamba.evaluation.coco_ap.score`; or an image lacks its size.
     """
-    kinds = {}
+    kinds, holders = {}, containers_of([category['name'] for category in truth.cats.values()], containers)
     for kind, entries in predictions.items():
         check(truth, entries, kind, cat_ids)
-        kinds[kind] = _analyse(truth, of_kind(entries, kind), kind, list(cat_ids), least_score, most)
+        kinds[kind] = _analyse(truth, of_kind(entries, kind), kind, list(cat_ids), least_score, most, holders)
     return Details(least_score, most, kinds)
 
 
 def _analyse(
-    truth: COCO, entries: list[dict], kind: str, cat_ids: list[int], least_score: float, most: int
+    truth: COCO,
+    entries: list[dict],
+    kind: str,
+    cat_ids: list[int],
+    least_score: float,
+    most: int,
+    holders: Collection[str] | None,
 ) -> KindDetails:
     names = [truth.cats[cat_id]['name'] for cat_id in cat_ids]
     pictures = read_pictures(truth, entries, kind, cat_ids, most)
@@ -108,6 +120,7 @@ def _analyse(
         confusion=confuse(pictures, names, least_score),
         errors=break_down(pictures, names),
         segmentation=count_segments(pictures, names, least_score) if kind == 'segm' else None,
+        picks=count_picks(pictures, names, least_score, holders) if kind == 'segm' and holders is not None else None,
     )
 
 
