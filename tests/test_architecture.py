@@ -32,7 +32,7 @@ MAY_IMPORT = {  # besides the standard library, for the parts that promise to ne
     ),
     'durable': (),
     'tables': ('rich',),
-    'picking': ('cv2', 'numpy', 'pycocotools'),
+    'picking': ('cv2', 'numpy', 'pycocotools', 'damamba.datasets.run_lengths'),
     'run_record': ('damamba.run_record', 'damamba.durable'),
 }
 COMPILERS = {  # beside these, where kernels are written: loaded when a kernel first runs
@@ -45,7 +45,6 @@ COMPILERS = {  # beside these, where kernels are written: loaded when a kernel f
 LEVELS = {  # arrows point from a higher level to a lower one, or stay on their own
     'ops': 0,
     'tables': 0,
-    'picking': 0,
     'durable': 0,
     'checkpoint': 0,
     'mmcv_ops': 0,

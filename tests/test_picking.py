@@ -40,6 +40,14 @@ def test_of_two_links_of_a_chain_the_one_that_gives_more_is_covered_by_the_diffe
     assert shares(left, right) == pytest.approx([15 * 10 / (30 * 40) - 15 * 10 / (35 * 40), 0])
 
 
+@pytest.mark.parametrize('box', [(0, 0, 120, 100), (0, 30, 1, 1), (119, 0, 1, 100), (10, 90, 50, 10), (119, 99, 1, 1)])
+def test_a_patch_is_the_mask_without_what_lies_around_it(box):
+    patch, (x, y, w, h) = patch_of(mask(box, without=[(40, 95, 5, 2)])), box
+    assert (patch.left, patch.top) == (x, y)
+    assert (patch.mask == rle.decode(mask(box, without=[(40, 95, 5, 2)]))[y : y + h, x : x + w]).all()
+    assert patch.has(x + 0.5, y + 0.5) and not patch.has(x - 1, y + 0.5) and not patch.has(x + w + 0.5, y)
+
+
 def test_a_tote_is_neither_picked_nor_covers_anything():
     masks = [mask((5, 5, 110, 90)), mask(LOWER, without=[UPPER]), mask(UPPER), mask()]
     found = list(pick_points(masks, [1.0, 0.9, 0.8, 1.0], ['TOTE ', 'Object', 'Object', 'Object']))

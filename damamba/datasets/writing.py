@@ -18,7 +18,7 @@ from damamba.datasets.drawing.grounds import FINE
 from damamba.datasets.drawing.heap import Visible
 from damamba.datasets.drawing.scenes import DemoError, Scene
 from damamba.datasets.inspection.records import AREAS, count_between
-from damamba.datasets.inspection.segmentations import run_lengths
+from damamba.datasets.run_lengths import run_lengths
 
 MARKER = 'unfinished.json'  # while it is there, the set is not finished; it holds the arguments
 DATE = '2025-01-01 00:00:00'  # fixed, so that the same arguments give the same bytes

@@ -52,7 +52,8 @@ def test_each_evaluation_is_proved_on_its_own_ground_truth(results):
 def test_each_says_what_people_who_pick_want_to_know(results):
     for subset, result in results.items():
         details = result['evaluations']['coco']['details']['kinds']['segm']
-        assert set(details) >= {'sizes', 'curves', 'errors', 'confusion', 'segmentation'}
+        assert set(details) >= {'sizes', 'curves', 'errors', 'confusion', 'segmentation', 'picks'}
+        assert details['picks']['values']['on an object'] > 0.5
         assert result['speed']['overall']['median'] > 0
         assert result['speed']['peak_memory'] < 4e9
         assert ('Tote' in result['evaluations']['coco']['scores']['segm']['classes']) == (subset != SUBSETS[2])

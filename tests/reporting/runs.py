@@ -36,11 +36,14 @@ def by_class(rng: random.Random, names: tuple[str, ...], classes: tuple[str, ...
 def details(rng: random.Random, classes: tuple[str, ...], kind: str) -> dict:
     falling = {overlap: sorted((rng.random() for _ in range(101)), reverse=True) for overlap in ('0.50', '0.75')}
     rates = {'objects': 40, 'masks': 38, 'under': 4, 'over': 3, 'under rate': 4 / 38, 'over rate': 3 / 40}
+    picks = {'pick score': rng.random(), 'on top': rng.random(), 'on an object': rng.random(), 'on none': rng.random()}
+    picks |= {'called empty': rng.random(), 'seen empty': -1.0, 'totes': 39, 'empty totes': 0}
     return {
         'sizes': by_class(rng, SIZES, classes),
         'curves': dict.fromkeys(classes, falling),
         'errors': by_class(rng, ERRORS, classes),
         'segmentation': {'values': rates, 'classes': dict.fromkeys(classes, rates)} if kind == 'segm' else None,
+        'picks': {'values': picks} if kind == 'segm' and {*classes} <= {*CLASSES} else None,
     }
 
 

@@ -32,6 +32,7 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path, text):
         ('metrics.json', f'{COCO}.max_dets', [], COCO),
         ('metrics.json', f'{BOXES}.errors.classes.Tote', ..., f'{BOXES}.errors'),
         ('metrics.json', f'{BOXES}.curves', {'Tote': {'0.50': [None]}}, f'{BOXES}.curves.Tote.0.50[0]'),
+        ('metrics.json', f'{COCO}.details.kinds.segm.picks.values', ..., f'{COCO}.details.kinds.segm.picks.values'),
         ('metrics.json', 'proof', True, 'proof'),
         ('metrics.json', 'proof', {'passed': True, 'checks': []}, 'proof.images'),
         ('metrics.json', 'speed.bins', ..., 'speed.bins'),

@@ -81,6 +81,19 @@ def test_the_details_in_csv_are_those_of_metrics_json(tmp_path, out, drawn):
     assert (rates['under rate'], rates['objects']) == (repr(4 / 38), '40')
 
 
+def test_first_picks_are_shown_of_the_data_sets_and_the_runs_that_have_them(tmp_path, out, drawn):
+    folders = three(tmp_path, (ZOOMED,))
+    for folder in (folders[2], *(it / ZOOMED for it in folders)):
+        edit(folder, {f'{COCO}.details.kinds.segm.picks': ...})
+    report = make_report(folders, out)
+    (topic,) = [it for it in report.topics if it.anchor == 'picks']
+    (block,) = topic.blocks
+    assert block.title.startswith(MIX) and [*block.notes] == ['Not measured: third.']
+    for row, folder in zip(csv_rows(out / 'picks.csv'), folders[:2], strict=True):
+        told = measured(folder)['details']['kinds']['segm']['picks']['values']
+        assert row['run'] == folder.name and {key: row[key] for key in told} == {k: repr(it) for k, it in told.items()}
+
+
 def test_the_page_has_every_digit_behind_three_and_no_number_that_no_run_left(tmp_path, out, drawn):
     folders = three(tmp_path)
     make_report(folders, out)
@@ -242,7 +255,7 @@ def test_the_page_needs_nothing_beside_it_and_an_earlier_report_leaves_nothing(t
     images = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="[^"]+" width="4" height="3">', page(out))
     pictures = sorted(path.name for path in out.glob('*.png'))
     folded = re.findall('<details><summary>(.*?)</summary>', page(out))
-    assert folded.count(ZOOMED) == 8 and MIX not in folded, 'what is not of the main data set opens at a click'
+    assert folded.count(ZOOMED) == 9 and MIX not in folded, 'what is not of the main data set opens at a click'
     assert len(images) == len(pictures) == 3 + 2 * 7 == page(out).count('<img')
     links = re.findall(r'(?:href|src)="(?!data:|#)([^"]*)"', page(out))
     assert {*links} == {path.name for path in out.glob('*.csv')}
@@ -285,7 +298,7 @@ def test_a_browser_shows_every_picture_without_an_error(tmp_path, out):
     edit(folders[1], {'proof': proof(False)})
     make_report(folders, out, ['a', 'b', '<script>throw 1</script>'])
     told, console = open_page(out / 'report.html', tmp_path)
-    assert len(told['images']) == len([*out.glob('*.png')]) == 3 + 3 * 7
+    assert len(told['images']) == len([*out.glob('*.png')]) == 3 + 3 * 8
     assert all(complete and width > 300 and alt for complete, width, alt in told['images'])
     assert told['problems'] == [] and 'CONSOLE' not in console and told['wide'] <= 0
 

@@ -1,6 +1,5 @@
 """An object's segmentation, polygons or RLE: what does it enclose, and do box and area agree with it?"""
 
-import re
 from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -8,9 +7,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.inspection.defects import Problem, short_repr
+from damamba.datasets.run_lengths import run_lengths
 
 EDGE = 1.0  # pixels by which something may leave its picture
-COMPRESSED = re.compile(r'([P-o]{0,11}[0-O])*')  # numbers that 64 bits hold
 MAX_PIXELS = 2**31  # pycocotools counts in 32 bits
 MAX_LENGTH = 1e7  # pixels around polygons that are drawn; no real ones are longer
 NO_AREA = 1e-6
@@ -148,7 +147,10 @@ def read_runs(rle: dict, size: Size) -> list[int]:
     if height * width >= MAX_PIXELS:
         raise SegmentationError('broken_rle', f'no RLE is read for a picture of {width} x {height} pixels')
     if isinstance(counts, str):
-        runs = run_lengths(counts)
+        try:
+            runs = run_lengths(counts)
+        except ValueError as error:
+            raise SegmentationError('broken_rle', str(error)) from error
     elif isinstance(counts, list) and all(type(run) is int and 0 <= run < MAX_PIXELS for run in counts):
         runs = counts
     else:
@@ -156,22 +158,3 @@ def read_runs(rle: dict, size: Size) -> list[int]:
     if min(runs, default=0) < 0 or sum(runs) != height * width:
         raise SegmentationError('broken_rle', f'the runs do not add up to {height} x {width} pixels')
     return runs
-
-
-def run_lengths(text: str) -> list[int]:
-    """The run lengths of COCO's compressed form: 5 bits a character from 48 on, the sixth says that more follow.
-
-    From the fourth on, a number is the difference to the one before the last. pycocotools reads any text without
-    looking whether it is of this form.
-    """
-    if not COMPRESSED.fullmatch(text):
-        raise SegmentationError('broken_rle', 'counts is no compressed RLE')
-    bits = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(bits < 32)  # the last character of each number, whose fifth bit is the sign
-    starts = np.append(0, ends + 1)[: len(ends)]
-    shifts = 5 * (np.arange(len(bits)) - np.repeat(starts, ends - starts + 1))
-    runs = np.add.reduceat((bits & 31) << shifts, starts) if len(starts) else starts
-    runs -= (bits[ends] & 16) << shifts[ends] + 1
-    for differences in (runs[1::2], runs[2::2]):
-        np.cumsum(differences, out=differences)
-    return runs.tolist()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from damamba.datasets.inspection.segmentations import SegmentationError, read_segmentation, run_lengths
+from damamba.datasets.inspection.segmentations import SegmentationError, read_segmentation
+from damamba.datasets.run_lengths import run_lengths
 
 
 def test_masks_are_read_as_pycocotools_reads_them_compressed_or_not():

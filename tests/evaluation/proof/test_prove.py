@@ -7,8 +7,9 @@ from pycocotools import mask as coco_mask
 
 import damamba.register  # noqa: F401
 from damamba.datasets.categories import DatasetError
-from damamba.datasets.inspection.segmentations import run_lengths
+from damamba.datasets.run_lengths import run_lengths
 from damamba.engine.config import read_config
+from damamba.evaluation.analysis.details import analyse
 from damamba.evaluation.coco_ap import EvaluationError
 from damamba.evaluation.proof import prove as proofs
 from damamba.evaluation.proof.claims import ProofError
@@ -35,10 +36,14 @@ def held(proof):
 
 @pytest.mark.parametrize('subset', SUBSETS)
 @pytest.mark.parametrize('name', CONFIGS)
-def test_every_head_is_proved_on_every_subset(tmp_path, name, subset):
+def test_every_head_is_proved_on_every_subset_and_its_first_picks_lie_on_top(tmp_path, name, subset, monkeypatch):
     armbench.write_all(tmp_path)
+    judged, judge = [], proofs._perfect
+    monkeypatch.setattr(proofs, '_perfect', lambda *given: judge(*(judged.append(given) or given)))
     proof = prove(read(tmp_path, name, test_subset=subset))
     proof.require()
+    _, truth, predictions, cat_ids = judged[0]
+    assert analyse(truth, predictions, cat_ids).kinds['segm'].picks.values['pick score'] == 1
     claims = held(proof)
     one = subset == SUBSETS[2]
     assert claims['ground truth scores 1.000: mask mAP'] is claims['ground truth scores 1.000: box mAP'] is True

@@ -38,7 +38,8 @@ def evaluation(level: float, details: bool = True) -> dict:
         'errors': by_class(level, lambda v: {'AP50': v, **{e: v / (k + 3) for k, e in enumerate(ERRORS)}}),
         'segmentation': by_class(level, lambda v: {'under rate': v / 3, 'over rate': v / 7}),
     }
-    kinds = {'bbox': {**part, 'segmentation': None}, 'segm': part}
+    picks = {'pick score': level, 'on top': level, 'on an object': 2 * level, 'on none': level / 3, 'seen empty': -1.0}
+    kinds = {'bbox': {**part, 'segmentation': None}, 'segm': {**part, 'picks': {'values': picks}}}
     scored = dict.fromkeys(kinds, by_class(level, scores))
     return {'scores': scored, 'details': {'kinds': kinds} if details else None}
 

@@ -51,6 +51,7 @@ DRAWERS = {
     'curves': lambda runs: (charts.draw_precision_recall, *parts(runs, 'bbox', 'curves')),
     'errors': lambda runs: (charts.draw_errors, *parts(runs, 'segm', 'errors')),
     'segmentation': lambda runs: figures('segmentation', evaluations(runs), 'segm', None),
+    'picks': lambda runs: figures('picks', evaluations(runs), 'segm', 'Object'),
     'latency': lambda runs: (charts.draw_latency, each(runs, lambda k: speed(0.1 * (k + 1)))),
 }
 

@@ -69,6 +69,19 @@ def test_recall_is_drawn_by_limits_in_their_order_and_by_size_and_segmentation_i
     assert heights(axes)['a'] == [0.6 / 3, 0.6 / 7] and [text.get_text() for text in axes.texts] == ['20.0%', '8.6%']
 
 
+def test_first_picks_are_of_no_class_and_have_a_gap_where_no_tote_is_empty(figure_of):
+    (axes,) = figure_of(*figures('picks', {'a': evaluation(0.3)}, 'segm', 'Tote')).axes
+    assert [text.get_text() for text in axes.texts] == ['30.0%', '30.0%', '60.0%', '10.0%', '–', '–']
+    assert labels(axes) == [
+        'pick score',
+        'on top',
+        'on an object',
+        'on none',
+        'called empty',
+        'empty totes\nseen empty',
+    ]
+
+
 def test_curves_are_those_of_the_class_or_the_mean_of_all_with_objects(figure_of):
     data = {LONG: evaluation(0.2), 'b': evaluation(0.3)}
     panels = figure_of(charts.draw_precision_recall, section(data, 'Tote').figures('segm', 'curves'), 'masks').axes
