@@ -26,8 +26,9 @@ from damamba.engine.launch import processes_of
 from damamba.engine.speed import TestSpeedHook, device_name
 from damamba.evaluation.annotations import read
 from damamba.evaluation.building import datasets_of
-from damamba.evaluation.results import EvaluationError
-from damamba.run_record import METRICS, RUN, write_json
+from damamba.evaluation.comparison import write_draws
+from damamba.evaluation.results import Evaluation, EvaluationError
+from damamba.run_record import DRAWS, METRICS, RUN, write_json
 from damamba.run_record.datasets import describe
 from damamba.types import class_of
 
@@ -39,7 +40,7 @@ _claimed: set[str] = set()  # names of this process' runs
 class MetricsFileHook(Hook):
     """Write what the last evaluation measured, unrounded, to ``metrics.json``: beside the log, and in the work folder.
 
-    So no run takes another one's figures away, and the newest lie on top.
+    The draws that its intervals come from lie beside it, in ``draws.npz``, so that runs can be compared pair by pair. So no run takes another one's figures away, and the newest lie on top.
 
     Args:
         speed: the hook that has measured a test's speed by then; it goes there too.
@@ -78,11 +79,7 @@ class MetricsFileHook(Hook):
     def _write(self, runner, origin: dict, metrics: dict | None, loop, **measured: dict) -> None:
         if not metrics:
             return  # predictions were written, nothing was measured
-        evaluations = {}
-        for metric in loop.evaluator.metrics:
-            if getattr(metric, 'evaluation', None):
-                place = 1 + sum(name.split(' ')[0] == metric.prefix for name in evaluations)
-                evaluations[f'{metric.prefix} {place}' if place > 1 else metric.prefix] = metric.evaluation.to_dict()
+        evaluations = _evaluations(loop)
         content = dict(
             **origin,
             command=command_line(),
@@ -94,11 +91,23 @@ class MetricsFileHook(Hook):
             date=now(),
             versions=versions(),
             metrics=metrics,
-            evaluations=evaluations,
+            evaluations={name: it.to_dict() for name, it in evaluations.items()},
             **measured,
         )
+        draws = {f'{name}/{kind}': rows for name, it in evaluations.items() for kind, rows in it.draws.items()}
         for folder in (runner.log_dir, runner.work_dir):  # the run's own, and the newest on top
+            write_draws(Path(folder) / DRAWS, draws)
             write_json(Path(folder) / METRICS, content)
+
+
+def _evaluations(loop: BaseLoop) -> dict[str, Evaluation]:
+    """The last one of each evaluator of boxes or masks, by its prefix; with a number where it is not the first."""
+    found = {}
+    for metric in loop.evaluator.metrics:
+        if getattr(metric, 'evaluation', None):
+            place = 1 + sum(name.split(' ')[0] == metric.prefix for name in found)
+            found[f'{metric.prefix} {place}' if place > 1 else metric.prefix] = metric.evaluation
+    return found
 
 
 def put_on_top(path: Path, folder: Path) -> None:

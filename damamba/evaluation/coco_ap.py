@@ -6,12 +6,15 @@ K classes, A areas (all, small, medium, large), M numbers of detections.
 
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from damamba.datasets.categories import DatasetError, match_categories
+from damamba.evaluation.intervals import DRAWS, Bootstrap, draw_pictures, resample
 from damamba.evaluation.known_faults import diagnose
+from damamba.evaluation.matched import read_matches
 from damamba.evaluation.results import AREAS, UNDEFINED, Evaluation, EvaluationError, Scores
 
 IOU_THRS = np.linspace(0.5, 0.95, 10)
@@ -77,6 +80,7 @@ def score(
     cat_ids: Sequence[int] | None = None,
     iou_thrs: float | Sequence[float] = IOU_THRS,
     max_dets: int | Sequence[int] = MAX_DETS,
+    draws: int = DRAWS,
 ) -> Evaluation:
     """Score predictions on all images of the ground truth, as pycocotools does.
 
@@ -87,6 +91,7 @@ def score(
         cat_ids: the classes that count, in the order in which they are listed; all by default.
         iou_thrs: overlaps over which AP and AR are averaged.
         max_dets: how many detections of an image and class count: AR has one value for each, AP is at the largest.
+        draws: how often pictures are drawn for the intervals; 0 for none.
 
     Raises:
         EvaluationError: predictions for an image or a category that is not in the ground truth, or without what is to
@@ -94,14 +99,25 @@ def score(
     """
     iou_thrs, max_dets = np.atleast_1d(iou_thrs), sorted(np.atleast_1d(max_dets).tolist())
     cat_ids = list(truth.getCatIds() if cat_ids is None else cat_ids)
-    scores = {}
+    scores, sampled, columns = {}, {}, class_columns(truth, cat_ids)
+    counts = draw_pictures(len(truth.imgs), draws)
     for kind, entries in predictions.items():
         check(truth, entries, kind, cat_ids)
-        arrays = evaluate(truth, of_kind(entries, kind), kind, cat_ids, iou_thrs, max_dets)
-        scores[kind] = summarize(*arrays, class_columns(truth, cat_ids), iou_thrs, max_dets)
+        coco = _evaluated(truth, of_kind(entries, kind), kind, cat_ids, iou_thrs, max_dets)
+        scores[kind] = summarize(*_arrays(coco), columns, iou_thrs, max_dets)
+        if counts.size:
+            bootstrap = resample(read_matches(coco), _averaged(iou_thrs), counts)
+            scores[kind] = _with_intervals(scores[kind], bootstrap, columns)
+            order = [0, *(1 + column for column in columns.values())]
+            sampled[kind] = bootstrap.draws['mAP'][:, order].astype(np.float32)
     wanted = set(cat_ids)
     objects = sum(a['category_id'] in wanted and not a.get('iscrowd') for a in truth.anns.values())
-    return Evaluation(len(truth.imgs), objects, tuple(max_dets), tuple(iou_thrs.tolist()), scores)
+    return Evaluation(len(truth.imgs), objects, tuple(max_dets), tuple(iou_thrs.tolist()), scores, draws=sampled)
+
+
+def _with_intervals(scores: Scores, bootstrap: Bootstrap, columns: Mapping[str, int]) -> Scores:
+    classes = {name: bootstrap.intervals(1 + column) for name, column in columns.items()}
+    return replace(scores, intervals=bootstrap.intervals(0), class_intervals=classes)
 
 
 def recall(
@@ -195,6 +211,23 @@ def evaluate(
 
     ``size`` gives the area of an object or a detection, in place of its pixels.
     """
+    return _arrays(_evaluated(truth, predictions, kind, cat_ids, iou_thrs, max_dets, by_class, size))
+
+
+def _arrays(coco: COCOeval_faster) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(coco.eval['precision']), np.asarray(coco.eval['recall'])
+
+
+def _evaluated(
+    truth: COCO,
+    predictions: list[dict],
+    kind: str,
+    cat_ids: Sequence[int],
+    iou_thrs: Sequence[float],
+    max_dets: Sequence[int],
+    by_class: bool = True,
+    size: Callable[[dict], float] | None = None,
+) -> COCOeval_faster:
     found = truth.loadRes(predictions)
     if size:
         truth, found = _resized(truth, size), _resized(found, size)
@@ -205,7 +238,7 @@ def evaluate(
     coco.params.useCats = by_class
     coco.evaluate()
     coco.accumulate()
-    return np.asarray(coco.eval['precision']), np.asarray(coco.eval['recall'])
+    return coco
 
 
 def _resized(coco: COCO, size: Callable[[dict], float]) -> COCO:
@@ -228,15 +261,19 @@ def _values(
     precision: np.ndarray, recalls: np.ndarray, iou_thrs: Sequence[float], max_dets: list[int]
 ) -> dict[str, float]:
     """mAP over all overlaps, at 0.50 and 0.75 where these are among them, and by area; AR likewise."""
-    values = {'mAP': _mean(precision[:, :, :, 0, -1])}
-    for overlap, end in ((0.5, '_50'), (0.75, '_75')):
-        at = np.flatnonzero(np.isclose(iou_thrs, overlap))
-        if len(at):
-            values[f'mAP{end}'] = _mean(precision[at, :, :, 0, -1])
+    averaged = _averaged(iou_thrs).items()
+    values = {name: _mean(precision[overlaps, :, :, area, -1]) for name, (area, overlaps) in averaged}
     sizes = list(enumerate(AREAS.values()))[1:]
-    values |= {f'mAP{end}': _mean(precision[:, :, :, a, -1]) for a, end in sizes}
     values |= {f'AR@{count}': _mean(recalls[:, :, 0, m]) for m, count in enumerate(max_dets)}
     return values | {f'AR{end}@{max_dets[-1]}': _mean(recalls[:, :, a, -1]) for a, end in sizes}
+
+
+def _averaged(iou_thrs: Sequence[float]) -> dict[str, tuple[int, np.ndarray]]:
+    """What each mAP is of: the place of its area, and those of its overlaps."""
+    every = np.arange(len(iou_thrs))
+    places = {end: np.flatnonzero(np.isclose(iou_thrs, overlap)) for end, overlap in (('_50', 0.5), ('_75', 0.75))}
+    alone = {f'mAP{end}': (0, at) for end, at in places.items() if len(at)}
+    return {'mAP': (0, every), **alone, **{f'mAP{end}': (a, every) for a, end in enumerate(AREAS.values()) if a}}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,8 +1,10 @@
 """What COCO evaluation measures: one object that is a table, a dictionary, and the flat names of a training log."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
 
 from damamba.tables import UNDEFINED, Table
 
@@ -21,11 +23,15 @@ class Scores:
 
     ``values`` goes by MMDetection's names: ``mAP``, ``mAP_50``, ``mAP_75``, ``mAP_s``, ``mAP_m``, ``mAP_l``, and
     ``AR@k``, where k is the number of detections that counted, ``AR_s@k``, ``AR_m@k``, ``AR_l@k``. ``classes`` has
-    the same for each class by its name, in the order of the classes that were asked for.
+    the same for each class by its name, in the order of the classes that were asked for. ``intervals`` and
+    ``class_intervals`` have the two ends of the 95 % intervals of those that begin with ``mAP``, where there are some:
+    see :mod:`damamba.evaluation.intervals`.
     """
 
     values: dict[str, float]
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    class_intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
 
 class Details(Protocol):
@@ -50,7 +56,8 @@ class Evaluation:
     """One evaluation of a data set: how much there was to find, and :class:`Scores` by kind, ``bbox`` or ``segm``.
 
     ``details`` are what is measured beyond COCO's numbers, where it was asked for. ``faults`` are what makes the
-    figures look wrong, found by :func:`~damamba.evaluation.known_faults.diagnose`.
+    figures look wrong, found by :func:`~damamba.evaluation.known_faults.diagnose`. ``draws`` are what the intervals of
+    mAP come from, by kind: a row for each draw of pictures, with the mean over the classes and each class.
     """
 
     images: int
@@ -60,10 +67,12 @@ class Evaluation:
     scores: dict[str, Scores]
     details: Details | None = None
     faults: list[Fault] = field(default_factory=list)
+    draws: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def to_dict(self) -> dict:
-        """Plain values for a JSON file; without details there is no such key."""
-        content = asdict(self)
+        """Plain values for a JSON file, without the draws; without details there is no such key."""
+        content = asdict(replace(self, draws={}))
+        del content['draws']
         if self.details is None:
             del content['details']
         return content

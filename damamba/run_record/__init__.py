@@ -13,7 +13,7 @@ from typing import Any
 
 from damamba.durable import write_text
 
-METRICS, RUN, EXAMPLES = 'metrics.json', 'run.json', 'examples.json'
+METRICS, RUN, EXAMPLES, DRAWS = 'metrics.json', 'run.json', 'examples.json', 'draws.npz'
 with (Path(__file__).parent / 'shapes.csv').open(encoding='utf-8', newline='') as _file:
     _ROWS = list(csv.DictReader(_file))
 FITS = {

@@ -254,7 +254,7 @@ def _sabotaged(truth: COCO, predictions: dict[str, list[dict]], cat_ids: Sequenc
 
 def _seen(claim: str, fault: str, truth: COCO, spoilt: dict[str, list[dict]], cat_ids: Sequence[int]) -> Check:
     known = {kind: [e for e in entries if e['category_id'] in truth.cats] for kind, entries in spoilt.items()}
-    evaluation = score(truth, known, cat_ids)
+    evaluation = score(truth, known, cat_ids, draws=0)
     costs = {NAMES[kind]: scores.values['mAP'] for kind, scores in evaluation.scores.items()}
     spent = ', '.join(f'{kind} mAP {number(value)}' for kind, value in costs.items())
     found = diagnose(truth, spoilt, cat_ids)
