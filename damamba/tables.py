@@ -76,6 +76,7 @@ class Column:
     form: Callable[[Value], str] = number
     hidden: bool = False  # in CSV alone
     left: bool = False  # flush left in a terminal, as the first column is
+    spread: bool = False  # whether its interval is shown: what rows have by the key, `` low`` and `` high``
 
     @property
     def title(self) -> str:
@@ -84,12 +85,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value beside its text; ``best`` marks it."""
+    """A value beside its text; ``best`` marks it, ``interval`` stands behind it."""
 
     key: str
     value: Value
     text: str
     best: bool = False
+    interval: str = ''
 
     @property
     def is_number(self) -> bool:
@@ -111,6 +113,7 @@ class Table:
     rows: list[Mapping[str, Value]] = field(default_factory=list)
     note: str = ''
     sections: Places = ()  # rows below which a terminal draws a line
+    marks: Mapping[str, Places] = field(default_factory=dict)  # rows that are marked in a column, for its best value
 
     @classmethod
     def of(cls, title: str, headings: Sequence[str], rows: Rows, left: Places = (0,), sections: Places = ()) -> 'Table':
@@ -150,16 +153,23 @@ class Table:
         return [list(row) for row in zip(*map(self._cells_of, self.visible), strict=True)]
 
     def _cells_of(self, column: Column) -> list[Cell]:
+        marked, cells = self.marks.get(column.key, self._best_of(column)), []
+        for place, row in enumerate(self.rows):
+            value = row.get(column.key)
+            shown = None if isinstance(value, float) and not math.isfinite(value) else value
+            ends = [row.get(f'{column.key} {end}') for end in ('low', 'high')] if column.spread else [None]
+            interval = f'[{", ".join(map(column.form, ends))}]' if all(map(is_figure, ends)) else ''
+            cells.append(Cell(column.key, value, column.form(shown), place in marked, interval))
+        return cells
+
+    def _best_of(self, column: Column) -> list[int]:
+        """The rows with the best value, where there are several to choose from."""
         values = [row.get(column.key) for row in self.rows]
         measured = {value for value in values if is_figure(value)}
-        best = math.nan  # which nothing is equal to
-        if column.better and len(measured) > 1:
-            best = max(measured) if column.better == 'high' else min(measured)
-        cells = []
-        for value in values:
-            shown = None if isinstance(value, float) and not math.isfinite(value) else value
-            cells.append(Cell(column.key, value, column.form(shown), value == best))
-        return cells
+        if not column.better or len(measured) < 2:
+            return []
+        best = max(measured) if column.better == 'high' else min(measured)
+        return [place for place, value in enumerate(values) if value == best]
 
     def markdown(self) -> str:
         """A table of Markdown; the best values are bold."""
@@ -167,7 +177,8 @@ class Table:
         lines = [[as_markdown(': '.join(filter(None, (it.group, it.title)))) for it in self.visible]]
         lines.append(['---:' if column.key in numeric else '---' for column in self.visible])
         for cells in self.cells():
-            lines.append([f'**{as_markdown(it.text)}**' if it.best else as_markdown(it.text) for it in cells])
+            texts = [f'**{as_markdown(it.text)}**' if it.best else as_markdown(it.text) for it in cells]
+            lines.append([f'{text} {as_markdown(it.interval)}'.rstrip() for text, it in zip(texts, cells, strict=True)])
         return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
     def text(self) -> str:
@@ -177,8 +188,8 @@ class Table:
             heading = '\n'.join([*filter(None, column.group.split(', ')), column.title])
             table.add_column(Text(printable(heading)), justify='left' if column.left or not table.columns else 'right')
         for place, cells in enumerate(self.cells()):
-            texts = (Text(printable(f'{cell.text} *' if cell.best else cell.text)) for cell in cells)
-            table.add_row(*texts, end_section=place in self.sections)
+            texts = (f'{it.text} {it.interval}'.rstrip() + (' *' if it.best else '') for it in cells)
+            table.add_row(*(Text(printable(text)) for text in texts), end_section=place in self.sections)
         console = Console(file=StringIO(), width=1000, color_system=None)
         console.print(table)
         return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines())

@@ -15,7 +15,7 @@ from damamba.reporting.runs import ReportError
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser('report', __doc__)
-    parser.add_argument('runs', nargs='+', type=Path, metavar='WORK_DIR', help='the work folder of a run')
+    parser.add_argument('runs', nargs='*', type=Path, metavar='WORK_DIR', help='the work folder of a run')
     parser.add_argument(
         '--out',
         type=Path,
@@ -25,6 +25,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--names', nargs='+', metavar='NAME', help='of the runs, in their order; by default those of the folders'
+    )
+    parser.add_argument(
+        '--results',
+        action='append',
+        default=[],
+        metavar='NAME=FILE',
+        help='a row of this name from COCO results, a .json file that any toolkit made; may be given several times',
+    )
+    parser.add_argument(
+        '--annotations',
+        type=Path,
+        metavar='JSON',
+        help='what --results are held against; by default the annotations of the main data set of the runs',
     )
     parser.add_argument('--title', help='what stands above the report')
     parser.add_argument(
@@ -38,6 +51,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.least <= 1:
         parser.error(f'--least takes a score from 0 to 1, got {args.least:g}')
+    if not args.runs and not args.results:
+        parser.error('nothing to report: give work folders of runs, or --results with --annotations')
     return args
 
 
@@ -50,11 +65,21 @@ def summary(report: Report) -> str:
     return '\n\n'.join([*lines, f'wrote {report.out / "report.html"}'])
 
 
+def named(text: str) -> tuple[str, Path]:
+    """A name and a file, of NAME=FILE. ReportError if one of them is not there."""
+    name, _, file = text.partition('=')
+    if not name.strip() or not file:
+        raise ReportError(f'--results takes NAME=FILE.json, got {text!r}')
+    return name, Path(file)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = parse(argv)
     try:
-        report = make_report(args.runs, args.out, args.names, args.title, args.focus, args.least)
+        foreign = [named(text) for text in args.results]
+        looks = dict(names=args.names, title=args.title, focus=args.focus, least=args.least)
+        report = make_report(args.runs, args.out, **looks, foreign=foreign, annotations=args.annotations)
     except ReportError as error:
         sys.stderr.write(f'error: {error}\n')
         sys.exit(1)

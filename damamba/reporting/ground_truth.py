@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from damamba.reporting.ranking import Ranking
 from damamba.reporting.runs import ReportError, Result, Run
 from damamba.reporting.words import place_of
 from damamba.run_record import classes_of, details_of
@@ -14,6 +15,7 @@ from damamba.run_record import classes_of, details_of
 EASY = {'object', 'tote'}  # of these two the tote is easy, and lifts the mean
 MANY = 20  # classes that a message lists
 OVERLAPS = ('0.50', '0.75')  # of curves
+ENDS = ('low', 'high')  # of an interval, behind the name of its figure
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,34 @@ class Section:
         return {run: it for run, it in parts.items() if it}
 
     def figures(self, kind: str, part: str = '') -> dict[str, Mapping[str, float]]:
-        """The same of the class in focus, or of the mean over classes; of speed, examples and picks what there is.
+        """The same of the class in focus, or of the mean; of speed, draws, examples and picks what there is.
 
-        Scores have the sizes beside them, as ``relative`` ones.
+        Scores have the ends of their intervals beside them, as ``mAP low`` and ``mAP high``, and the sizes, as
+        ``relative`` ones.
         """
         if part == 'speed':
             return self.speeds
+        if part == 'draws':
+            return {it.run.name: it.draws for it in self.results if kind in it.draws} if len(self.results) > 1 else {}
         if part == 'examples':
             return {it.run.name: it.examples for it in self.results if it.examples and it.examples['images']}
-        get, focus = mean_curves if part == 'curves' else focused, None if part == 'picks' else self.focus
+        get, focus = {'': scored, 'curves': mean_curves}.get(part, focused), None if part == 'picks' else self.focus
         figures = {run: get(it, focus) for run, it in self.of(kind, part).items()}
         for run, shares in () if part else self.figures(kind, 'sizes').items():
             figures[run] = {**figures[run], **{f'relative {key}': value for key, value in shares.items()}}
         return figures
+
+    def ranking(self, kind: str, focus: str | None) -> Ranking:
+        """The mAP of a class, or of the mean over classes, of all runs."""
+        figures = {run: scored(it, focus) for run, it in self.of(kind).items()}
+        draws = {it.run.name: it.draws[kind] for it in self.results if kind in it.draws}
+        places = {it.run.name: classes_of(it.evaluation).index(focus) + 1 if focus else 0 for it in self.results}
+        return Ranking(
+            {run: it['mAP'] for run, it in figures.items()},
+            {run: [it[f'mAP {end}'] for end in ENDS] for run, it in figures.items() if 'mAP low' in it},
+            {run: it[:, places[run]] for run, it in draws.items()},
+            self.evaluation['images'],
+        )
 
     def of_what(self) -> str:
         """What figures are of, for headings."""
@@ -80,6 +97,13 @@ class Section:
 def focused(of: Mapping, focus: str | None) -> Mapping[str, float]:
     """The figures of a class, or those of all, of ``{'values': ..., 'classes': ...}``."""
     return of['values'] if focus is None else of['classes'][focus]
+
+
+def scored(of: Mapping, focus: str | None) -> dict[str, float]:
+    """Scores of a class, or the mean, with the ends of the intervals of those that have one."""
+    intervals = (of.get('intervals') if focus is None else (of.get('class_intervals') or {}).get(focus)) or {}
+    ends = {f'{key} {end}': value for key, it in intervals.items() for end, value in zip(ENDS, it, strict=True)}
+    return {**focused(of, focus), **ends}
 
 
 def mean_curves(of: Mapping[str, Mapping], focus: str | None = None) -> dict[str, np.ndarray]:

@@ -9,6 +9,8 @@ from damamba.reporting.runs import Result, Run
 from damamba.reporting.words import filled
 from damamba.run_record import details_of
 
+UNKNOWN = 'its time, memory, number of parameters and training, of which a file of results says nothing'
+
 
 class Missing(NamedTuple):
     """What is not there of a run; ``command`` makes it, where one does."""
@@ -22,6 +24,9 @@ def missing_of_all(runs: Sequence[Run]) -> list[Missing]:
     """All that runs lack; each should be tested on all subsets on which one of the same data set was."""
     found = []
     for run in runs:
+        if run.is_foreign:
+            found.append(Missing(run.name, UNKNOWN))
+            continue
         rivals = [other for other in runs if (other.own and other.own.data) == (run.own and run.own.data)]
         found += missing_of(run, sorted({it.subset for other in rivals for it in other.results} - {''}))
     return found
@@ -39,6 +44,12 @@ def missing_of(run: Run, tested: Iterable[str] = ()) -> list[Missing]:
         earlier = by_command.get(command or what)
         by_command[command or what] = Missing(run.name, f'{earlier.what}; {what}' if earlier else what, command or None)
     return list(by_command.values())
+
+
+def diagnose_command(result: Result) -> str:
+    """The command that says more of the faults of a file of results."""
+    words = ['damamba', 'diagnose', result.run.folder, '--annotations', result.get('ann_file')]
+    return shlex.join(map(str, words))
 
 
 def train_command(run: Run) -> str:

@@ -14,7 +14,14 @@ from typing import NamedTuple
 from damamba.reporting import charts
 from damamba.reporting.ground_truth import Section
 from damamba.reporting.missing import Missing
-from damamba.reporting.run_tables import proof_table, setup_table, shown_figures, tables_of, versions_table
+from damamba.reporting.run_tables import (
+    diagnosis_table,
+    proof_table,
+    setup_table,
+    shown_figures,
+    tables_of,
+    versions_table,
+)
 from damamba.reporting.runs import Result, Run
 from damamba.reporting.words import KINDS, listed, notes, read_csv
 from damamba.tables import Table
@@ -55,12 +62,13 @@ class Topic(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why the figures of a run on a data set do not count, and the command that tests it again."""
+    """Why the figures of a run on a data set do not count, and the command that tests it again, or shows more."""
 
     run: str
     dataset: str
     reasons: Sequence[str]
     command: str
+    before: str = 'Once that is mended'  # what stands before the command
 
 
 @dataclass
@@ -170,14 +178,16 @@ def proof_blocks(report: Report, row: Row) -> list[Block]:
     """Of each test that counts, every claim and what was seen."""
     blocks = []
     for result in (result for run in report.runs for result in run.results):
-        proof, label, tables, told = result.get('proof'), report.label(result), [], 'not proved'
+        proof, label, tables, told, is_open = result.get('proof'), report.label(result), [], 'not proved', False
+        if result.verdict:
+            told, tables, is_open = result.trust, [diagnosis_table(label, result)], bool(result.verdict['explanations'])
         if proof:
             counts = Counter(check.get('passed') for check in proof['checks'])
             parts = {'hold': counts[True], 'do NOT hold': counts[False], 'had nothing to see': counts[None]}
             claims = ', '.join(f'{count} {what}' for what, count in parts.items() if count)
             told = f'{"proved" if proof["passed"] else "NOT PASSED"}; of {len(proof["checks"])} claims {claims}'
-            tables = [proof_table(label, result)]
-        look = dict(notes=notes('proof', proof), folded=True, opened=bool(proof) and not proof['passed'])
+            tables, is_open = [proof_table(label, result)], not proof['passed']
+        look = dict(notes=notes('proof', result), folded=True, opened=is_open)
         blocks.append(Block(f'{result.run.name} on {label}: {told}', tables, **look))
     return blocks
 

@@ -12,13 +12,14 @@ import damamba
 from damamba.evaluation.results import NAMES
 from damamba.reporting.charts import palette_of
 from damamba.reporting.charts.style import unknown_letters
+from damamba.reporting.foreign import read_foreign
 from damamba.reporting.ground_truth import Section, sections_of
-from damamba.reporting.missing import Missing, missing_of_all, test_command
+from damamba.reporting.missing import Missing, diagnose_command, missing_of_all, test_command
 from damamba.reporting.page import Refusal, Report, topics_of
 from damamba.reporting.run_tables import all_classes_table
 from damamba.reporting.runs import ReportError, Run, read_runs
 from damamba.reporting.words import filled
-from damamba.tables import csv_of, is_figure
+from damamba.tables import csv_of
 
 LIST = '.report.json'  # names the files of a report in its folder
 SUFFIXES = ('.html', '.md', '.csv', '.png')
@@ -34,14 +35,19 @@ def make_report(
     title: str | None = None,
     focus: str | None = None,
     least: float = 0.5,
+    foreign: Sequence[tuple[str, Path]] = (),
+    annotations: Path | None = None,
 ) -> Report:
     """Report finished runs, from the files in their work folders alone, into ``out``, in place of an earlier report.
 
     ``names`` are those of the runs, by default the folders'; ``focus`` is the class that comes first, ``mean`` for
-    none; detections are drawn from the score ``least`` on. Raises ReportError where there is nothing to report, names
-    are not distinct, no data set has the class, or ``out`` can't be written or has other files of these names.
+    none; detections are drawn from the score ``least`` on. ``foreign`` are files of results by their names, held
+    against ``annotations``, by default those of the runs' main data set. Raises ReportError where there is nothing to
+    report, names are not distinct, files can't be read, no data set has the class, or ``out`` can't be written or has
+    other files of these names.
     """
-    runs = read_runs(folders, names)
+    runs = read_runs(folders, names, [name for name, _ in foreign])
+    runs += read_foreign(foreign, annotations, runs)
     sections = sections_of(runs, focus)
     palette, headline = palette_of([run.name for run in runs]), headline_of(sections)
     title, date = title or 'Comparison of runs', datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')
@@ -62,20 +68,21 @@ def make_report(
 
 
 def headline_of(sections: Sequence[Section]) -> str:
-    """One sentence: which run leads on the main data set, the first, by how much, and why runs may not compare."""
+    """Which run leads on the main data set, the first, or why none does, and why runs may not compare."""
     if not sections:
         return 'No run has figures that count.'
     section, kind = sections[0], sections[0].kinds[0]
-    values = {run: scores['mAP'] for run, scores in section.figures(kind).items()}
-    ranks = sorted((run for run in values if is_figure(values[run])), key=lambda run: -values[run])
-    first = [run for run in ranks if values[run] == values[ranks[0]]]
-    compared = [it for it in section.results if it.run.name in ranks[: len(first) + 1]]  # those that lead, and the next
-    told = dict(section=section, name=NAMES[kind], values=values, ranks=ranks, first=first, compared=compared)
+    ranking = section.ranking(kind, section.focus)
+    named = {*ranking.runs[: len(ranking.first) + 1], *ranking.near}  # of whom it tells: the first, and the next
+    compared = [it for it in section.results if it.run.name in named]
+    told = dict(section=section, name=NAMES[kind], ranking=ranking, compared=compared)
     return ' '.join(filled('headline.j2', **told, least=LEAST).strip().split('\n'))
 
 
 def _refusals(run: Run) -> list[Refusal]:
     """Of its tests, and of its validation where that counts."""
+    if run.is_foreign and run.own.reasons:
+        return [Refusal(run.name, run.own.data, run.own.reasons, diagnose_command(run.own), 'What shows it')]
     refused = [Refusal(run.name, it.data, it.reasons, test_command(run, it)) for it in run.results if it.reasons]
     if run.validation and run.validation.reasons:
         name = f'the validation on {run.validation.data}'

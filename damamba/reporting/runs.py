@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from faster_coco_eval.core import mask as rle
 
+from damamba.evaluation.comparison import read_draws
 from damamba.reporting.logs import TrainingLog, read_log
-from damamba.run_record import evaluations_of, read_json
+from damamba.run_record import DRAWS, classes_of, evaluations_of, read_json
 
 DATED = re.compile(r'\d{8}_\d{6}')  # the folder of one training or test, named by when it began
 DRAWN = 'Drawn totes in the layout of ARMBench'  # what the annotations of the stand-in say of themselves
@@ -31,6 +33,7 @@ class Result:
     subset: str  # the folder in the run's of a test on other data than the config's own
     content: dict  # of metrics.json
     examples: dict | None = None  # of the file beside it
+    draws: dict[str, np.ndarray] = field(default_factory=dict)  # by kind, [draws, 1 + classes]: of mAP, the mean first
 
     def get(self, key: str) -> Any:
         """What metrics.json has by a key; None where old files do not say it."""
@@ -67,11 +70,26 @@ class Result:
         return bool(self.get('proof') and self.get('proof')['passed'])
 
     @property
+    def verdict(self) -> dict | None:
+        """What the diagnosis of a file of results says, which stands in the place of a proof."""
+        return self.get('verdict')
+
+    @property
+    def trust(self) -> str:
+        """Why the figures are believed, or that nothing says so, for a table."""
+        if self.verdict:
+            found = [fault for it in self.verdict['explanations'][:1] for fault in it['faults']]
+            return f'DIAGNOSED: {", ".join(found)}' if found else 'diagnosed: nothing found'
+        return 'proved' if self.proved else 'not proved'
+
+    @property
     def reasons(self) -> list[str]:
-        """Why the figures do not count: what failed of their proof, and the faults that are seen in them."""
+        """Why the figures do not count: what failed of their proof, the faults that are seen in them, the diagnosis."""
         proof, tested = self.get('proof'), self.get('ann_file')
         found = [fault for it in evaluations_of(self.content).values() for fault in it.get('faults') or ()]
         faults = [f'{fault["name"]}: {fault["evidence"]}' for fault in found]
+        if self.verdict and self.verdict['explanations']:
+            faults.append(self.verdict['sentence'])
         if not proof:
             return faults
         failed = [f'{it["name"]}: {it["seen"]}' for it in proof['checks'] if it.get('passed') is False]
@@ -100,10 +118,10 @@ class Result:
 
 @dataclass(eq=False)
 class Run:
-    """A work folder."""
+    """A work folder, or a file of results."""
 
     name: str
-    folder: Path
+    folder: Path  # or the file
     log: TrainingLog
     own: Result | None = None  # the newest test on the data of its config, or without one its validation
     validation: Result | None = None  # where no test on the data of its config came after
@@ -112,6 +130,11 @@ class Run:
     starts: list[dict] = field(default_factory=list)  # the run.json, by time
     broken: list[str] = field(default_factory=list)  # files that can't be read
     others: list[Path] = field(default_factory=list)  # folders in it that are runs of their own
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is no run, but a file of results."""
+        return bool(self.own and self.own.verdict)
 
     @property
     def trainings(self) -> list[dict]:
@@ -132,8 +155,8 @@ def time_of(text: str | None) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
-    """Read work folders, named by ``names`` or as the folders are.
+def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None, others: Sequence[str] = ()) -> list[Run]:
+    """Read work folders, named by ``names`` or as the folders are; ``others`` are the names of files of results.
 
     ReportError if there is no such folder, it holds runs and is none, names are none or equal, or there is nothing.
     """
@@ -143,13 +166,15 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
     for folder in folders:
         if not folder.is_dir():
             raise ReportError(f'{folder} does not exist or is no folder; wanted the work folder of a run')
-    for name in names:
+    names_of_all = [*names, *others]
+    for name in names_of_all:
         if not name.strip() or name.splitlines() != [name]:
             raise ReportError(f'a run has to have a name of one line, got {name!r}: give others with --names')
-        if names.count(name) > 1:
-            raise ReportError(f'two runs have the name {name}: tell them apart with --names')
+        if names_of_all.count(name) > 1:
+            mend = 'with another one in --results' if name in others else 'with --names'
+            raise ReportError(f'two runs have the name {name}: tell them apart {mend}')
     runs = [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
-    if not any(run.log.train or run.log.val or run.results or run.validation for run in runs):
+    if not others and not any(run.log.train or run.log.val or run.results or run.validation for run in runs):
         where = ' or '.join(map(str, folders))
         raise ReportError(f'nothing to report: there is neither a log nor metrics.json that can be read in {where}')
     return runs
@@ -213,6 +238,16 @@ def read_examples(folder: Path, metrics: dict, broken: list[str]) -> dict | None
     return {**content, 'images': there, 'folder': folder} if len(digests) < 2 else None
 
 
+def _draws_of(result: Result) -> dict[str, np.ndarray]:
+    """The draws by kind that lie beside metrics.json, as far as they are of its classes."""
+    draws = read_draws(result.folder / DRAWS)
+    for prefix, evaluation in list(evaluations_of(result.content).items())[:1]:
+        found = {kind: draws.get(f'{prefix}/{kind}') for kind in evaluation['scores']}
+        shape = (1 + len(classes_of(evaluation)),)
+        return {kind: it for kind, it in found.items() if it is not None and it.shape[1:] == shape}
+    return {}
+
+
 def _has_masks(image: dict) -> bool:
     """Whether the masks are of the picture's size, and can be decoded."""
     masks = [it['segmentation'] for it in (*image['annotations'], *image['predictions']) if it.get('segmentation')]
@@ -226,13 +261,13 @@ def _has_masks(image: dict) -> bool:
 def _choose_tests(run: Run, tests: Sequence[Result]) -> None:
     """Sort tests, the newest first, into the one of each data set that counts, and the others.
 
-    The newest in each place stands for what is there, and its examples are read. Of several places one that is refused
-    stands for all; else the run's own folder counts, or the newest.
+    The newest in each place stands for what is there, and its examples and draws are read. Of several places one that
+    is refused stands for all; else the run's own folder counts, or the newest.
     """
     older = _rivals(tests, lambda one, other: one.subset == other.subset)
     newest = sorted((it for it in tests if it not in older), key=lambda it: it.subset)
     for it in newest:
-        it.examples = read_examples(it.folder, it.content, run.broken)
+        it.examples, it.draws = read_examples(it.folder, it.content, run.broken), _draws_of(it)
     ranked = sorted((it for it in tests if it not in older), key=lambda it: (not it.reasons, bool(it.subset)))
     beside = _rivals(ranked, lambda one, other: not other.reasons)
     run.results = [it for it in newest if it not in beside]

@@ -11,6 +11,7 @@ from damamba.tables import as_markdown, number
 
 HERE = Path(__file__).parent
 FEW_CLASSES = 8  # as many as there is room for beside each other
+FEW_RUNS = 4  # that are all held against each other; of more the best is held against each
 KINDS = {'segm': 'masks', 'bbox': 'boxes'}
 
 
@@ -24,6 +25,11 @@ def listed(names: Iterable[str]) -> str:
     """a, b and c."""
     names = list(names)
     return ' and '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def about(number: int) -> str:
+    """A large number with two digits that count: 1,200."""
+    return f'{float(f"{number:.1e}"):,.0f}'
 
 
 def counted(number: int, one: str, several: str = '') -> str:
@@ -47,9 +53,9 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-TEMPLATES.filters |= {'md': as_markdown, 'listed': listed, 'counted': counted, 'number': number}
+TEMPLATES.filters |= {'md': as_markdown, 'listed': listed, 'counted': counted, 'number': number, 'about': about}
 TEMPLATES.filters |= {'thousands': '{:,}'.format, 'breakable': lambda name: escape(name).replace('_', Markup('_<wbr>'))}
-TEMPLATES.globals['few'] = FEW_CLASSES
+TEMPLATES.globals |= {'few': FEW_CLASSES, 'most': FEW_RUNS}
 
 
 def filled(template: str, **values: object) -> str:

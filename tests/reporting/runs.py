@@ -118,10 +118,62 @@ def write_examples(folder: Path, dataset: dict, ids: tuple[int, ...] = (1, 2)) -
     (folder / 'examples.json').write_text(json.dumps(dict(dataset=dataset, images=images)))
 
 
+def write_ground_truth(path: Path, pictures: int = 8) -> Path:
+    """Pictures of 64 x 48 pixels, each a tote with two objects, as polygons; the pictures of examples among them."""
+    images = [dict(id=n, file_name=f'{n}.jpg', width=64, height=48) for n in range(1, pictures + 1)]
+    annotations = []
+    for number in range(1, pictures + 1):
+        boxes = (2, 4, 58, 42), (8, 10, 12 + number, 14), (34, 20, 16, 8 + number)
+        for category, (x, y, w, h) in zip((2, 1, 1), boxes, strict=True):
+            outline = [x, y, x + w, y, x + w, y + h, x, y + h]
+            annotations.append(dict(id=len(annotations) + 1, image_id=number, category_id=category, iscrowd=0))
+            annotations[-1] |= dict(bbox=[x, y, w, h], area=w * h, segmentation=[outline])
+    categories = [dict(id=place, name=name) for place, name in enumerate(CLASSES, 1)]
+    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    return path
+
+
+def predictions_for(path: Path, seed: int = 0) -> list[dict]:
+    """COCO results, boxes and masks, that lie a little beside most objects of a ground truth; some are guesses."""
+    rng, document, entries = random.Random(seed), json.loads(path.read_text()), []
+    for it in document['annotations']:
+        x, y, w, h = it['bbox']
+        left, score = x + rng.uniform(-2, 2), rng.uniform(0.3, 1)
+        box = [left, y, w, h] if rng.random() < 0.8 else [rng.uniform(0, 30), 5, 12, 30]
+        x, y, w, h = box
+        mask = coco_mask.frPyObjects([[x, y, x + w, y, x + w, y + h, x, y + h]], 48, 64)[0]
+        mask = dict(size=mask['size'], counts=mask['counts'].decode())
+        entries.append(dict(image_id=it['image_id'], category_id=it['category_id'], bbox=box, score=score))
+        entries[-1]['segmentation'] = mask
+    return entries
+
+
+def hold_against(folder: Path, truth: Path) -> None:
+    """Let metrics.json be of this ground truth."""
+    document = json.loads(truth.read_text())
+    facts = {'images': len(document['images']), 'objects': len(document['annotations'])}
+    facts['iou_thrs'] = np.linspace(0.5, 0.95, 10).tolist()
+    changes = {f'{COCO}.{key}': it for key, it in facts.items()}
+    digest = sha256(truth.read_bytes()).hexdigest()
+    edit(folder, {**changes, 'ann_file': str(truth), 'dataset.sha256': digest, 'proof.ann_file': str(truth)})
+    edit(folder / 'examples.json', {'dataset.sha256': digest})
+
+
+def write_draws(folder: Path, swing: float = 0.0) -> None:
+    """Beside metrics.json, draws that are spread evenly around each mAP, by so much to each side."""
+    around, draws = swing * np.linspace(-1, 1, 1000)[:, None], {}
+    for prefix, evaluation in load(folder)['evaluations'].items():
+        for kind, scores in evaluation['scores'].items():
+            values = [scores['values']['mAP'], *(it['mAP'] for it in scores['classes'].values())]
+            draws[f'{prefix}/{kind}'] = np.float32(np.array(values) + around)
+    np.savez(folder / 'draws.npz', **draws)
+
+
 def write_result(folder: Path, content: dict) -> None:
-    """A test: metrics.json, examples.json and its pictures."""
+    """A test: metrics.json and its draws, examples.json and its pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'metrics.json').write_text(json.dumps(content))
+    write_draws(folder)
     write_examples(folder, content['dataset'])
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from damamba.reporting.charts.style import WIDTH, Palette, new_chart
+from damamba.reporting.charts.style import INK, WIDTH, Palette, new_chart
 from damamba.tables import is_figure
 
 FULL, FILLED = 0.86, 0.92  # of a group's place that its bars fill, and of a bar's place that it fills
@@ -19,8 +19,12 @@ MOST_BARS = 48  # beside each other, in several panels
 FIGURE, LINE = 0.34, 0.13  # inches: a figure above a bar, and a line of them
 LARGEST, SMALLEST = 7.5, 5  # points, of figures above bars
 GAP = '–'  # stands where there is no bar
+WHISKERS = dict(fmt='none', elinewidth=0.9, capsize=1.8, capthick=0.9, ecolor=INK)  # intervals
+APART = 0.3  # of a bar's width, between those of two figures
 
-Figures = Mapping[str, Mapping[str, Any]]  # of each run, by the keys of groups: a figure, or several by their names
+# Of each run, by the keys of groups: a figure, or several by their names. One of an interval has its ends beside it:
+# ``mAP``, ``mAP low``, ``mAP high``.
+Figures = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -61,20 +65,34 @@ def draw_bar_chart(
     return path
 
 
+def _reach(cells: Sequence[tuple[Mapping, str]], heights: np.ndarray) -> np.ndarray | None:
+    """How far intervals reach below and above their figures [2, groups]; None where no figure has one."""
+    ends = [[of.get(f'{key} {end}') for of, key in cells] for end in ('low', 'high')]
+    if not any(map(is_figure, ends[0])):
+        return None
+    low, high = (np.array([it if is_figure(it) else np.nan for it in side]) for side in ends)
+    return np.maximum([heights - low, high - heights], 0)
+
+
 def _draw_panel(axes: Axes, panel: Panel, palette: Palette, inches: float) -> None:
     """Draw all bars of a panel; a group has so many inches."""
     step = min(FULL / max(len(panel.figures), 1), WIDEST / inches)
     room, rotation = (LINE, 0) if step * inches >= FIGURE else (FIGURE + 0.03, 90)
     size = min(LARGEST, 68 * step * inches)
     for place, (name, figures) in enumerate(panel.figures.items()):
-        layers = [[figures.get(key) for key in panel.groups]]
+        cells = [[(figures, key) for key in panel.groups]]
         if panel.names:
-            layers = [[of and of.get(which) for of in layers[0]] for which in panel.names]
+            cells = [[(figures.get(key) or {}, which) for key in panel.groups] for which in panel.names]
+        layers = [[of.get(key) for of, key in row] for row in cells]
         heights = np.maximum.accumulate([[max(v, 0) if is_figure(v) else 0 for v in values] for values in layers])
         middles = np.arange(len(panel.groups)) + (place - (len(panel.figures) - 1) / 2) * step
         light = dict(facecolor=(palette[name], 0.22), edgecolor=palette[name], lw=0.9, label=f'{name}, above')
-        for height, look in zip(heights, (dict(color=palette[name], label=name), light), strict=False):
-            bars = axes.bar(middles, height, step * FILLED, **look)
+        looks = (dict(color=palette[name], label=name), light)
+        for line, (row, height, look) in enumerate(zip(cells, heights, looks, strict=False)):
+            bars, reach = axes.bar(middles, height, step * FILLED, **look), _reach(row, height)
+            if reach is not None:  # those of two figures stand beside each other, and below the numbers
+                beside = middles + (line - (len(cells) - 1) / 2) * step * FILLED * APART
+                bars.errorbar = axes.errorbar(beside, height, reach, **WHISKERS)
         for line, values in enumerate(layers if size >= SMALLEST else ()):
             texts = [panel.form.format(value) if is_figure(value) else GAP for value in values]
             look = dict(fontsize=size, rotation=rotation, fontweight='bold' if len(layers) > line + 1 else 'normal')

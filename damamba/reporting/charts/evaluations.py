@@ -17,7 +17,10 @@ from damamba.reporting.ground_truth import mean_curves
 from damamba.reporting.words import KINDS
 from damamba.tables import is_figure
 
-OVERVIEW = 'Full bars and bold figures: mAP, the mean over overlaps of 0.50 to 0.95. Light bars: AP50, at 0.50.'
+OVERVIEW = (
+    'Full bars and bold figures: mAP, the mean over overlaps of 0.50 to 0.95. Light bars: AP50, at 0.50. '
+    'Lines: 95 % intervals.'
+)
 OVERLAPS = {'0.50': '-', '0.75': '--'}  # and the curves' styles in the chart of one run
 CURVES = 'How many of what was found is right, by how much of what is there was found; the area is AP.'
 MOST_CLASSES = 6  # beside each other in the charts of one run

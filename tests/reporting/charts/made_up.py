@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.container import BarContainer
 
 from damamba.reporting import charts
 from damamba.reporting.ground_truth import Section
@@ -86,7 +87,12 @@ def names(count: int) -> list[str]:
 
 def heights(axes) -> dict[str, list[float]]:
     """The bars of each run, from left to right."""
-    return {bars.get_label(): [bar.get_height() for bar in bars] for bars in axes.containers}
+    return {bars.get_label(): [bar.get_height() for bar in bars] for bars in bars_of(axes)}
+
+
+def bars_of(axes) -> list[BarContainer]:
+    """Without the lines of intervals."""
+    return [it for it in axes.containers if isinstance(it, BarContainer)]
 
 
 def labels(axes) -> list[str]:

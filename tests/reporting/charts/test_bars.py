@@ -14,6 +14,7 @@ from damamba.reporting import charts
 from damamba.reporting.charts import bars
 from tests.reporting.charts.made_up import (
     LONG,
+    bars_of,
     evaluation,
     figures,
     heights,
@@ -40,7 +41,10 @@ def parts(runs: list[str], kind: str, part: str) -> tuple[dict, str]:
 
 
 def data_sets(runs: list[str]) -> dict[str, dict]:
-    return {f'{name}-tote-transfer-set': dict.fromkeys(runs, scores(0.4)) for name in ('mix', 'zoomed-out', 'same')}
+    ends = {'mAP low': 0.35, 'mAP high': 0.44, 'mAP_50 low': 0.57, 'mAP_50 high': 0.64}
+    return {
+        f'{name}-tote-transfer-set': dict.fromkeys(runs, scores(0.4) | ends) for name in ('mix', 'zoomed-out', 'same')
+    }
 
 
 DRAWERS = {
@@ -74,7 +78,7 @@ def test_one_run_and_a_dozen_fit_into_a_chart(figure_of, tmp_path, name, count):
         whole = axes.get_tightbbox(renderer)
         assert whole.y0 >= lowest.y1 - 1 and whole.y1 <= figure._suptitle.get_window_extent(renderer).y0 + 1
         shown = [text for text in axes.texts if not isinstance(text, Annotation) or text._check_xy(renderer)]
-        assert len(shown) == sum(len(it) for it in axes.containers) or name == 'validation'
+        assert len(shown) == sum(len(it) for it in bars_of(axes)) or name == 'validation'
         boxes = [text.get_window_extent(renderer) for text in shown if text.get_text()]
         assert all(overlap(*pair) < 2 for pair in itertools.combinations(boxes, 2)), 'figures run into each other'
         assert all(box.y1 <= axes.bbox.y1 + 12 for box in boxes), 'figures run into what stands above'
@@ -87,7 +91,7 @@ def test_a_bar_has_the_colour_of_its_run_in_every_chart(figure_of):
         figure = figure_of(function, data, *options, runs='abc')
         assert [label[0] for label in legend(figure)] == ['b', 'c'], name
         for axes in figure.axes:
-            seen = {it.get_label(): {to_hex(bar.get_facecolor()) for bar in it} for it in axes.containers}
+            seen = {it.get_label(): {to_hex(bar.get_facecolor()) for bar in it} for it in bars_of(axes)}
             seen |= {line.get_label(): {line.get_color()} for line in axes.lines}
             assert seen['b'] == {palette['b']} and seen['c'] == {palette['c']}
 
@@ -101,6 +105,13 @@ def test_what_there_was_nothing_of_is_a_gap_and_a_figure_of_zero_is_none(figure_
     assert [text.get_text() for text in pixels.texts[:3]] == [bars.GAP, bars.GAP, '0.000']
     assert [bar.get_x() < other.get_x() for bar, other in zip(*pixels.containers, strict=True)] == [True] * 3
     assert json.dumps(data) == before, 'what was handed over is changed'
+
+
+def test_lines_reach_from_one_end_of_an_interval_to_the_other(figure_of):
+    scores = {'a': {'mAP': 0.4, 'mAP_50': 0.6, 'mAP low': 0.35, 'mAP high': 0.44}, 'b': {'mAP': 0.3, 'mAP_50': 0.5}}
+    (axes,) = figure_of(charts.draw_overview, {'mix': scores, 'same': {'b': scores['b']}}, 'masks', runs='ab').axes
+    ends = [segment[:, 1].tolist() for lines in axes.collections for segment in lines.get_segments() if len(segment)]
+    assert ends == [pytest.approx([0.35, 0.44])]
 
 
 def test_panels_stand_beside_or_below_each_other_and_share_the_scale_of_their_unit(figure_of):
