@@ -2,17 +2,20 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+from faster_coco_eval.core import mask as rle
 
 from damamba.datasets.categories import DatasetError, match_categories
 from damamba.datasets.json_files import read_json
+from damamba.evaluation.analysis.details import Details, analyse
 from damamba.evaluation.annotations import read
-from damamba.evaluation.coco_ap import renamed
-from damamba.evaluation.diagnosis import Diagnosis, diagnose
+from damamba.evaluation.coco_ap import ground_truth, renamed
+from damamba.evaluation.diagnosis import diagnose
+from damamba.evaluation.diagnosis.columns import read_results, read_truth, with_drawn_polygons
+from damamba.evaluation.diagnosis.diagnose import as_entries, kinds_of
 from damamba.evaluation.results import EvaluationError
 from damamba.reporting.ground_truth import sections_of
 from damamba.reporting.logs import TrainingLog
@@ -29,7 +32,8 @@ class Truth:
     """What files of results are held against."""
 
     file: Path
-    document: dict  # of the classes that the runs were tested on, called as they call them
+    whole: dict  # what the file holds
+    document: dict  # the same of the classes that the runs were tested on, called as they call them
     dataset: dict  # as metrics.json has it
     alike: Sequence[Result]  # of runs on the same ground truth
 
@@ -63,9 +67,10 @@ def _read_truth(annotations: Path | None, runs: Sequence[Run]) -> Truth:
     document = read(annotations)
     if not alike:
         names = [category['name'] for category in sorted(document['categories'], key=lambda it: it['id'])]
-        return Truth(annotations, document, describe([annotations], names, document.get('info')), [])
+        return Truth(annotations, document, document, describe([annotations], names, document.get('info')), [])
     classes = classes_of(alike[0].evaluation)
-    return Truth(annotations, _of_classes(document, classes), {**alike[0].get('dataset'), 'sha256': digest}, alike)
+    dataset = {**alike[0].get('dataset'), 'sha256': digest}
+    return Truth(annotations, document, _of_classes(document, classes), dataset, alike)
 
 
 def _tested_file(alike: Sequence[Result]) -> tuple[Path, str]:
@@ -92,40 +97,61 @@ def _of_classes(document: dict, classes: Sequence[str]) -> dict:
     return document | own
 
 
-def _diagnosed(file: Path, truth: Truth) -> Diagnosis:
+def _row(name: str, file: Path, truth: Truth) -> Run:
+    document = truth.document
+    kept = {it['id'] for it in document['categories']}
+    others = [it['id'] for it in truth.whole['categories'] if it['id'] not in kept]
+    entries = [it for it in _entries(file) if it.get('category_id') not in others]
+    diagnosis = diagnose(document, entries)
+    verdict = {**diagnosis.to_dict(), 'sentence': diagnosis.sentence}
+    told = {'split': 'test', 'ann_file': str(truth.file), 'dataset': truth.dataset, 'verdict': verdict}
+    run = Run(name, file, TrainingLog())
+    result = Result(run, file, '', told, draws=diagnosis.evaluation.draws)
+    run.own, run.results = result, [result]
+    evaluation = diagnosis.evaluation
+    if not result.reasons:
+        found = _scorable(document, entries)
+        evaluation = replace(evaluation, details=_details(document, found))
+        result.examples = _examples(truth, found)
+    content = {**told, 'evaluations': {'coco': evaluation.to_dict()}}
+    result.content = json.loads(json.dumps(content, default=lambda it: it.item()))  # as it is read from metrics.json
+    return run
+
+
+def _entries(file: Path) -> list[dict]:
+    """What a file of results holds."""
     try:
         entries = read_json(file)
     except (OSError, ValueError) as error:
         raise ReportError(f'{file} can not be read as JSON: {error}') from error
-    return diagnose(truth.document, entries)
+    if not isinstance(entries, list) or not all(isinstance(it, dict) for it in entries):
+        raise ReportError(f'{file} does not hold COCO results, a list of objects with image_id, category_id and score')
+    return entries
 
 
-def _row(name: str, file: Path, truth: Truth) -> Run:
-    diagnosis = _diagnosed(file, truth)
-    verdict = {'explanations': diagnosis.to_dict()['explanations'], 'sentence': diagnosis.sentence}
-    told = {'split': 'test', 'ann_file': str(truth.file), 'dataset': truth.dataset, 'verdict': verdict}
-    told['evaluations'] = {'coco': diagnosis.evaluation.to_dict()}
-    run = Run(name, file, TrainingLog())
-    content = json.loads(json.dumps(told, default=lambda value: value.item()))  # as it is read from metrics.json
-    result = Result(run, file, '', content, _examples(truth, diagnosis), _draws(diagnosis))
-    run.own, run.results = result, [result]
-    return run
+def _scorable(document: dict, entries: Sequence[dict]) -> dict[str, list[dict]]:
+    """Results by kind, as COCO's evaluation takes them."""
+    truth = read_truth(document)
+    results = with_drawn_polygons(read_results(entries, truth), truth)
+    return {kind: as_entries(results, truth, kind) for kind in kinds_of(results, truth)}
 
 
-def _examples(truth: Truth, diagnosis: Diagnosis) -> dict | None:
+def _details(document: dict, found: Mapping[str, Sequence[dict]]) -> Details | None:
+    """What is measured beyond COCO's numbers, where pictures say their sizes."""
+    if not all(image.get('width') and image.get('height') for image in document['images']):
+        return None
+    truth = ground_truth(document)
+    return analyse(truth, found, truth.getCatIds())
+
+
+def _examples(truth: Truth, found: Mapping[str, Sequence[dict]]) -> dict | None:
     """The pictures that a run left as examples, with what the file has found in them."""
     left = next((it.examples for it in truth.alike if it.examples), None)
     if not left:
         return None
-    found = defaultdict(list)
-    for entry in diagnosis.entries.get('segm', diagnosis.entries.get('bbox', ())):
+    by_picture = defaultdict(list)
+    for entry in found.get('segm', found.get('bbox', ())):
         if entry['score'] >= LEAST:
-            found[entry['image_id']].append(entry)
-    return left | {'images': [it | {'predictions': found[it['id']]} for it in left['images']]}
-
-
-def _draws(diagnosis: Diagnosis) -> dict[str, np.ndarray]:
-    """Of mAP, by kind, as draws.npz of a run has them."""
-    return {
-        kind: it.draws for kind, it in diagnosis.evaluation.scores.items() if getattr(it, 'draws', None) is not None
-    }
+            box = entry['bbox'] if 'bbox' in entry else rle.toBbox(entry['segmentation']).tolist()
+            by_picture[entry['image_id']].append({**entry, 'bbox': box})
+    return left | {'images': [it | {'predictions': by_picture[it['id']]} for it in left['images']]}

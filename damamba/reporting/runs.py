@@ -88,7 +88,8 @@ class Result:
         proof, tested = self.get('proof'), self.get('ann_file')
         found = [fault for it in evaluations_of(self.content).values() for fault in it.get('faults') or ()]
         faults = [f'{fault["name"]}: {fault["evidence"]}' for fault in found]
-        if self.verdict and self.verdict['explanations']:
+        first = next(iter(self.verdict['explanations'] if self.verdict else ()), None)
+        if first and first['mAP'] != first['given']:  # scores of another scale change no mAP
             faults.append(self.verdict['sentence'])
         if not proof:
             return faults

@@ -7,7 +7,7 @@ import pytest
 
 from damamba.cli import report
 from tests.detection import ROOT
-from tests.reporting.runs import load, proof, write_run
+from tests.reporting.runs import load, predictions_for, proof, write_ground_truth, write_run
 
 PROGRAM = """
 import runpy, sys
@@ -38,10 +38,14 @@ def refused(capsys, *argv) -> str:
 
 
 def test_the_tool_loads_no_torch_and_says_where_the_report_lies(tmp_path, runs):
-    command = [sys.executable, '-B', '-W', 'ignore', '-c', PROGRAM, *map(str, runs), '--out', str(tmp_path / 'out')]
+    truth, theirs = write_ground_truth(tmp_path / 'truth.json'), tmp_path / 'theirs.json'
+    theirs.write_text(json.dumps(predictions_for(truth)))
+    words = [*runs, '--out', tmp_path / 'out', '--results', f'theirs={theirs}', '--annotations', truth]
+    command = [sys.executable, '-B', '-W', 'ignore', '-c', PROGRAM, *map(str, words)]
     env = {**os.environ, 'PYTHONPATH': str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert 'diagnosed: nothing found' in done.stdout
     assert done.stdout.endswith('without torch\n') and f'wrote {tmp_path / "out/report.html"}' in done.stdout
     assert (tmp_path / 'out/report.html').stat().st_size > 100_000 and (tmp_path / 'out/report.md').is_file()
 
@@ -74,6 +78,8 @@ def test_what_can_be_mended_is_one_sentence_and_the_status_is_1(tmp_path, runs, 
     assert 'nothing to report' in refused(capsys, tmp_path / 'empty', *out)
     assert 'can not write' in refused(capsys, runs[0], '--out', tmp_path / 'file')
     assert 'no data set has the class Hand' in refused(capsys, runs[0], *out, '--focus', 'Hand')
+    assert "--results takes NAME=FILE.json, got 'x.json'" in refused(capsys, runs[0], *out, '--results', 'x.json')
+    assert 'nowhere.json does not exist' in refused(capsys, *out, '--results', f'x={tmp_path}/nowhere.json')
     assert 'a name of one line' in refused(capsys, runs[0], *out, '--names', '')
     assert f'{tmp_path} holds runs, and is none: give {tmp_path}/*' in refused(capsys, tmp_path, *out)
     assert not (tmp_path / 'out').exists()
@@ -83,7 +89,11 @@ def test_what_can_be_mended_is_one_sentence_and_the_status_is_1(tmp_path, runs, 
     assert (tmp_path / 'mine/report.html').read_text() == 'mine'
 
 
-def test_a_score_that_is_none_is_refused(runs, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        report.main([str(runs[0]), '--out', str(tmp_path / 'out'), '--least', '30'])
-    assert stopped.value.code == 2 and '--least takes a score from 0 to 1' in capsys.readouterr().err
+def test_a_score_that_is_none_and_no_run_at_all_are_refused(runs, tmp_path, capsys):
+    for words, told in (
+        (['--least', '30', str(runs[0])], '--least takes a score from 0 to 1'),
+        ([], 'nothing to report'),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            report.main(['--out', str(tmp_path / 'out'), *words])
+        assert stopped.value.code == 2 and told in capsys.readouterr().err

