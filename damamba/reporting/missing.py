@@ -25,7 +25,7 @@ def missing_of_all(runs: Sequence[Run]) -> list[Missing]:
     found = []
     for run in runs:
         if run.is_foreign:
-            found.append(Missing(run.name, UNKNOWN))
+            found += [] if run.own.reasons else [Missing(run.name, UNKNOWN)]
             continue
         rivals = [other for other in runs if (other.own and other.own.data) == (run.own and run.own.data)]
         found += missing_of(run, sorted({it.subset for other in rivals for it in other.results} - {''}))

@@ -20,9 +20,8 @@ from damamba.cli import test as test_command
 from damamba.cli import train as train_command
 from damamba.cli.common import build_runner
 from damamba.engine.command import command_line
-from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder
+from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder, describe
 from damamba.run_record import read_json
-from damamba.run_record.datasets import describe
 from tests.detection import write_config
 
 VERSIONS = {'damamba', 'torch', 'mmengine', 'mmdet', 'faster_coco_eval'}

@@ -264,7 +264,7 @@ def test_the_page_needs_nothing_beside_it_and_an_earlier_report_leaves_nothing(t
     pictures = sorted(path.name for path in out.glob('*.png'))
     folded = re.findall('<details><summary>(.*?)</summary>', page(out))
     assert folded.count(ZOOMED) == 10 and MIX not in folded, 'what is not of the main data set opens at a click'
-    assert len(images) == len(pictures) == 3 + 2 * 7 == page(out).count('<img')
+    assert len(images) == len(pictures) == 3 + 2 * 8 == page(out).count('<img')
     links = re.findall(r'(?:href|src)="(?!data:|#)([^"]*)"', page(out))
     assert {*links} == {path.name for path in out.glob('*.csv')}
     assert sorted(re.findall(r'!\[.*?\]\((.*?)\)', (out / 'report.md').read_text())) == pictures
