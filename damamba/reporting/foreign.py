@@ -68,9 +68,9 @@ def _read_truth(annotations: Path | None, runs: Sequence[Run]) -> Truth:
     if not alike:
         names = [category['name'] for category in sorted(document['categories'], key=lambda it: it['id'])]
         return Truth(annotations, document, document, describe([annotations], names, document.get('info')), [])
-    classes = classes_of(alike[0].evaluation)
-    dataset = {**alike[0].get('dataset'), 'sha256': digest}
-    return Truth(annotations, document, _of_classes(document, classes), dataset, alike)
+    told = next(it for it in alike if it.of_data('sha256') == digest)  # files from before digests have none
+    ours = _of_classes(document, classes_of(told.evaluation))
+    return Truth(annotations, document, ours, told.get('dataset'), alike)
 
 
 def _tested_file(alike: Sequence[Result]) -> tuple[Path, str]:
