@@ -30,7 +30,7 @@ from damamba.reporting.charts import draw_class_errors, draw_class_precision_rec
 from damamba.run_record import read_metrics
 from damamba.types import class_of
 
-OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS, 'details': False}
+OPTIONS = {'classwise': False, 'proposal_nums': MAX_DETS, 'iou_thrs': IOU_THRS, 'details': False, 'containers': None}
 
 PLOTS = {
     'precision_recall.png': draw_class_precision_recall,
@@ -85,7 +85,8 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     evaluation = replace(evaluation, faults=diagnose(truth, wanted, present))
     if not options['details']:
         return evaluation
-    return replace(evaluation, details=analyse(truth, wanted, present, most=evaluation.max_dets[-1]))
+    given = dict(most=evaluation.max_dets[-1], containers=options['containers'])
+    return replace(evaluation, details=analyse(truth, wanted, present, **given))
 
 
 def _truth(document: dict, meta: dict) -> tuple[COCO, list[int | None]]:

@@ -99,8 +99,7 @@ class CocoInstanceMetric(CocoMetric):
             prefix=prefix,
         )
         self.ann_file, self.collect_dir, self.sort_categories = ann_file, collect_dir, sort_categories
-        self.details = details
-        self.containers = [containers] if isinstance(containers, str) else containers
+        self.details, self.containers = details, containers
         self.max_dets = _numbers(proposal_nums, MAX_DETS, 'proposal_nums').astype(int).tolist()
         self.proposal_nums = _numbers(proposal_nums, PROPOSAL_NUMS, 'proposal_nums').astype(int).tolist()
         self.evaluation: Evaluation | None = None

@@ -234,7 +234,7 @@ def _answer(desk: Desk, picture: UploadFile, score: float) -> dict:
 def as_json(found: Detections) -> dict:
     """``{name, height, width, milliseconds, detections: [{class, score, box, mask, pick}]}``, in pixels.
 
-    A box is left, top, right, bottom, a mask COCO's RLE, ``pick`` a point in it.
+    A box is left, top, right, bottom, a mask COCO's RLE, ``pick`` a point in it, None for a tote or an empty mask.
     """
     masks = found.to_coco().get('segm')
     picks = {} if found.rles is None else {point.place: [point.x, point.y] for point in found.pick_points(0)}

@@ -172,6 +172,10 @@ def test_details_are_shown_and_written_when_asked_for(made, tmp_path, capsys):
         base = details['kinds'][kind]['errors']['values']['AP50']
         assert base == pytest.approx(content['scores'][kind]['values']['mAP_50'], abs=1e-9)
     assert shown.count('lost to errors') == shown.count('confusion matrix') == 2 and 'under rate' in shown
+    assert 'pick score' not in shown and details['kinds']['segm']['picks'] is None
+    eval_results.main([*map(str, command), '--eval-options', 'details=True', 'containers=[cup]'])
+    picks = json.loads((tmp_path / 'figures.json').read_text())['details']['kinds']['segm']['picks']['values']
+    assert 'pick score' in capsys.readouterr().out and picks['totes'] > 0
 
 
 def test_plots_are_drawn_into_a_new_folder_and_bring_the_details(made, tmp_path, capsys):

@@ -77,7 +77,7 @@ def analyse(
     cat_ids: Sequence[int],
     least_score: float = 0.3,
     most: int = 100,
-    containers: Collection[str] | None = None,
+    containers: str | Collection[str] | None = None,
 ) -> Details:
     """Measure how good predictions are by relative size, what they are confused with, and what their errors cost.
 

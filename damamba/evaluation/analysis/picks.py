@@ -38,13 +38,13 @@ class Picks:
         return Table.of(title, HEADINGS, [[self.values[name] for name in HEADINGS]]).text()
 
 
-def containers_of(names: Iterable[str], wanted: Collection[str] | None = None) -> tuple[str, ...] | None:
+def containers_of(names: Iterable[str], wanted: str | Collection[str] | None = None) -> tuple[str, ...] | None:
     """The classes that hold others in a data set of classes of these names; None where picks have no meaning.
 
     They have where there is a class Tote, or Object alone, or where containers are named.
     """
     if wanted is not None:
-        return tuple(wanted)
+        return (wanted,) if isinstance(wanted, str) else tuple(wanted)
     names = [name.strip().casefold() for name in names]
     return CONTAINERS if names == [ALONE] or any(map(is_container, names)) else None
 

@@ -122,7 +122,8 @@ def test_the_ground_truth_of_drawn_totes_scores_one(place):
 def test_picks_are_of_pictures_of_totes_and_of_masks():
     assert containers_of(['Object', ' TOTE']) == containers_of(['object']) == ('tote',)
     assert containers_of(['person', 'Object']) is None and containers_of([]) is None
-    assert containers_of(['person'], ['Bin']) == ('Bin',) and containers_of(['person'], []) == ()
+    assert containers_of(['person'], ['Bin']) == containers_of([], 'Bin') == ('Bin',)
+    assert containers_of(['person'], []) == ()
     bins = totes(*FULL, names=('bin', 'cup'))
     found = {kind: [entry(UPPER, score=0.9), {**WHOLE, 'score': 1.0}] for kind in ('bbox', 'segm')}
     assert {it.picks for it in analyse(bins, found, [1, 2]).kinds.values()} == {None}
