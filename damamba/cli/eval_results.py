@@ -165,9 +165,11 @@ def show(argv: list[str] | None = None) -> None:
 
 
 def _say(evaluation: Evaluation, args: argparse.Namespace) -> None:
-    say(evaluation.table())
+    say(f'{evaluation.table()}\n{evaluation.interval_line()}'.rstrip())
     if args.eval_options.get('classwise'):
         say(f'\n{evaluation.class_table()}')
+    if args.eval_options.get('details') and evaluation.interval_table():
+        say(f'\n{evaluation.interval_table()}')
     if evaluation.details:
         say(f'\n{evaluation.details.table()}')
     for fault in evaluation.faults:
@@ -190,7 +192,7 @@ def _show_again(args: argparse.Namespace, evaluations: dict[str, dict]) -> None:
     others = set(args.eval_options) - {'classwise', 'details'}
     if args.config or args.ann_file or args.eval or args.cfg_options or args.json or others:
         raise EvaluationError(
-            f'{args.file} has been scored: it goes with --plots and --eval-options classwise=True alone'
+            f'{args.file} has been scored: it goes with --plots and --eval-options classwise=True details=True alone'
         )
     if not evaluations:
         raise EvaluationError(f'{args.file} has no figures of boxes or masks')

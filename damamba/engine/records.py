@@ -40,7 +40,8 @@ _claimed: set[str] = set()  # names of this process' runs
 class MetricsFileHook(Hook):
     """Write what the last evaluation measured, unrounded, to ``metrics.json``: beside the log, and in the work folder.
 
-    The draws that its intervals come from lie beside it, in ``draws.npz``, so that runs can be compared pair by pair. So no run takes another one's figures away, and the newest lie on top.
+    So no run takes another one's figures away, and the newest lie on top. The draws that their intervals come from lie
+    beside them, in ``draws.npz``, so that runs can be compared pair by pair.
 
     Args:
         speed: the hook that has measured a test's speed by then; it goes there too.

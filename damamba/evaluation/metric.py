@@ -255,10 +255,13 @@ def _numbers(values: float | Sequence[float] | None, default: Sequence[float], n
 
 def _log(evaluation: Evaluation, classwise: bool, logger: MMLogger) -> None:
     logger.info('\n%s', evaluation.table())
+    if evaluation.interval_line():
+        logger.info('%s', evaluation.interval_line())
     if classwise:
         logger.info('\n%s', evaluation.class_table())
     if evaluation.details:
-        logger.info('\n%s', evaluation.details.table())
+        for table in filter(None, (evaluation.interval_table(), evaluation.details.table())):
+            logger.info('\n%s', table)
     for fault in evaluation.faults:
         logger.warning('These figures look wrong. %s', fault)
     for kind, scores in evaluation.scores.items():

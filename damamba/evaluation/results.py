@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from damamba.tables import UNDEFINED, Table
+from damamba.tables import UNDEFINED, Table, number
 
 NAMES = {'bbox': 'box', 'segm': 'mask'}
 AREAS = {'all': '', 'small': '_s', 'medium': '_m', 'large': '_l'}  # COCO's words, and their ends in names
@@ -121,6 +121,32 @@ class Evaluation:
     def class_table(self) -> str:
         """All numbers by class, boxes above masks."""
         return '\n\n'.join(_class_table(NAMES[kind], scores) for kind, scores in self.scores.items())
+
+    def interval_line(self) -> str:
+        """The 95 % interval of each mAP; empty where there is none."""
+        ends = {NAMES[kind]: scores.intervals.get('mAP') for kind, scores in self.scores.items()}
+        shown = ', '.join(f'{kind} {number(it[0])} to {number(it[1])}' for kind, it in ends.items() if it)
+        return f'95 % interval of mAP: {shown}' if shown else ''
+
+    def interval_table(self) -> str:
+        """Each mAP with its 95 % interval, of the classes and of their mean, boxes above masks; empty without any."""
+        tables = [_interval_table(NAMES[kind], scores) for kind, scores in self.scores.items() if scores.intervals]
+        return '\n\n'.join(tables)
+
+
+def _interval_table(kind: str, scores: Scores) -> str:
+    names = [name for name in scores.values if name.startswith('mAP')]
+    rows = {name: (values, scores.class_intervals.get(name, {})) for name, values in scores.classes.items()}
+    if len(rows) != 1:
+        rows['mean'] = (scores.values, scores.intervals)
+    cells = (
+        [row, *(_with_ends(values[name], ends.get(name)) for name in names)] for row, (values, ends) in rows.items()
+    )
+    return Table.of(f'{kind.capitalize()} mAP and its 95 % interval', ['class', *names], cells).text()
+
+
+def _with_ends(value: float, ends: Sequence[float] | None) -> str:
+    return f'{number(value)} [{number(ends[0])}, {number(ends[1])}]' if ends else number(value)
 
 
 def _class_table(kind: str, scores: Scores) -> str:

@@ -172,6 +172,7 @@ def test_details_are_shown_and_written_when_asked_for(made, tmp_path, capsys):
         base = details['kinds'][kind]['errors']['values']['AP50']
         assert base == pytest.approx(content['scores'][kind]['values']['mAP_50'], abs=1e-9)
     assert shown.count('lost to errors') == shown.count('confusion matrix') == 2 and 'under rate' in shown
+    assert shown.count('mAP and its 95 % interval') == 2
     assert 'pick score' not in shown and details['kinds']['segm']['picks'] is None
     eval_results.main([*map(str, command), '--eval-options', 'details=True', 'containers=[cup]'])
     picks = json.loads((tmp_path / 'figures.json').read_text())['details']['kinds']['segm']['picks']['values']
@@ -209,6 +210,32 @@ def test_figures_of_a_run_are_shown_again_and_their_details_drawn(metrics, tmp_p
     assert 'Mask AP and AR by class' in capsys.readouterr().out
 
 
+def test_intervals_of_a_run_are_shown_again_by_class_with_its_details(metrics, capsys):
+    (low, high), titles = intervals_of(metrics)['segm'], ['Box mAP and its 95 % interval', 'Mask mAP and its 95 %']
+    line = rf'95 % interval of mAP: box \S+ to \S+, mask {low:.3f} to {high:.3f}'
+    for options in ([], ['--eval-options', 'details=True']):
+        eval_results.main([str(metrics), *options])
+        shown = capsys.readouterr().out
+        assert re.search(line, shown) and all((title in shown) == bool(options) for title in titles)
+    assert f'[{low:.3f}, {high:.3f}]' in shown
+    old = json.loads(metrics.read_text())['evaluations']['coco']
+    for scores in old['scores'].values():
+        del scores['intervals'], scores['class_intervals']
+    assert '95 %' not in shown_of({'evaluations': {'coco': old}}, metrics, capsys)
+
+
+def intervals_of(metrics: Path) -> dict[str, list[float]]:
+    scores = json.loads(metrics.read_text())['evaluations']['coco']['scores']
+    return {kind: it['intervals']['mAP'] for kind, it in scores.items()}
+
+
+def shown_of(content: dict, metrics: Path, capsys) -> str:
+    path = metrics.with_name('old.json')
+    path.write_text(json.dumps(content))
+    eval_results.main([str(path), '--eval-options', 'details=True'])
+    return capsys.readouterr().out
+
+
 def test_plots_from_a_file_or_from_its_run_are_the_same(metrics, detector, tmp_path):
     command = [str(metrics.with_name('out.pkl')), '--config', str(detector.config)]
     eval_results.main([*command, '--plots', str(tmp_path / 'own')])
@@ -230,7 +257,7 @@ def test_figures_without_details_can_not_be_drawn(tested, tmp_path, capsys):
 )
 def test_figures_are_not_scored_again(tested, capsys, flags):
     text = refused(capsys, tested / 'metrics.json', *flags)
-    assert text.endswith('metrics.json has been scored: it goes with --plots and --eval-options classwise=True alone')
+    assert text.endswith('scored: it goes with --plots and --eval-options classwise=True details=True alone')
 
 
 @pytest.mark.parametrize('name', ['out.pkl', 'results.segm.json'])

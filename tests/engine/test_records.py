@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmdet.visualization import DetLocalVisualizer
@@ -21,6 +22,7 @@ from damamba.cli import train as train_command
 from damamba.cli.common import build_runner
 from damamba.engine.command import command_line
 from damamba.engine.records import MetricsFileHook, RunFileHook, claim_folder, describe
+from damamba.evaluation.comparison import read_draws
 from damamba.run_record import read_json
 from tests.detection import write_config
 
@@ -63,6 +65,18 @@ def test_validating_writes_the_figures_of_the_last_epoch(trained):
     assert content['metrics'] == {name: value for name, value in logged[-1].items() if name.startswith('coco/')}
 
 
+def test_the_draws_lie_beside_the_figures_that_they_are_of(trained):
+    content = read(trained)['evaluations']['coco']
+    for path in (trained / 'draws.npz', next(trained.glob('*_*/draws.npz'))):
+        draws = read_draws(path)
+        assert draws.keys() == {'coco/bbox', 'coco/segm'}
+        for kind, scores in content['scores'].items():
+            rows = draws[f'coco/{kind}']
+            assert rows.shape == (1000, 1 + len(scores['classes'])) and rows.dtype == np.float32
+            low, high = scores['intervals']['mAP']
+            assert rows[:, 0].min() <= low <= high <= rows[:, 0].max()
+
+
 def test_testing_writes_what_it_returned_to_the_last_digit(trained, tmp_path):
     config, checkpoint = trained.parent / 'small.py', trained / 'epoch_2.pth'
     returned = run_test(config, checkpoint, tmp_path, '--eval', 'bbox', 'segm')
@@ -82,6 +96,7 @@ def test_figures_of_two_evaluators_of_one_name_are_both_kept(trained, tmp_path):
     evaluations = read(tmp_path / 'run')['evaluations']
     for name, kind in (('coco', 'bbox'), ('coco 2', 'segm')):
         assert evaluations[name]['scores'][kind]['values']['mAP'] == metrics[f'coco/{kind}_mAP']
+    assert read_draws(tmp_path / 'run/draws.npz').keys() == {'coco/bbox', 'coco 2/segm'}
 
 
 def test_each_run_keeps_its_own_figures_and_the_newest_lie_on_top(trained, tmp_path):

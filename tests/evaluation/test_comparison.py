@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from damamba.evaluation.comparison import MEANINGLESS, Difference, compare, is_meaningful
+from damamba.evaluation.comparison import MEANINGLESS, Difference, compare, is_meaningful, read_draws, write_draws
 from damamba.evaluation.intervals import Matches, draw_pictures, resample
 
 SPLITS, PICTURES, DRAWS = 200, 25, 400
@@ -85,3 +85,19 @@ def test_draws_that_are_not_of_the_same_pictures_say_nothing():
 def test_what_is_too_near_to_nothing_means_nothing():
     assert is_meaningful(MEANINGLESS) and not is_meaningful(0.0099)
     assert is_meaningful(0.02, [0.0, 0.05]) and not is_meaningful(0.02, [0.0, 0.005])
+
+
+def test_draws_are_read_as_they_were_written_and_what_is_broken_is_none(tmp_path):
+    path, rows = tmp_path / 'new' / 'draws.npz', np.array([[0.5, np.nan], [0.25, 1]], dtype=np.float32)
+    write_draws(path, {'coco/segm': rows})
+    (found,) = read_draws(path).items()
+    np.testing.assert_equal(found, ('coco/segm', rows))
+    whole = path.read_bytes()
+    place = whole.index(rows.tobytes())
+    for content in (b'', b'PK', b'[]', whole[:-30], whole[:place] + b'x' + whole[place + 1 :]):
+        path.write_bytes(content)
+        assert read_draws(path) == {}
+    np.savez(path, **{'a': np.array(['text']), 'b': np.zeros(3), 'c': np.zeros((2, 2), int), 'd': rows})
+    assert list(read_draws(path)) == ['d']
+    np.savez(path, a=np.array([[{}]], dtype=object))
+    assert read_draws(path) == read_draws(tmp_path / 'nowhere.npz') == {}

@@ -92,6 +92,34 @@ def test_the_class_tables_have_a_line_for_each_class(evaluation):
             assert shown == ['-' if value == -1 else f'{value:.3f}' for value in values]
 
 
+def test_the_intervals_stand_beside_each_map_of_the_classes_and_of_their_mean():
+    """By hand, in numbers that are not measured: a class without an object, and one with too few for an interval."""
+    undefined = {'mAP': -1.0, 'mAP_50': -1.0, 'AR@1': -1.0}
+    scores = Scores(
+        {'mAP': 0.5, 'mAP_50': 0.75, 'AR@1': 0.5},
+        {'cup': {'mAP': 0.5, 'mAP_50': 0.75, 'AR@1': 0.5}, 'key': undefined},
+        {'mAP': [0.4, 0.61239], 'mAP_50': [0.7, 0.8]},
+        {'cup': {'mAP': [0.4, 0.6]}, 'key': {}},
+    )
+    found = Evaluation(9, 9, (100,), (0.5,), {'bbox': scores, 'segm': Scores(scores.values, scores.classes)})
+    assert found.interval_line() == '95 % interval of mAP: box 0.400 to 0.612'
+    title, headings, _, *lines = filter(None, found.interval_table().splitlines())
+    assert (title, headings.split()) == ('Box mAP and its 95 % interval', ['class', 'mAP', 'mAP_50'])
+    assert [re.split('  +', line.strip()) for line in lines] == [
+        ['cup', '0.500 [0.400, 0.600]', '0.750'],
+        ['key', '-', '-'],
+        ['mean', '0.500 [0.400, 0.612]', '0.750 [0.700, 0.800]'],
+    ]
+    without = replace(found, scores={'segm': found.scores['segm']})
+    assert without.interval_line() == without.interval_table() == ''
+
+
+def test_one_class_alone_has_no_interval_of_a_mean(evaluation):
+    cup = replace(evaluation.scores['bbox'], classes={'cup': evaluation.scores['bbox'].classes['cup']})
+    assert 'mean' not in replace(evaluation, scores={'bbox': cup}).interval_table()
+    assert evaluation.interval_table().count('mean') == 2
+
+
 def test_flat_names_are_mmdetection_s_with_unrounded_values(evaluation):
     flat = evaluation.flat()
     assert list(flat) == [f'{kind}_{name}' for kind in ('bbox', 'segm') for name in NAMES]
