@@ -199,6 +199,7 @@ def write_failed_proof(cfg: Config, proof: dict) -> None:
         evaluations={},
     )
     for folder in (Path(cfg.work_dir, claim_folder(cfg.work_dir)), Path(cfg.work_dir)):
+        write_draws(folder / DRAWS, {})
         write_json(folder / METRICS, content)
 
 

@@ -64,7 +64,10 @@ def is_meaningful(value: float, ends: tuple[float, float] | list[float] | None =
 
 
 def write_draws(path: Path, draws: Mapping[str, np.ndarray]) -> None:
-    """Write the draws of a run by ``<prefix>/<kind>``, each ``Evaluation.draws`` of a kind; never half of them."""
+    """Write the draws of a run by ``<prefix>/<kind>``, each as an ``Evaluation`` has it; without any, leave no file."""
+    if not draws:
+        path.unlink(missing_ok=True)
+        return
     with part_of(path) as file:
         np.savez(file, **draws)
         settle(file, path)

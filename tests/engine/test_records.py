@@ -196,7 +196,7 @@ def test_the_file_is_never_half_written(tmp_path, monkeypatch):
     monkeypatch.undo()
     write_with({'a': 2.0}, tmp_path)
     assert read(tmp_path)['metrics'] == {'a': 2.0}
-    assert {path.name for path in tmp_path.rglob('*') if path.is_file()} == {'metrics.json'}
+    assert {path.name for path in tmp_path.rglob('*') if path.is_file()} == {'metrics.json'}  # there are no draws
 
 
 def test_figures_of_other_metrics_may_be_numpy_s_and_torch_s(tmp_path):

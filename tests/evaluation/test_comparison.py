@@ -93,6 +93,8 @@ def test_draws_are_read_as_they_were_written_and_what_is_broken_is_none(tmp_path
     (found,) = read_draws(path).items()
     np.testing.assert_equal(found, ('coco/segm', rows))
     whole = path.read_bytes()
+    write_draws(path, {})
+    assert not path.exists() and read_draws(path) == {}
     place = whole.index(rows.tobytes())
     for content in (b'', b'PK', b'[]', whole[:-30], whole[:place] + b'x' + whole[place + 1 :]):
         path.write_bytes(content)
@@ -100,4 +102,4 @@ def test_draws_are_read_as_they_were_written_and_what_is_broken_is_none(tmp_path
     np.savez(path, **{'a': np.array(['text']), 'b': np.zeros(3), 'c': np.zeros((2, 2), int), 'd': rows})
     assert list(read_draws(path)) == ['d']
     np.savez(path, a=np.array([[{}]], dtype=object))
-    assert read_draws(path) == read_draws(tmp_path / 'nowhere.npz') == {}
+    assert read_draws(path) == {}
