@@ -109,14 +109,28 @@ def average_precision(matches: Matches, counts: np.ndarray) -> np.ndarray:
     areas, overlaps, detections = matches.found.shape
     precision = np.empty((areas, overlaps, len(counts)))
     objects = np.stack([_objects(it, counts) for it in matches.objects])
+    orders = [_Order.of(*it) for it in zip(matches.found, matches.ignored, strict=True)]
     step = max(1, CELLS // max(1, detections))
     for start in range(0, len(counts), step):
         part = slice(start, start + step)
         weights = counts[part].take(matches.image, axis=1)  # [B, D]
-        for area in range(areas):
-            found, ignored = matches.found[area], matches.ignored[area]
-            precision[area, :, part] = _of_area(found, ignored, weights, objects[area, part])
+        for area, order in enumerate(orders):
+            precision[area, :, part] = _of_area(order, weights, objects[area, part])
     return precision
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Where in the order of the scores detections of one area count; that hardly differs from overlap to overlap."""
+
+    counted: np.ndarray  # [D], as it is at the last overlap
+    right: list[np.ndarray]  # the places of those that have found an object, by overlap
+    others: list[np.ndarray]  # those that count at this overlap and not at the last, or the other way round
+
+    @classmethod
+    def of(cls, found: np.ndarray, ignored: np.ndarray) -> '_Order':
+        odd = ignored != ignored[-1]
+        return cls(~ignored[-1], [np.flatnonzero(it) for it in found & ~ignored], [np.flatnonzero(it) for it in odd])
 
 
 def _objects(objects: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -125,19 +139,17 @@ def _objects(objects: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return counts.take(places, axis=1) @ objects[places]
 
 
-def _of_area(found: np.ndarray, ignored: np.ndarray, weights: np.ndarray, objects: np.ndarray) -> np.ndarray:
+def _of_area(order: _Order, weights: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """AP at each overlap: [T, B]."""
-    values = np.where(objects > 0, np.zeros((len(found), 1)), np.nan)
-    reached, usual = _reached(objects), ignored[-1]  # what is ignored hardly differs from overlap to overlap
-    counted = np.cumsum(weights * ~usual, axis=1, dtype=np.int32)
-    for value, hit, odd in zip(values, found & ~ignored, ignored != usual, strict=True):
-        places, others = np.flatnonzero(hit), np.flatnonzero(odd)
+    values = np.where(objects > 0, np.zeros((len(order.right), 1)), np.nan)
+    reached, counted = _reached(objects), np.cumsum(weights * order.counted, axis=1, dtype=np.int32)
+    for value, places, others in zip(values, order.right, order.others, strict=True):
         if not len(places):
             continue
         total = counted.take(places, axis=1)  # [B, P]
         if len(others):
             sums = np.zeros((len(weights), len(others) + 1), dtype=np.int32)
-            signed = weights.take(others, axis=1) * np.where(usual[others], 1, -1)
+            signed = weights.take(others, axis=1) * np.where(order.counted[others], -1, 1)
             np.cumsum(signed, axis=1, out=sums[:, 1:])
             total += sums.take(np.searchsorted(others, places, side='right'), axis=1)
         right = np.cumsum(weights.take(places, axis=1), axis=1, dtype=np.int32)
