@@ -18,7 +18,7 @@ SEED, DRAWS = 0, 1000
 LEVEL = 0.95
 RECALLS = np.linspace(0, 1, 101)
 CELLS = 2**19  # draws times detections that are worked on at a time
-MANY = 100_000  # degrees of freedom of which Student's distribution is the normal one
+CHOICES = 2**20  # draws times pictures that are drawn at a time; other ones would be drawn with another number
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,9 @@ def interval(draws: np.ndarray, pictures: int) -> tuple[float, float] | None:
 def student_quantile(share: float, freedom: int) -> float:
     """Of Student's t, for a share of at least 0.5.
 
-    With t = sqrt(freedom) tan(angle) its density is that of cos(angle)^(freedom - 1).
+    With t = sqrt(freedom) tan(angle) its density is that of cos(angle)^(freedom - 1): of a large freedom it ends early.
     """
-    if freedom > MANY:
-        return NormalDist().inv_cdf(share)
-    angles = np.linspace(0, np.pi / 2, 20_001)
+    angles = np.linspace(0, min(np.pi / 2, 8 / freedom**0.5), 2001)
     density = np.cos(angles) ** (freedom - 1)
     area = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
     return float(freedom**0.5 * np.tan(np.interp(2 * share - 1, area / area[-1], angles)))
@@ -94,10 +92,11 @@ def _mean(classes: list[np.ndarray]) -> np.ndarray:
 
 def draw_pictures(pictures: int, draws: int = DRAWS, seed: int = SEED) -> np.ndarray:
     """How often each picture is in each draw: [B, I]."""
-    rng = np.random.default_rng(seed)
+    rng, rows = np.random.default_rng(seed), max(1, CHOICES // max(1, pictures))
     counts = np.empty((draws, pictures), dtype=np.uint8)  # of more than 255 pictures none is drawn so often
-    for row in counts if pictures else ():
-        row[:] = np.bincount(rng.integers(pictures, size=pictures), minlength=pictures)
+    for part in np.split(counts, range(rows, draws, rows)) if pictures else ():
+        chosen = rng.integers(pictures, size=part.shape) + pictures * np.arange(len(part))[:, None]
+        part[:] = np.bincount(chosen.ravel(), minlength=part.size).reshape(part.shape)
     return counts
 
 
@@ -132,6 +131,10 @@ class _Order:
         odd = ignored != ignored[-1]
         return cls(~ignored[-1], [np.flatnonzero(it) for it in found & ~ignored], [np.flatnonzero(it) for it in odd])
 
+    def is_repeated(self, overlap: int) -> bool:
+        """Whether it is as at the overlap before; often so in small sets."""
+        return overlap > 0 and all(np.array_equal(it[overlap], it[overlap - 1]) for it in (self.right, self.others))
+
 
 def _objects(objects: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """How many there are in each draw: [B]."""
@@ -143,8 +146,11 @@ def _of_area(order: _Order, weights: np.ndarray, objects: np.ndarray) -> np.ndar
     """AP at each overlap: [T, B]."""
     values = np.where(objects > 0, np.zeros((len(order.right), 1)), np.nan)
     reached, counted = _reached(objects), np.cumsum(weights * order.counted, axis=1, dtype=np.int32)
-    for value, places, others in zip(values, order.right, order.others, strict=True):
+    for overlap, (value, places, others) in enumerate(zip(values, order.right, order.others, strict=True)):
         if not len(places):
+            continue
+        if order.is_repeated(overlap):
+            value[:] = values[overlap - 1]
             continue
         total = counted.take(places, axis=1)  # [B, P]
         if len(others):
