@@ -10,9 +10,10 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class SignalHook(Hook):
-    """Send a signal before a stage, which is a method of hooks, at its n-th call from 0 on; then wait some seconds.
+    """Send a signal before a stage, which is a method of hooks, at its n-th call from 0 on; then wait.
 
     Args:
+        wait_s: how many seconds; ``until`` there is this file, if that comes first.
         rank: which of several processes does so, and ``start``, how often torchrun has started it before.
         to_parent: the signal is for the process that has started this one.
     """
@@ -28,8 +29,9 @@ class SignalHook(Hook):
         rank: int = 0,
         start: int = 0,
         to_parent: bool = False,
+        until: str | None = None,
     ) -> None:
-        self.place, self.to_parent = (rank, start), to_parent
+        self.place, self.to_parent, self.until = (rank, start), to_parent, until
         self.at, self.signum, self.wait_s, self.calls = at, signal.Signals[name], wait_s, -1
         setattr(self, stage, self._call)
 
@@ -40,5 +42,5 @@ class SignalHook(Hook):
             print('the signal is sent', flush=True)
             os.kill(os.getppid() if self.to_parent else os.getpid(), self.signum)
             end = time.monotonic() + self.wait_s
-            while time.monotonic() < end:
+            while time.monotonic() < end and not (self.until and os.path.exists(self.until)):
                 time.sleep(0.05)

@@ -41,13 +41,14 @@ def checkpoints(folder) -> list[str]:
 
 
 def test_each_signal_ends_a_training_at_the_next_step_with_a_checkpoint(start, tmp_path):
-    slow = 'custom_hooks = [dict(type="SignalHook", stage="before_train_iter", at=5, name="SIGCONT", wait_s=2)]\n'
+    slow = 'stage="before_train_iter", at=5, name="SIGCONT", wait_s=100, until={!r}'
     running = {}
     for signum in (signal.SIGTERM, signal.SIGINT):
-        running[signum] = start(WORKERS + slow, signum.name)
+        running[signum] = start(WORKERS + SIGNAL.format(slow.format(str(tmp_path / f'go {signum.name}'))), signum.name)
     for signum, training in running.items():
         training.await_text('the signal is sent')
         os.killpg(training.pid, signum)  # as a terminal's Ctrl-C, and Slurm: to workers of data loaders too
+        (tmp_path / f'go {signum.name}').touch()
     for signum, training in running.items():
         assert training.wait() == 128 + signum, training.text()[-3000:]
         assert checkpoints(tmp_path / signum.name) == ['epoch_1.pth', 'iter_6.pth']
