@@ -6,6 +6,7 @@ was nothing to find, is a gap.
 """
 
 # ruff: noqa: F401, I001
+from damamba.reporting.charts.diagnosis import draw_diagnosis
 from damamba.reporting.charts.evaluations import (
     draw_class_errors, draw_class_precision_recall, draw_confusion, draw_errors, draw_figures, draw_overview,
     draw_precision_recall,
