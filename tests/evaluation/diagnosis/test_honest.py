@@ -1,0 +1,40 @@
+"""No fault is claimed of honest results, however weak or odd."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damamba.evaluation.diagnosis import diagnose
+
+from tests.evaluation.diagnosis.cases import document, good
+from tests.evaluation.diagnosis.honest import HONEST
+from tests.evaluation.diagnosis.sabotage.masks import by_score, flatten
+
+FILES = sorted((Path(__file__).parent / 'honest').glob('*.json.gz'))
+
+
+@pytest.mark.parametrize('name', ['shapes', 'totes', 'coco'])
+@pytest.mark.parametrize('kind', HONEST)
+def test_honest_results_have_no_fault(kind, name, request):
+    if name == 'coco':
+        request.getfixturevalue('shared')
+    entries = HONEST[kind](document(name), np.random.default_rng(1))
+    assert diagnose(document(name), entries).to_dict()['explanations'] == []
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.name.removesuffix('.json.gz'))
+def test_trained_models_have_no_fault(file):
+    content = json.loads(gzip.decompress(file.read_bytes()))
+    assert diagnose(content['annotations'], content['results']).to_dict()['explanations'] == []
+
+
+def test_disjoint_masks_are_no_fault_where_no_objects_overlap():
+    entries = flatten(good('shapes'), document('shapes'), None, by_score)
+    assert diagnose(document('shapes'), entries).to_dict()['explanations'] == []
+
+
+@pytest.mark.parametrize('name', ['shapes', 'totes', 'gaps'])
+def test_the_truth_itself_has_no_fault(name):
+    assert diagnose(document(name), good(name)).to_dict()['explanations'] == []
