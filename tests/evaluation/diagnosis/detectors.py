@@ -60,7 +60,7 @@ def _found(a: dict, image: dict, skill: Skill, cat_ids: Sequence[int], rng: np.r
     box = [x + dx * w, y + dy * h, w * np.exp(dw), h * np.exp(dh)]
     error = abs(dx) + abs(dy) + abs(dw) + abs(dh)
     logit = skill.sharpness * (1 - 2 * error - 1.5 * bool(confused)) + rng.normal(0, 0.7)
-    return _entry(image, category, logit, box, _cut_out(mask_of(a, image), a['bbox']), skill.noise, rng)
+    return _entry(image, category, logit, box, cut_out(mask_of(a, image), a['bbox']), skill.noise, rng)
 
 
 def _false(image: dict, skill: Skill, cat_ids: Sequence[int], rng: np.random.Generator) -> dict:
@@ -78,10 +78,7 @@ def _entry(image: dict, category: int, logit: float, box, small: np.ndarray, noi
     y1, y2 = np.clip([box[1], box[1] + max(box[3], 2)], 0, image['height'])
     rough = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 2) * 7  # its spread is about 1
     small = cv2.GaussianBlur(small, (0, 0), 0.5) + noise * 0.3 * rough
-    mask = np.zeros((image['height'], image['width']), np.uint8, order='F')
-    left, top, right, bottom = int(x1), int(y1), int(np.ceil(x2)), int(np.ceil(y2))
-    if right > left and bottom > top:
-        mask[top:bottom, left:right] = cv2.resize(small, (right - left, bottom - top)) > 0.5
+    mask = paste(small, (x1, y1, x2 - x1, y2 - y1), image)
     return {
         'image_id': image['id'],
         'category_id': category,
@@ -91,7 +88,18 @@ def _entry(image: dict, category: int, logit: float, box, small: np.ndarray, noi
     }
 
 
-def _cut_out(mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
+def paste(small: np.ndarray, box: Sequence[float], image: dict) -> np.ndarray:
+    """The mask [H, W], uint8, of which a box of the picture holds this much: [SIDE, SIDE] float32."""
+    mask = np.zeros((image['height'], image['width']), np.uint8, order='F')
+    x, y, w, h = box
+    left, top = max(int(x), 0), max(int(y), 0)
+    right, bottom = min(int(np.ceil(x + w)), image['width']), min(int(np.ceil(y + h)), image['height'])
+    if right > left and bottom > top:
+        mask[top:bottom, left:right] = cv2.resize(small, (right - left, bottom - top)) > 0.5
+    return mask
+
+
+def cut_out(mask: np.ndarray, box: Sequence[float]) -> np.ndarray:
     """The part of a mask in a box, of SIDE x SIDE pixels."""
     x, y, w, h = box
     left, top, right, bottom = int(x), int(y), int(np.ceil(x + w)), int(np.ceil(y + h))

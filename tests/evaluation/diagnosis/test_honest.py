@@ -1,7 +1,5 @@
 """No fault is claimed of honest results, however weak or odd."""
 
-import gzip
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,9 @@ from damamba.evaluation.diagnosis import diagnose
 from tests.evaluation.diagnosis.cases import document, good
 from tests.evaluation.diagnosis.honest import HONEST
 from tests.evaluation.diagnosis.sabotage.masks import by_score, flatten
+from tests.evaluation.diagnosis.stored import truth_of, unpack
 
-FILES = sorted((Path(__file__).parent / 'honest').glob('*.json.gz'))
+STORED = sorted((Path(__file__).parent / 'honest').glob('*.json.gz'))
 
 
 @pytest.mark.parametrize('name', ['shapes', 'totes', 'coco'])
@@ -24,10 +23,10 @@ def test_honest_results_have_no_fault(kind, name, request):
     assert diagnose(document(name), entries).to_dict()['explanations'] == []
 
 
-@pytest.mark.parametrize('file', FILES, ids=lambda file: file.name.removesuffix('.json.gz'))
+@pytest.mark.parametrize('file', STORED, ids=lambda file: file.name.removesuffix('.json.gz'))
 def test_trained_models_have_no_fault(file):
-    content = json.loads(gzip.decompress(file.read_bytes()))
-    assert diagnose(content['annotations'], content['results']).to_dict()['explanations'] == []
+    entries = unpack(file.read_bytes(), file.name)
+    assert diagnose(truth_of(file.name), entries).to_dict()['explanations'] == []
 
 
 def test_disjoint_masks_are_no_fault_where_no_objects_overlap():
