@@ -7,7 +7,9 @@ import pytest
 from damamba.evaluation.diagnosis import diagnose
 
 from tests.evaluation.diagnosis.cases import document, good
+from tests.evaluation.diagnosis.detectors import WEAK, detect
 from tests.evaluation.diagnosis.honest import HONEST
+from tests.evaluation.diagnosis.odd import ODD
 from tests.evaluation.diagnosis.sabotage.masks import by_score, flatten
 from tests.evaluation.diagnosis.stored import truth_of, unpack
 
@@ -23,6 +25,13 @@ def test_honest_results_have_no_fault(kind, name, request):
     assert diagnose(document(name), entries).to_dict()['explanations'] == []
 
 
+@pytest.mark.parametrize('name', ['shapes', 'totes', 'gaps'])
+@pytest.mark.parametrize('kind', ODD)
+def test_odd_annotations_are_no_fault(kind, name):
+    annotations, entries = ODD[kind](document(name), np.random.default_rng(1))
+    assert diagnose(annotations, entries).to_dict()['explanations'] == []
+
+
 @pytest.mark.parametrize('file', STORED, ids=lambda file: file.name.removesuffix('.json.gz'))
 def test_trained_models_have_no_fault(file):
     entries = unpack(file.read_bytes(), file.name)
@@ -35,5 +44,10 @@ def test_disjoint_masks_are_no_fault_where_no_objects_overlap():
 
 
 @pytest.mark.parametrize('name', ['shapes', 'totes', 'gaps'])
-def test_the_truth_itself_has_no_fault(name):
+def test_a_weak_detector_in_crowded_pictures_is_not_limited():
+    entries = detect(document('crowded'), WEAK, np.random.default_rng(1))
+    assert diagnose(document('crowded'), entries).to_dict()['explanations'] == []
+
+
+def test_good_results_have_no_fault(name):
     assert diagnose(document(name), good(name)).to_dict()['explanations'] == []

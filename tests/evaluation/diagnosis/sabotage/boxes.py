@@ -75,7 +75,9 @@ def constant(factor: float) -> Callable[[int, int], tuple[float, float]]:
 
 @variant('boxes-resized', '1333 x 800', keep_ratio, kinds='bbox')
 @variant('boxes-resized', '512 x 512', square(512), kinds='bbox')
-@variant('boxes-resized', 'thousandths', square(1000), kinds='bbox', sets=['coco', 'totes'])
+@variant(
+    'boxes-normalised', 'thousandths', square(1000), kinds='bbox', sets=['coco', 'totes'], others=['boxes-resized']
+)
 @variant('boxes-resized', 'half', constant(0.5), kinds='bbox', sets=['shapes', 'coco'])
 @variant('boxes-resized', 'a fourth', constant(0.25), kinds='bbox', sets=['totes', 'gaps'])
 @variant('boxes-resized', 'a half more', constant(1.5), kinds='bbox')

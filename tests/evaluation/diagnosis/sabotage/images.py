@@ -45,7 +45,7 @@ def shift(entries, document, rng, step):
     return [{**e, 'image_id': e['image_id'] + step} for e in entries]
 
 
-@variant('images-permuted', 'by name for by id', sets=['totes', 'gaps'])
+@variant('images-order', 'by name for by id', sets=['totes', 'gaps'])
 def mix_orders(entries, document, rng):
     """Pictures were read in the order of their names, and got the ids in ascending order."""
     by_name = sorted(document['images'], key=lambda image: image['file_name'])
