@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from damamba.datasets.armbench_demo import file_name
+from damamba.datasets.armbench_demo import IDS, SPLITS, file_name
 from damamba.datasets.drawing.heap import Visible
 from damamba.datasets.drawing.scenes import heap_up
 from damamba.datasets.drawing.things import CLASSES
@@ -22,19 +22,19 @@ def shapes(pictures: int = 24, size: int = 160, seed: int = 0) -> dict:
     """The demo's scenes, square ones, without their pictures; ids of categories and pictures have no gaps."""
     rngs = [np.random.default_rng((seed, 1, i)) for i in range(pictures)]
     scenes = [heap_up(size, rng).see() for rng in rngs]
-    names = [(1_000_001 + i, f'{1_000_001 + i:012d}.jpg', size, size) for i in range(pictures)]
+    names = [(IDS + 1 + i, f'{IDS + 1 + i:012d}.jpg', size, size) for i in range(pictures)]
     return _document(names, CLASSES, scenes)
 
 
-def totes(pictures: int = 20, long_side: int = 200, seed: int = 0) -> dict:
+def totes(pictures: int = 20, long_side: int = 200, seed: int = 0, split: str = 'val') -> dict:
     """The stand-in's totes, without their pictures; names of files are in another order than ids."""
-    scenes, names = [], []
+    scenes, names, number = [], [], SPLITS.index(split)
     for i in range(pictures):
-        plate, _, heap = fill_tote(VIEWS[MIX], long_side, np.random.default_rng((seed, 0, 1, i)))
+        plate, _, heap = fill_tote(VIEWS[MIX], long_side, np.random.default_rng((seed, 0, number, i)))
         tote = Visible(VIEWS[MIX].classes.index('Tote'), plate.spread(heap.top) > 0, holder=True)
         scenes.append([tote, *heap.see()])
         height, width = tote.mask.shape
-        names.append((1_000_001 + i, file_name(MIX, 'val', i), height, width))
+        names.append((number * IDS + i + 1, file_name(MIX, split, i), height, width))
     return _document(names, VIEWS[MIX].classes, scenes)
 
 
