@@ -59,7 +59,8 @@ def _found(a: dict, image: dict, skill: Skill, cat_ids: Sequence[int], rng: np.r
     dx, dy, dw, dh = rng.normal(0, skill.jitter, 4)
     box = [x + dx * w, y + dy * h, w * np.exp(dw), h * np.exp(dh)]
     error = abs(dx) + abs(dy) + abs(dw) + abs(dh)
-    logit = skill.sharpness * (1 - 2 * error - 1.5 * bool(confused)) + rng.normal(0, 0.7)
+    certainty = 1 - 2 * min(error, 1) - 1.5 * bool(confused)
+    logit = skill.sharpness * certainty + rng.normal(0, 0.7) - (skill.sharpness == 0)
     return _entry(image, category, logit, box, cut_out(mask_of(a, image), a['bbox']), skill.noise, rng)
 
 
@@ -68,7 +69,7 @@ def _false(image: dict, skill: Skill, cat_ids: Sequence[int], rng: np.random.Gen
     place = rng.uniform(0, 1, 2) * ([image['width'], image['height']] - sizes)
     rows, columns = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE * 2 - 1
     small = (rows**2 + columns**2 < 1).astype(np.float32)
-    logit = -skill.sharpness + rng.normal(0, 0.9)
+    logit = -max(skill.sharpness, 1) + rng.normal(0, 0.9)
     return _entry(image, int(rng.choice(cat_ids)), logit, [*place, *sizes], small, max(skill.noise, 0.3), rng)
 
 

@@ -26,12 +26,6 @@ def honest(maker: Maker) -> Maker:
 
 
 @honest
-def nothing(document, rng):
-    """It finds nothing at all."""
-    return []
-
-
-@honest
 def a_handful(document, rng):
     """Three detections in all."""
     return detect(document, GOOD, rng)[:3]
@@ -77,7 +71,7 @@ def one_class_known(document, rng):
 def half_of_the_classes(document, rng):
     """The other half it does not know: those objects it takes for something that it knows, now and then."""
     ids = [category['id'] for category in document['categories']]
-    known = ids[: (len(ids) + 1) // 2]
+    known = ids[: max(2, (len(ids) + 1) // 2)]
     first, rest = _split(document, known)
     strange = [{**e, 'category_id': int(rng.choice(known))} for e in detect(rest, FAIR, rng)]
     return detect(first, FAIR, rng) + [e for e in strange if rng.random() < 0.5]
@@ -226,9 +220,12 @@ def the_middle_of_pictures(document, rng):
 @honest
 def whole_pictures(document, rng):
     """Another collapse: the whole picture is one object."""
-    frequent = _most_frequent(document)
-    boxes = [(image, [0.0, 0.0, float(image['width']), float(image['height'])]) for image in document['images']]
-    return [_filled(image, frequent, float(rng.uniform(0, 1)), box, 0.9) for image, box in boxes]
+    frequent = [a['category_id'] for a in document['annotations']]
+    entries = []
+    for image in document['images']:
+        box = [0.0, 0.0, float(image['width']), float(image['height'])]
+        entries.append(_filled(image, int(rng.choice(frequent)), float(rng.uniform(0, 1)), box, 0.9))
+    return entries
 
 
 def _filled(image: dict, category: int, score: float, box: list[float], share: float) -> dict:
