@@ -1,5 +1,6 @@
 """No fault is claimed of honest results, however weak or odd."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,20 @@ from tests.evaluation.diagnosis.stored import truth_of, unpack
 STORED = sorted((Path(__file__).parent / 'honest').glob('*.json.gz'))
 
 
-@pytest.mark.parametrize('name', ['shapes', 'totes', 'coco'])
-@pytest.mark.parametrize('kind', HONEST)
+LONG = [pytest.mark.e2e, pytest.mark.long]  # all kinds on all sets take minutes
+SETS = ('shapes', 'totes', 'gaps', 'coco')
+
+
+def cases(kinds: Iterable[str], names: Sequence[str]) -> list:
+    """Each kind on each set; one of them is quick."""
+    return [
+        pytest.param(kind, name, marks=() if i % len(names) == j else LONG)
+        for i, kind in enumerate(kinds)
+        for j, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(('kind', 'name'), cases(HONEST, SETS))
 def test_honest_results_have_no_fault(kind, name, request):
     if name == 'coco':
         request.getfixturevalue('shared')
@@ -25,8 +38,7 @@ def test_honest_results_have_no_fault(kind, name, request):
     assert diagnose(document(name), entries).to_dict()['explanations'] == []
 
 
-@pytest.mark.parametrize('name', ['shapes', 'totes', 'gaps'])
-@pytest.mark.parametrize('kind', ODD)
+@pytest.mark.parametrize(('kind', 'name'), cases(ODD, SETS[:3]))
 def test_odd_annotations_are_no_fault(kind, name):
     annotations, entries = ODD[kind](document(name), np.random.default_rng(1))
     assert diagnose(annotations, entries).to_dict()['explanations'] == []
@@ -43,11 +55,11 @@ def test_disjoint_masks_are_no_fault_where_no_objects_overlap():
     assert diagnose(document('shapes'), entries).to_dict()['explanations'] == []
 
 
-@pytest.mark.parametrize('name', ['shapes', 'totes', 'gaps'])
 def test_a_weak_detector_in_crowded_pictures_is_not_limited():
     entries = detect(document('crowded'), WEAK, np.random.default_rng(1))
     assert diagnose(document('crowded'), entries).to_dict()['explanations'] == []
 
 
+@pytest.mark.parametrize('name', ['shapes', 'totes', 'gaps'])
 def test_good_results_have_no_fault(name):
     assert diagnose(document(name), good(name)).to_dict()['explanations'] == []

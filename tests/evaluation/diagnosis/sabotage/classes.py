@@ -26,7 +26,8 @@ def permute(entries, document, rng):
     return [{**e, 'category_id': after[e['category_id']]} for e in entries]
 
 
-@variant('classes-permuted', 'two')
+@variant('classes-permuted', 'two', sets=['shapes', 'coco', 'gaps'])
+@variant('classes-permuted', 'the only two', sets=['totes'], others=['labels-as-ids'])
 def swap(entries, document, rng):
     """The two most frequent classes stand for each other."""
     (first, _), (second, _) = Counter(a['category_id'] for a in document['annotations']).most_common(2)

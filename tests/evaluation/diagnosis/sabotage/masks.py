@@ -90,7 +90,7 @@ def by_size(entry) -> float:
     return int(rle.area(entry['segmentation']))
 
 
-@variant('masks-flattened', 'the sure on top', by_score, kinds='segm', mend='bound', sets=NESTED)
+@variant('masks-flattened', 'the sure on top', by_score, kinds='segm', mend='bound', sets=['totes'])
 @variant('masks-flattened', 'the unsure on top', by_doubt, kinds='segm', mend='bound', sets=[*NESTED, 'coco'])
 @variant('masks-flattened', 'the small on top', by_smallness, kinds='segm', mend='bound', sets=NESTED)
 @variant('masks-flattened', 'the large on top', by_size, kinds='segm', mend='bound', sets=[*NESTED, 'coco'])
