@@ -14,7 +14,7 @@ LONG = [pytest.mark.e2e, pytest.mark.long]  # all ways on all sets take minutes
 
 
 def quick_cases() -> set[tuple[str, str]]:
-    """(way, set): each way on one of its sets, and each fault on shapes, totes and real pictures, if it can be seen there."""
+    """(way, set): each way on one of its sets, and each fault on shapes, totes, real pictures."""
     chosen, groups = set(), defaultdict(list)
     for variant in VARIANTS:
         groups[variant.faults].append(variant)
