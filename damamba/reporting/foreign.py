@@ -9,13 +9,13 @@ from pathlib import Path
 from faster_coco_eval.core import mask as rle
 
 from damamba.datasets.categories import DatasetError, match_categories
-from damamba.datasets.json_files import read_json
 from damamba.evaluation.analysis.details import Details, analyse
 from damamba.evaluation.annotations import read
 from damamba.evaluation.coco_ap import ground_truth, renamed
 from damamba.evaluation.diagnosis import diagnose
-from damamba.evaluation.diagnosis.columns import read_results, read_truth, with_drawn_polygons
-from damamba.evaluation.diagnosis.diagnose import as_entries, kinds_of
+from damamba.evaluation.diagnosis.columns import as_entries, read_results, read_truth, with_drawn_polygons
+from damamba.evaluation.diagnosis.diagnose import kinds_of
+from damamba.evaluation.diagnosis.result_files import read_entries
 from damamba.evaluation.results import EvaluationError
 from damamba.reporting.ground_truth import sections_of
 from damamba.reporting.logs import TrainingLog
@@ -101,7 +101,7 @@ def _row(name: str, file: Path, truth: Truth) -> Run:
     document = truth.document
     kept = {it['id'] for it in document['categories']}
     others = [it['id'] for it in truth.whole['categories'] if it['id'] not in kept]
-    entries = [it for it in _entries(file) if it.get('category_id') not in others]
+    entries = [it for it in read_entries(file) if it.get('category_id') not in others]
     diagnosis = diagnose(document, entries)
     verdict = {**diagnosis.to_dict(), 'sentence': diagnosis.sentence}
     told = {'split': 'test', 'ann_file': str(truth.file), 'dataset': truth.dataset, 'verdict': verdict}
@@ -116,17 +116,6 @@ def _row(name: str, file: Path, truth: Truth) -> Run:
     content = {**told, 'evaluations': {'coco': evaluation.to_dict()}}
     result.content = json.loads(json.dumps(content, default=lambda it: it.item()))  # as it is read from metrics.json
     return run
-
-
-def _entries(file: Path) -> list[dict]:
-    """What a file of results holds."""
-    try:
-        entries = read_json(file)
-    except (OSError, ValueError) as error:
-        raise ReportError(f'{file} can not be read as JSON: {error}') from error
-    if not isinstance(entries, list) or not all(isinstance(it, dict) for it in entries):
-        raise ReportError(f'{file} does not hold COCO results, a list of objects with image_id, category_id and score')
-    return entries
 
 
 def _scorable(document: dict, entries: Sequence[dict]) -> dict[str, list[dict]]:

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from damamba.evaluation.diagnosis import diagnose
 
+from damamba.evaluation.diagnosis import diagnose
 from tests.evaluation.diagnosis.cases import document, good, unharmed
 from tests.evaluation.diagnosis.plain import plain
 from tests.evaluation.diagnosis.sabotage import VARIANTS

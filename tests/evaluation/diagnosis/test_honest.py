@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damamba.evaluation.diagnosis import diagnose
 
+from damamba.evaluation.diagnosis import diagnose
 from tests.evaluation.diagnosis.cases import document, good
 from tests.evaluation.diagnosis.detectors import WEAK, detect
 from tests.evaluation.diagnosis.honest import HONEST
