@@ -36,7 +36,7 @@ def exchange_size(entries, document, rng):
     return [{**e, 'segmentation': {**e['segmentation'], 'size': e['segmentation']['size'][::-1]}} for e in entries]
 
 
-@variant('masks-resized', '28 x 28', lambda w, h: (28, 28), kinds='segm', mend='bound')
+@variant('masks-resized', '28 x 28', lambda w, h: (28, 28), kinds='segm', mend='none')
 @variant('masks-resized', '256 x 256', lambda w, h: (256, 256), kinds='segm', mend='bound')
 @variant('masks-resized', '1024 x 1024', lambda w, h: (1024, 1024), kinds='segm', mend='bound', sets=['totes'])
 @variant('masks-resized', 'a fourth', lambda w, h: (w // 4, h // 4), kinds='segm', mend='bound')
