@@ -1,5 +1,6 @@
 """The figures of results as they stand, by the evaluation that is tested against pycocotools elsewhere."""
 
+import numpy as np
 from pycocotools import mask as rle
 
 from damamba.evaluation.coco_ap import FIELDS, MAX_DETS, ground_truth, score
@@ -19,13 +20,12 @@ def plain(document: dict, entries: list[dict], max_dets=MAX_DETS) -> dict[str, f
 def _of(entries: list[dict], kind: str, pictures: dict[int, dict]) -> list[dict]:
     if kind == 'bbox':
         return [{key: value for key, value in e.items() if key != 'segmentation'} for e in entries]
-    coded = [{**e, 'segmentation': _coded(e['segmentation'], pictures[e['image_id']])} for e in entries]
-    return [e for e in coded if e['segmentation']]
+    return [{**e, 'segmentation': _coded(e['segmentation'], pictures[e['image_id']])} for e in entries]
 
 
-def _coded(region: dict | list, image: dict) -> dict | None:
-    """RLE, or None where it is of another size than the picture."""
+def _coded(region: dict | list, image: dict) -> dict:
+    """RLE; one of another size than the picture lies on nothing, as an empty one does."""
     size = (image['height'], image['width'])
     if isinstance(region, list):
         return rle.merge(rle.frPyObjects(region, *size))
-    return region if tuple(region['size']) == size else None
+    return region if tuple(region['size']) == size else rle.encode(np.zeros(size, np.uint8, order='F'))

@@ -43,7 +43,7 @@ def coco() -> dict:
     return json.loads((COCO / 'instances_val2017.json').read_text())
 
 
-def crowded(pictures: int = 6, objects: int = 140, seed: int = 0) -> dict:
+def crowded(pictures: int = 3, objects: int = 140, seed: int = 0) -> dict:
     """Pictures with more objects than COCO's evaluation takes detections."""
     rng = np.random.default_rng(seed)
     images = [dict(id=i, file_name=f'{i}.png', height=300, width=400) for i in range(1, pictures + 1)]

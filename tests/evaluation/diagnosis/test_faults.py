@@ -14,22 +14,11 @@ LONG = [pytest.mark.e2e, pytest.mark.long]  # all ways on all sets take minutes
 
 
 def quick_cases() -> set[tuple[str, str]]:
-    """(way, set): each way on one of its sets, and each fault on shapes, totes, real pictures."""
-    chosen, groups = set(), defaultdict(list)
+    """(way, set): each way on one of its sets, and those of a fault on as many as there are."""
+    groups = defaultdict(list)
     for variant in VARIANTS:
         groups[variant.faults].append(variant)
-    for variants in groups.values():
-        chosen |= {(variant.id, variant.sets[i % len(variant.sets)]) for i, variant in enumerate(variants)}
-        chosen |= _lacking(variants, chosen) if len(variants[0].faults) == 1 else set()
-    return chosen
-
-
-def _lacking(variants: list, chosen: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """One way on each set that no way is tried on yet."""
-    ids = {variant.id for variant in variants}
-    seen = {name for way, name in chosen if way in ids}
-    first = {name: variant.id for variant in reversed(variants) for name in variant.sets if name != 'gaps'}
-    return {(way, name) for name, way in first.items() if name not in seen}
+    return {(way.id, way.sets[i % len(way.sets)]) for ways in groups.values() for i, way in enumerate(ways)}
 
 
 QUICK = quick_cases()
@@ -64,4 +53,4 @@ def check_mend(variant, first, wanted, as_given):
         assert value == pytest.approx(wanted[kind], abs=0.01)
     elif value is not None:
         least = as_given[kind] if as_given else 0
-        assert value > (least + 0.5 * (wanted[kind] - least) if variant.mend == 'bound' else least)
+        assert value >= (least + 0.5 * (wanted[kind] - least) if variant.mend == 'bound' else least)

@@ -52,7 +52,7 @@ def resize(entries, document, rng, size):
     return made
 
 
-@variant('masks-are-boxes', 'whole pixels', kinds='segm', mend='bound')
+@variant('masks-are-boxes', 'whole pixels', kinds='segm bbox', mend='bound')
 def fill(entries, document, rng):
     """Boxes that pose as masks."""
     made = []
@@ -64,7 +64,7 @@ def fill(entries, document, rng):
     return made
 
 
-@variant('masks-are-boxes', 'polygons', kinds='segm', mend='bound', sets=['coco', 'totes'])
+@variant('masks-are-boxes', 'polygons', kinds='segm bbox', mend='bound', sets=['coco', 'totes'])
 def outline_boxes(entries, document, rng):
     """The same as polygons of four corners."""
     made = []
@@ -110,7 +110,7 @@ def flatten(entries, document, rng, key):
     return made
 
 
-@variant('masks-empty', 'no pixel', kinds='segm', mend='none')
+@variant('masks-empty', 'no pixel', kinds='segm bbox', mend='none')
 def empty(entries, document, rng):
     """A threshold that nothing passes."""
     return _with(entries, np.zeros_like)
