@@ -13,9 +13,10 @@ Maker = Callable[[Results, dict, np.random.Generator], Results | tuple[Results, 
 class Variant:
     """One way to make a fault of good results.
 
-    ``kinds`` are those of which a diagnosis speaks: what it harms, or boxes where masks are lost; ``mend`` says what a diagnosis can give of them: 'exact' where nothing
-    is lost, 'bound' where something is, and 'none' where nothing can be measured. ``sets`` are those on which it makes
-    a difference, by name. ``others`` are sets of faults that say the same of these results.
+    ``kinds`` are those of which a diagnosis speaks: what it harms, or boxes where masks are lost. ``mend`` says what a
+    diagnosis can give of them: 'exact' where nothing is lost, 'bound' where something is, and 'none' where nothing can
+    be measured. ``sets`` are those on which it makes a difference, by name. ``others`` are sets of faults that say the
+    same of these results.
     """
 
     faults: tuple[str, ...]
