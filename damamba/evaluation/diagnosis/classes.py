@@ -172,8 +172,10 @@ def _one_class(state: State, found: np.ndarray, true: np.ndarray) -> list[Mend]:
     if len(there) < 2:
         return []
     counts, hits = (np.bincount(it, minlength=len(truth.categories)) for it in (truth.label[~truth.crowd], true))
-    recalls = hits[there] / counts[there]
-    if hits.sum() < LEAST or recalls.min() < ALIKE * recalls.max():
+    own = state.results.label[0]
+    rest = np.setdiff1d(there, own)
+    recalls = [hits[of].sum() / max(counts[of].sum(), 1) for of in (there if own == UNKNOWN else own, rest)]
+    if hits.sum() < LEAST or min(recalls) < ALIKE * max(recalls) or np.count_nonzero(hits) < 2:
         return []
     return [Mend(
         ('one-class',), 'the classes of the objects that detections lie on',

@@ -14,9 +14,10 @@ MANY = 1000  # detections of a picture and class that count where 100 are too fe
 NMS = (0.5, 0.65, 0.8)  # overlaps from which on a detection is another one's duplicate
 DUPLICATE, REPEATED = 0.55, 0.35  # the overlap of duplicates, and the share of the detections that are some
 CUT = 0.2  # share of the pictures with exactly as many detections as the most have, from which on they were cut
+GOOD = 0.5  # share of the detections that lie on an object, where a limit of their number is what lacks
 MISSED = 0.25  # how many of the objects to be ignored may be found, of how many of the others are
 EMPTY = 0.05  # share of the pictures with objects, without a detection, from which on a part may lack
-CHANCE = 1e-4  # that so many pictures are without detections though none is left out
+FEW, OFTEN = 2, 4  # detections of a picture that has few; how many times as often none is found where a part lacks
 
 
 def set_mends(state: State) -> list[Mend]:
@@ -42,9 +43,9 @@ def _part(state: State) -> list[Mend]:
     filled, empty = found[(objects > 0) & (found > 0)], int(((objects > 0) & (found == 0)).sum())
     if len(filled) < 2 or empty < max(2, EMPTY * (objects > 0).sum()):
         return []
-    few = max((filled == 1).sum(), 1) / (len(filled) + empty)  # at least as frequent as none, if counts fall off
-    in_a_row = _is_row(np.flatnonzero((objects > 0) & (found == 0)), np.flatnonzero(objects > 0))
-    if not in_a_row and (1 - 2 * few <= 0 or 2 * few * (len(filled) + empty) >= empty):
+    missing = np.flatnonzero((objects > 0) & (found == 0))
+    few = max(int((filled <= FEW).sum()), 1)
+    if not _is_row(missing, np.flatnonzero(objects > 0)) and empty < OFTEN * few:
         return []
     there, count = found > 0, int((found > 0).sum())
     words = f'the {count:,} pictures alone that have results'
@@ -89,10 +90,18 @@ def _cut(state: State) -> list[Mend]:
     full = (found == most) & (objects > most)
     if most < 2 or full.sum() < 2 or (found == most).sum() < CUT * len(found) or full.all():
         return [] if not (most >= 2 and full.sum() >= 2 and full.all()) else [_all_cut(state, most)]
+    if not _are_good(state, full):
+        return []
     words = f'the {int((~full).sum()):,} pictures alone that have no more objects than that'
     cause = f'No picture has more than {most:,} detections, and {int(full.sum()):,} have more objects: keep more.'
     change = _of_pictures(~full)
     return [Mend(('max-dets',), words, cause, change, 'set', is_bound=True, gain=0.01, times=1.05)]
+
+
+def _are_good(state: State, pictures: np.ndarray) -> bool:
+    """Whether most detections of these pictures lie on an object: more of them would have found more."""
+    there = np.flatnonzero((state.results.image >= 0) & pictures[state.results.image])
+    return bool(np.isin(there, state.pairs.found).mean() >= GOOD)
 
 
 def _all_cut(state: State, most: int) -> Mend:

@@ -100,7 +100,7 @@ def repeat(entries, document, rng, least, most, jitter):
 
 
 @variant('other-set', 'other ids', True, mend='none')
-@variant('other-set', 'the same ids', False, mend='none', sets=['shapes', 'coco', 'gaps'])
+@variant('other-set', 'the same ids', False, mend='none', sets=['shapes', 'gaps'])
 def take_others(entries, document, rng, other_ids):
     """Good results of other pictures: of their mirror images, mixed up."""
     images = images_of(document)
