@@ -14,7 +14,7 @@ from damamba.evaluation.annotations import read
 from damamba.evaluation.coco_ap import ground_truth, renamed
 from damamba.evaluation.diagnosis import diagnose
 from damamba.evaluation.diagnosis.columns import as_entries, read_results, read_truth, with_drawn_polygons
-from damamba.evaluation.diagnosis.diagnose import kinds_of
+from damamba.evaluation.diagnosis.explain import kinds_of
 from damamba.evaluation.diagnosis.result_files import read_entries
 from damamba.evaluation.results import EvaluationError
 from damamba.reporting.ground_truth import sections_of
