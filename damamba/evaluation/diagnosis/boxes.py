@@ -5,7 +5,7 @@ VOC's and MMDetection's, centres YOLO's and DETR's, thousandths those of models 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,13 +20,14 @@ TWO_SIDES = ((1333, 800), (1333, 640), (1333, 600), (1024, 600), (1000, 600))  #
 BETTER = 1.12  # how much better objects must be covered for one more fault
 ROUND_SIDES, ROUND_FACTORS = (32.0, 100.0), (0.5, 0.1)
 NEAR, HARDLY = 0.015, 0.995  # how far a round number may be from the best one, and how much of it must be covered
+APART = 0.5  # overlap with the box around its mask, below which a box is another one
 COVERED = 0.8  # of the objects, from which on nothing has to be looked for
 BEST = 6  # how many go on to be measured
 ALIKE = np.log(1.25)  # ratio of sides from which on a box may be another one, moved
 BIN = 4.0  # pixels
 VALID = 0.95  # share of the boxes that a form must give a width and a height
-INSIDE = 1.5  # the most that a share of a picture can be: boxes may leave it
-THOUSAND = 1000.0
+UNITS = {1.0: 'shares', 1000.0: 'thousandths', 1024.0: '1024ths'}
+INSIDE = {1.0: 1.5, 1000.0: 1.05, 1024.0: 1.05}  # the most that nearly all numbers can be: boxes may leave the picture
 
 Boxes = Callable[[np.ndarray, np.ndarray], np.ndarray]  # boxes [N, 4] and height, width of their pictures [N, 2]
 
@@ -85,7 +86,24 @@ def box_mends(state: State, fit: bool = True) -> list[Mend]:
         if covered > base:
             found.append((covered, form))
     found.sort(key=lambda it: -it[0])
-    return [_mend(form) for _, form in found[:BEST]]
+    return [*(_mend(form) for _, form in found[:BEST]), *_around_masks(state)]
+
+
+def _around_masks(state: State) -> list[Mend]:
+    """The boxes around the masks, where most boxes lie elsewhere, whatever was done to them."""
+    results = state.results
+    if results.masks is None:
+        return []
+    around = replace(results, boxes=None).places
+    known = np.isfinite(around).all(axis=1) & (around[:, 2:] > 0).all(axis=1)
+    if not known.any() or np.median(box_overlaps(results.boxes[known], around[known])) >= APART:
+        return []
+    words, cause = 'the boxes around the masks', 'Your boxes do not lie around your masks.'
+    return [Mend(('boxes-beside-masks',), words, cause, _from_masks, 'boxes', is_bound=True, times=1.35)]
+
+
+def _from_masks(state: State) -> State:
+    return state.with_results(boxes=replace(state.results, boxes=None).places)
 
 
 def _forms(bench: 'Bench', fit: bool) -> Iterator[Form]:
@@ -149,8 +167,8 @@ class Bench:
 
 def _shares(form: Form, bench: Bench) -> Iterator[Form]:
     """The form, in shares or thousandths of the picture."""
-    for unit, what in ((1.0, 'shares'), (THOUSAND, 'thousandths')):
-        if bench.largest <= INSIDE * unit and np.median(bench.sizes) > bench.largest:
+    for unit, what in UNITS.items():
+        if bench.largest <= INSIDE[unit] * unit:
             words = f'boxes multiplied by width and height ({what} of the picture)'
             yield form.then('boxes-normalised', words, _stretched(unit))
             words = f'boxes multiplied by the longer side ({what} of a padded picture)'
@@ -160,7 +178,7 @@ def _shares(form: Form, bench: Bench) -> Iterator[Form]:
 
 def _scaled(form: Form, bench: Bench) -> Iterator[Form]:
     """The form, in the pixels of a picture that was resized, with the sides that fit best."""
-    if not (bench.sizes > 0).all() or bench.largest <= INSIDE:
+    if not (bench.sizes > 0).all() or bench.largest <= INSIDE[1.0]:
         return
     for fault, words, family, ends in (
         ('boxes-resized', 'boxes scaled from pictures of {} x {} pixels', _stretched, SIDES),

@@ -22,7 +22,7 @@ from damamba.evaluation.diagnosis.other_set import other_set
 from damamba.evaluation.diagnosis.scores import scale_of
 from damamba.evaluation.diagnosis.search import Way, claims, find_ways, sample_of
 from damamba.evaluation.diagnosis.verdict import Diagnosis, Explanation, shown, told
-from damamba.evaluation.results import Evaluation, EvaluationError
+from damamba.evaluation.results import NAMES, Evaluation, EvaluationError
 
 NEARLY_NOTHING = 0.05  # mAP below which results may be of other pictures
 COSTS = {
@@ -154,7 +154,7 @@ def _with_scale(explanations: list[Explanation], results: Results, evaluation: E
 
 def costs_of(document: Mapping, evaluation: Evaluation, results: Results, truth: Truth) -> str:
     """Which errors cost most, as text, on a sample of the pictures."""
-    kind = list(evaluation.scores)[-1]
+    kind = min(evaluation.scores, key=lambda it: evaluation.scores[it].values['mAP'])
     state = State(results, truth, kind)
     chosen = {truth.image_ids[place] for place in np.flatnonzero(sample_of(state))}
     part = {
@@ -167,4 +167,4 @@ def costs_of(document: Mapping, evaluation: Evaluation, results: Results, truth:
     errors = break_down(read_pictures(sample, entries, kind, truth.category_ids), names).values
     dearest = sorted((name for name in errors if name in COSTS), key=lambda name: -errors[name])[:2]
     costs = [f'{COSTS[name]} ({errors[name]:.3f} of AP50)' for name in dearest if errors[name] > 0.005]
-    return f'what costs most are {" and ".join(costs)}.' if costs else ''
+    return f'what costs {NAMES[kind]} mAP most are {" and ".join(costs)}.' if costs else ''

@@ -26,6 +26,7 @@ FAULTS = {  # what the mistake is, by its name
     'boxes-resized': 'boxes are in the pixels of a resized picture',
     'boxes-padded': 'boxes are in the pixels, or shares, of a padded picture',
     'boxes-offset': 'boxes are off by what was cropped or added',
+    'boxes-beside-masks': 'boxes do not lie around the masks of the same detections',
     'masks-transposed': 'rows and columns of masks are exchanged',
     'masks-resized': 'masks are of another size than their pictures',
     'masks-are-boxes': 'masks are boxes',
