@@ -21,6 +21,8 @@ BETTER = 1.12  # how much better objects must be covered for one more fault
 ROUND_SIDES, ROUND_FACTORS = (32.0, 100.0), (0.5, 0.1)
 NEAR, HARDLY = 0.015, 0.995  # how far a round number may be from the best one, and how much of it must be covered
 APART = 0.5  # overlap with the box around its mask, below which a box is another one
+STRIDE = 32  # pixels, of networks that pad to the next multiple
+STRIDED = f'boxes scaled from pictures with a longer side of {{}} pixels, padded on all sides to multiples of {STRIDE}'
 COVERED = 0.8  # of the objects, from which on nothing has to be looked for
 BEST = 6  # how many go on to be measured
 ALIKE = np.log(1.25)  # ratio of sides from which on a box may be another one, moved
@@ -185,7 +187,8 @@ def _scaled(form: Form, bench: Bench) -> Iterator[Form]:
         ('boxes-resized', 'boxes scaled from pictures with a longer side of {} pixels', _long_side, SIDES),
         ('boxes-resized', 'boxes scaled from pictures with a shorter side of {} pixels', _short_side, SIDES),
         ('boxes-padded', 'boxes scaled from pictures padded on all sides to {} x {} pixels', _letterbox, SIDES),
-        ('boxes-resized', 'boxes divided by {}', _factor, FACTORS),
+        ('boxes-padded', STRIDED, _strided, SIDES),
+        ('boxes-resized', 'boxes multiplied by {}', _factor, FACTORS),
     ):
         side = _best_side(form, bench, family, ends)
         yield form.then(fault, words.format(plain(side), plain(side)), family(side))
@@ -215,7 +218,7 @@ def _round_one(best: float, cover: Callable[[float], float], is_side: bool) -> f
 
 
 def _factor(factor: float) -> Boxes:
-    return lambda boxes, sizes: boxes / factor
+    return lambda boxes, sizes: boxes * factor
 
 
 def _stretched(side: float) -> Boxes:
@@ -242,6 +245,15 @@ def _letterbox(side: float) -> Boxes:
         longest = sizes.max(axis=1, keepdims=True)
         border = (longest - sizes[:, ::-1]) / 2  # x, y
         return boxes * (longest / side) - np.hstack([border, np.zeros_like(border)])
+
+    return unpadded
+
+
+def _strided(side: float) -> Boxes:
+    def unpadded(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        scale = side / sizes.max(axis=1, keepdims=True)
+        border = (-np.round(sizes[:, ::-1] * scale) % STRIDE) / 2  # x, y
+        return (boxes - np.hstack([border, np.zeros_like(border)])) / scale
 
     return unpadded
 

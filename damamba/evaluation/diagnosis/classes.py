@@ -1,5 +1,6 @@
 """Category ids that mean something else: shifted, places in a list, names, categories that stand for each other."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -41,8 +42,13 @@ def _reader(places: Mapping) -> Callable[[State], State]:
 
 
 def _read(results: Results, places: Mapping) -> np.ndarray:
-    """The place of each category as it is written: a number, or a text without regard to case."""
-    return places_of([it.casefold().strip() if isinstance(it, str) else it for it in results.category_ids], places)
+    """The place of each category as it is written: a number, or a name."""
+    return places_of([_plain(it) if isinstance(it, str) else it for it in results.category_ids], places)
+
+
+def _plain(name: str) -> str:
+    """A name without regard to case, to what joins its words, and to a super-category in front of it."""
+    return ' '.join(re.split(r'[\s_\-]+', name.rpartition('/')[2].strip().casefold()))
 
 
 def _on_objects(state: State) -> tuple[np.ndarray, np.ndarray]:
@@ -78,12 +84,12 @@ def _right(before: np.ndarray, after: np.ndarray, true: np.ndarray) -> float:
 
 
 def _readings(results: Results, truth: Truth, found: np.ndarray, true: np.ndarray) -> Iterator[Reading]:
-    names = {str(name).casefold().strip(): place for place, name in enumerate(truth.categories)}
+    names = {_plain(str(name)): place for place, name in enumerate(truth.categories)}
     if any(isinstance(it, str) for it in results.category_ids):
         texts = {str(number): place for place, number in enumerate(truth.category_ids)}
         yield (
-            'category-names', 'categories looked up by their names',
-            f'Your categories are names, such as {results.category_ids[0]!r}, those of the annotations numbers?',
+            'category-names', 'categories looked up by what their texts say',
+            f'Your categories are texts, such as {results.category_ids[0]!r}, those of the annotations numbers?',
             {**texts, **names},
         )  # fmt: skip
     numbers = _numbers(results.category_ids)
@@ -99,9 +105,10 @@ def _readings(results: Results, truth: Truth, found: np.ndarray, true: np.ndarra
 def _numbers(written: Sequence) -> np.ndarray | None:
     try:
         numbers = np.array([float(it) for it in written])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return numbers.astype(np.int64) if np.isfinite(numbers).all() and (numbers == numbers.round()).all() else None
+    are_ids = np.isfinite(numbers).all() and (numbers == numbers.round()).all() and np.abs(numbers).max() < 2**53
+    return numbers.astype(np.int64) if are_ids else None
 
 
 def _shifted(numbers: np.ndarray, truth: Truth, found: np.ndarray, true: np.ndarray) -> Iterator[Reading]:
@@ -166,7 +173,7 @@ def _permuted(numbers: np.ndarray, truth: Truth, found: np.ndarray, true: np.nda
 def _one_class(state: State, found: np.ndarray, true: np.ndarray) -> list[Mend]:
     """The classes of the objects that detections lie on, where all have one, and find the others as well."""
     truth = state.truth
-    if len(set(map(str, state.results.category_ids))) != 1:
+    if len(set(map(str, state.results.category_ids))) != 1 or state.results.category_ids[0] is None:
         return []
     there = np.unique(truth.label[~truth.crowd])
     if len(there) < 2:

@@ -3,6 +3,7 @@
 Shapes: I pictures, K categories, G objects, N detections. Boxes are x, y, width, height in pixels, [N, 4].
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from damamba.evaluation.diagnosis.runs import are_whole
 
 UNKNOWN = -1  # a picture or a category that the annotations do not have
 MISSING = np.nan
+LARGEST = 1e9  # beyond which a number is none of a picture
 BOX, SCORE = ('bbox', 'box'), ('score', 'confidence', 'conf')
 CATEGORY = ('category_id', 'category', 'category_name', 'class', 'class_name', 'label')
 MASK = ('segmentation', 'mask', 'rle')
@@ -67,6 +69,7 @@ class Results:
     masks: list | None  # N RLEs or polygons
     image_ids: Sequence  # N, as they are written
     category_ids: Sequence  # N, as they are written
+    polygons: list | None = None  # N, of masks that are written so
 
     def __len__(self) -> int:
         return len(self.image)
@@ -87,7 +90,7 @@ class Results:
     def take(self, chosen: np.ndarray) -> 'Results':
         """Some detections alone: places [M], or flags [N]."""
         places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        lists = ('masks', 'image_ids', 'category_ids')
+        lists = ('masks', 'image_ids', 'category_ids', 'polygons')
         parts = {name: [getattr(self, name)[p] for p in places] for name in lists if getattr(self, name) is not None}
         boxes = None if self.boxes is None else self.boxes[places]
         return replace(self, **self._numbers(places), boxes=boxes, **parts)
@@ -132,27 +135,38 @@ def read_results(entries: Sequence[Mapping], truth: Truth) -> Results:
     """Results as columns, by ids as they are written; what is written in no known way is missing."""
     image_ids, category_ids = ([_first(it, keys) for it in entries] for keys in (('image_id',), CATEGORY))
     masks = [_first(it, MASK) for it in entries]
+    masks = _masks(masks) if any(mask is not None for mask in masks) else None
+    polygons = [mask if isinstance(mask, list) else None for mask in masks or ()]
     boxes = [_first(it, BOX) for it in entries]
     return Results(
         image=places_of(image_ids, {written: place for place, written in enumerate(truth.image_ids)}),
         label=places_of(category_ids, {written: place for place, written in enumerate(truth.category_ids)}),
         scores=np.array([_number(_first(it, SCORE)) for it in entries], float),
         boxes=np.array([_box(box) for box in boxes], float) if any(box is not None for box in boxes) else None,
-        masks=_masks(masks) if any(masks) else None,
+        masks=masks,
         image_ids=image_ids,
         category_ids=category_ids,
+        polygons=polygons if any(polygons) else None,
     )
 
 
-def with_drawn_polygons(results: Results, truth: Truth) -> Results:
-    """Polygons as RLE of the size of their pictures, where these are known."""
-    if results.masks is None or not any(isinstance(mask, list) for mask in results.masks):
+def with_drawn_polygons(
+    results: Results, truth: Truth, move: Callable[[np.ndarray, Size], np.ndarray] | None = None
+) -> Results:
+    """Polygons as RLE of the size of their pictures, where these are known; ``move`` is applied to their points [N, 2].
+
+    The points are x, y in pixels; a move also gets height and width of the picture.
+    """
+    if results.polygons is None:
         return results
-
-    def drawn(mask: Any, place: int) -> Any:
-        return as_rle(mask, truth.size(place)) if isinstance(mask, list) and place >= 0 else mask
-
-    return results.with_masks(drawn)
+    masks = list(results.masks)
+    for n, polygons in enumerate(results.polygons):
+        if polygons and results.image[n] >= 0:
+            size = truth.size(results.image[n])
+            pieces = [np.reshape(piece, (-1, 2)) for piece in polygons]
+            moved = [(move(piece, size) if move else piece).ravel().tolist() for piece in pieces]
+            masks[n] = as_rle(moved, size)
+    return replace(results, masks=masks)
 
 
 def places_of(written: Sequence, known: Mapping) -> np.ndarray:
@@ -169,9 +183,16 @@ def _first(entry: Mapping, keys: Sequence[str]) -> Any:
 
 
 def _number(value: Any) -> float:
+    """A finite number, also as text or alone in a list; NaN for anything else."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
-    return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else MISSING
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return MISSING
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return MISSING
+    return number if math.isfinite(number) and abs(number) < LARGEST else MISSING
 
 
 def _box(box: Any) -> list[float]:
@@ -192,6 +213,8 @@ def _masks(written: Sequence) -> list:
 
 def _mask(mask: Any) -> Any:
     if not isinstance(mask, Mapping):
+        if isinstance(mask, list) and _is_polygon(mask):
+            mask = [mask]  # one polygon without the list around it
         return mask if isinstance(mask, list) and mask and all(map(_is_polygon, mask)) else None
     size, counts = mask.get('size'), mask.get('counts')
     if not (isinstance(size, (list, tuple)) and len(size) == 2 and all(type(s) is int and 0 < s < 2**15 for s in size)):
@@ -204,7 +227,9 @@ def _mask(mask: Any) -> Any:
 
 
 def _is_polygon(piece: Any) -> bool:
-    return isinstance(piece, list) and all(isinstance(it, (int, float)) and abs(it) < 1e6 for it in piece)
+    if not isinstance(piece, list) or len(piece) < 6 or len(piece) % 2:
+        return False
+    return all(isinstance(it, (int, float)) and abs(it) < 1e6 for it in piece)
 
 
 def as_rle(outline: Any, size: Sequence[int]) -> dict | None:

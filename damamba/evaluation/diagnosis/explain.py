@@ -17,6 +17,7 @@ from damamba.evaluation.diagnosis.columns import (
     read_truth,
     with_drawn_polygons,
 )
+from damamba.evaluation.diagnosis.entries import broken, notes_of
 from damamba.evaluation.diagnosis.mends import State
 from damamba.evaluation.diagnosis.other_set import other_set
 from damamba.evaluation.diagnosis.scores import scale_of
@@ -58,8 +59,9 @@ def diagnose(document: Mapping, entries: Sequence[Mapping]) -> Diagnosis:
     found = {kind: _explain(State(results, truth, kind), evaluation.scores[kind].values['mAP']) for kind in kinds}
     explanations = _joined(found) or _without_mend(results, truth, evaluation)
     explanations = _with_scale(explanations, results, evaluation)
+    notes = () if explanations else tuple(notes_of(results, truth))
     costs = '' if explanations else costs_of(document, evaluation, results, truth)
-    return Diagnosis(evaluation, tuple(explanations), costs, State(results, truth, kinds[-1]))
+    return Diagnosis(evaluation, tuple(explanations), costs, notes, State(results, truth, kinds[-1]))
 
 
 def kinds_of(results: Results, truth: Truth) -> list[str]:
@@ -117,7 +119,7 @@ def _joined(found: Mapping[str, list[Explanation]]) -> list[Explanation]:
 def _of_both(masks: Explanation, boxes: Explanation | None) -> Explanation:
     if boxes is None:
         return masks
-    figure = f'{"at most " if masks.is_bound else ""}{shown(masks.mean_ap)}'
+    figure = f'{"about " if masks.is_bound else ""}{shown(masks.mean_ap)}'
     return replace(
         masks, sentence=masks.sentence.replace(f': {figure}', f': {figure} (boxes {shown(boxes.mean_ap)})', 1)
     )
@@ -125,17 +127,18 @@ def _of_both(masks: Explanation, boxes: Explanation | None) -> Explanation:
 
 def _without_mend(results: Results, truth: Truth, evaluation: Evaluation) -> list[Explanation]:
     """What explains figures of nearly nothing, and nothing can mend."""
-    kind = list(evaluation.scores)[-1]
-    given = evaluation.scores[kind].values['mAP']
-    if given >= NEARLY_NOTHING:
+    values = {kind: it.values['mAP'] for kind, it in evaluation.scores.items()}
+    kind, images = min(values, key=values.get), len(truth.image_ids)
+    if values[kind] >= NEARLY_NOTHING:
         return []
-    why = other_set(results, truth)
-    if why:
-        return [Explanation(('other-set',), kind, None, given, len(truth.image_ids), why)]
-    if results.masks and not any(isinstance(m, dict) and coco_mask.area(m) for m in results.masks):
+    found = broken(results, truth)
+    if found and found[0] in values:
+        return [Explanation(('broken-entries',), found[0], None, values[found[0]], images, found[1])]
+    if 'segm' in values and not any(isinstance(mask, dict) and coco_mask.area(mask) for mask in results.masks):
         sentence = 'Masks have no pixels: was a threshold too high, or a type cut to whole numbers?'
-        return [Explanation(('masks-empty',), 'segm', None, given, len(truth.image_ids), sentence)]
-    return []
+        return [Explanation(('masks-empty',), 'segm', None, values['segm'], images, sentence)]
+    why = other_set(results, truth) if max(values.values()) < NEARLY_NOTHING else None
+    return [Explanation(('other-set',), kind, None, values[kind], images, why)] if why else []
 
 
 def _with_scale(explanations: list[Explanation], results: Results, evaluation: Evaluation) -> list[Explanation]:
@@ -149,7 +152,7 @@ def _with_scale(explanations: list[Explanation], results: Results, evaluation: E
         return [replace(first, faults=(*first.faults, fault), sentence=f'{first.sentence} {sentence}'), *others]
     kind = list(evaluation.scores)[-1]
     given = evaluation.scores[kind].values['mAP']
-    return [Explanation((fault,), kind, given, given, evaluation.images, f'{sentence}.')]
+    return [Explanation((fault,), kind, given, given, evaluation.images, sentence)]
 
 
 def costs_of(document: Mapping, evaluation: Evaluation, results: Results, truth: Truth) -> str:

@@ -2,19 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
 from faster_coco_eval.core.mask import area as areas_of
 from pycocotools import mask as coco_mask
 
-from damamba.evaluation.diagnosis.columns import Truth
+from damamba.evaluation.diagnosis.columns import Truth, with_drawn_polygons
 from damamba.evaluation.diagnosis.mends import Mend, State
 from damamba.evaluation.diagnosis.quick_ap import same_picture
 
 MANY = 0.5  # share of the masks from which on a mistake may have been made in all
 FULL = 0.999  # share of its box that a mask fills if it is one
 CLEAR = 0.8  # share of the masks that is no chance
+SHARE = 1.5  # the most that nearly all numbers of polygons in shares of the picture are
 LEAST = 5  # pieces of evidence
 OVERLAP = 0.1  # share of the smaller of two objects from which on they overlap
 NESTED = 0.5  # share of a box that lies in another one
@@ -28,7 +30,7 @@ def mask_mends(state: State) -> list[Mend]:
     masks = [(mask, place) for mask, place in zip(state.results.masks, state.results.image.tolist(), strict=True)
              if isinstance(mask, dict) and place >= 0]  # fmt: skip
     if not masks:
-        return []
+        return _of_polygons(state)
     areas = np.asarray(areas_of([mask for mask, _ in masks]))
     fits = np.array([tuple(mask['size']) == state.truth.size(place) for mask, place in masks])
     crossed = np.array([tuple(mask['size'][::-1]) == state.truth.size(place) for mask, place in masks])
@@ -49,7 +51,32 @@ def mask_mends(state: State) -> list[Mend]:
     pixels = np.array([np.prod(mask['size']) for mask, _ in masks])
     if np.median(areas / pixels) > MANY:
         mends.append(_simple('masks-inverted', 'masks inverted', 'Background was 1, and the object 0?', _inverted))
-    return [*mends, *_posing(state), *_flattened(state)]
+    return [*mends, *_of_polygons(state), *_posing(state), *_flattened(state)]
+
+
+def _of_polygons(state: State) -> list[Mend]:
+    """Polygons in shares of the picture, or with y first."""
+    points = [piece for polygons in state.results.polygons or () for piece in polygons or ()]
+    if not points:
+        return []
+    ways = [('masks-transposed', 'x and y of polygons exchanged', 'Polygons are x, y, x, y ...', _exchanged)]
+    if np.quantile(np.abs(np.concatenate(points)), 0.99) <= SHARE:
+        words = 'polygons multiplied by width and height'
+        ways.append(('masks-resized', words, 'COCO wants pixels of the picture, not shares.', _multiplied))
+    changes = {words: partial(_with_moved, move) for _, words, _, move in ways}
+    return [Mend((fault,), words, cause, changes[words], 'masks', times=1.35) for fault, words, cause, _ in ways]
+
+
+def _with_moved(move: Callable[[np.ndarray, tuple], np.ndarray], state: State) -> State:
+    return replace(state, results=with_drawn_polygons(state.results, state.truth, move), known={})
+
+
+def _exchanged(points: np.ndarray, size: tuple) -> np.ndarray:
+    return points[:, ::-1]
+
+
+def _multiplied(points: np.ndarray, size: tuple) -> np.ndarray:
+    return points * np.array(size[::-1])
 
 
 def _simple(fault: str, words: str, cause: str, read: Callable[[dict, tuple], np.ndarray | None]) -> Mend:

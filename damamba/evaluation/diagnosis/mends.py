@@ -13,6 +13,7 @@ FAULTS = {  # what the mistake is, by its name
     'images-by-name': 'image ids are names of files, or texts',
     'images-shifted': 'image ids are off by a number',
     'images-order': 'pictures stand in another order than in the annotations',
+    'broken-entries': 'most entries have no box, or no mask, that can be read or that is of the size of its picture',
     'other-set': 'the results are of other pictures',
     'category-names': 'names of categories in place of their ids',
     'ids-shifted': 'category ids are off by a number',
@@ -35,8 +36,9 @@ FAULTS = {  # what the mistake is, by its name
     'masks-inverted': 'masks are of what is around the objects',
     'scores-missing': 'detections have no scores',
     'scores-constant': 'all scores are equal',
-    'scores-logits': 'scores are logits',
+    'scores-logits': 'scores are logits, or logarithms',
     'scores-percent': 'scores are in percent',
+    'scores-scale': 'scores are not from 0 to 1',
     'scores-reversed': 'low scores are the sure ones',
     'max-dets': 'crowded pictures have more objects than detections that count, or that were kept',
     'part-of-pictures': 'a part of the pictures has no results',
@@ -94,7 +96,7 @@ class Mend:
     """A way to put results right.
 
     ``words`` end a sentence that begins with "With", ``cause`` says what the mistake was. ``is_bound``: what is lost
-    can't be had back from the file, so that the mAP is the most that could be reached. ``gain`` and ``times`` say by
+    can't be had back from the file, so that the mAP is about what could be reached. ``gain`` and ``times`` say by
     how much, and how many times, mAP has to rise for the fault to be claimed: little where the fault is seen itself.
     """
 

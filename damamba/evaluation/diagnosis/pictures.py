@@ -1,6 +1,6 @@
 """Image ids that mean something else: places in a list, names of files, another order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import permutations
 from pathlib import PurePosixPath
@@ -10,6 +10,8 @@ import numpy as np
 from damamba.evaluation.diagnosis.columns import UNKNOWN, Results, Truth, places_of, stem, with_drawn_polygons
 from damamba.evaluation.diagnosis.mends import Mend, State
 
+MOST = 2.0**53  # whole numbers that a float holds
+SOME = 1000  # ids that tell what ids are written as
 MOST_LOST = 0.1  # share of the detections that may still have no picture
 
 
@@ -39,14 +41,19 @@ def _readings(results: Results, truth: Truth) -> Iterator[tuple[str, str, str, n
     for place, name in enumerate(truth.names):
         for key in (name, PurePosixPath(name).name, stem(name), stem(name).lstrip('0'), str(truth.image_ids[place])):
             names.setdefault(key, place)
+    are_numbers = all(str(it).isdigit() for it in results.image_ids[:SOME])
     yield (
-        'images-by-name', 'image ids looked up among the names of the files',
-        'Your image ids are names of files, or texts, those of the annotations numbers?',
-        places_of([_name(it) for it in results.image_ids], names),
+        'images-by-name', 'image ids as numbers' if are_numbers else 'image ids looked up among the names of the files',
+        f'Your image ids are {"numbers in" if are_numbers else "names of files, or"} texts, such as '
+        f'{results.image_ids[0]!r}?',
+        places_of([_name(it, names) for it in results.image_ids], names),
     )  # fmt: skip
     if not all(type(it) is int or (isinstance(it, float) and it.is_integer()) for it in results.image_ids):
         return
-    numbers = np.array(results.image_ids, float).astype(np.int64)
+    numbers = np.array(results.image_ids, float)
+    if np.abs(numbers).max(initial=0) > MOST:
+        return
+    numbers = numbers.astype(np.int64)
     yield from _shifted(numbers, truth)
     orders = _orders(truth)
     for what, order in orders.items():
@@ -64,9 +71,11 @@ def _readings(results: Results, truth: Truth) -> Iterator[tuple[str, str, str, n
         )  # fmt: skip
 
 
-def _name(written: object) -> str:
-    text = str(written)
-    return text if '.' not in text else PurePosixPath(text.replace('\\', '/')).name
+def _name(written: object, names: Mapping[str, int]) -> str:
+    """What of a name is known: all of it, that of the file, or that without its ending; also of an address."""
+    text = str(written).replace('\\', '/').partition('?')[0]
+    own = (text, PurePosixPath(text).name, stem(text), stem(text).lstrip('0'))
+    return next((key for key in own if key in names), text)
 
 
 def _shifted(numbers: np.ndarray, truth: Truth) -> Iterator[tuple[str, str, str, np.ndarray]]:
@@ -85,10 +94,12 @@ def _shifted(numbers: np.ndarray, truth: Truth) -> Iterator[tuple[str, str, str,
 
 def _orders(truth: Truth) -> dict[str, np.ndarray]:
     """Places of the pictures, by the order in which somebody may have read them."""
+    count = len(truth.image_ids)
     return {
         'the order of the file': truth.listed,
-        'the order of the ids': np.arange(len(truth.image_ids)),
-        'the order of the names': np.array(sorted(range(len(truth.names)), key=truth.names.__getitem__), int),
+        'the order of the ids as texts': np.array(sorted(range(count), key=lambda i: str(truth.image_ids[i])), int),
+        'the order of the ids': np.arange(count),
+        'the order of the names': np.array(sorted(range(count), key=truth.names.__getitem__), int),
     }
 
 

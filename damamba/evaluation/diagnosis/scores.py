@@ -1,9 +1,6 @@
 """Scores that are missing, equal, on another scale, or the wrong way round."""
 
-from dataclasses import replace
-
 import numpy as np
-from scipy.special import expit
 from scipy.stats import rankdata
 
 from damamba.evaluation.diagnosis.mends import Mend, State
@@ -35,18 +32,15 @@ def scale_of(scores: np.ndarray) -> tuple[str, str] | None:
     known = scores[np.isfinite(scores)]
     if not len(known) or (known.min() >= 0 and known.max() <= 1 + 1e-6):
         return None
-    ends = f'Your scores go from {known.min():.3g} to {known.max():.3g}'
-    if known.min() >= 0 and PERCENT < known.max() <= 100 + 1e-6:
-        return 'scores-percent', f'{ends}: percent? AP is the same, thresholds from 0 to 1 are not; divide by 100'
-    return 'scores-logits', f'{ends}: logits? AP is the same, thresholds from 0 to 1 are not; take their sigmoid'
-
-
-def unit_scores(scores: np.ndarray) -> np.ndarray:
-    """Scores of any scale as shares, in the same order."""
-    known = scale_of(scores)
-    if known is None:
-        return np.nan_to_num(scores)
-    return np.nan_to_num(scores / 100 if known[0] == 'scores-percent' else expit(scores))
+    told = f'Your scores go from {known.min():.3g} to {known.max():.3g}'
+    same = 'AP is the same, thresholds from 0 to 1 are not'
+    if known.min() < 0 < known.max():
+        return 'scores-logits', f'{told}: logits? {same}; take their sigmoid.'
+    if known.max() <= 0:
+        return 'scores-logits', f'{told}: logarithms? {same}; take their exponential.'
+    if PERCENT < known.max() <= 100 + 1e-6:
+        return 'scores-percent', f'{told}: percent? {same}; divide by 100.'
+    return 'scores-scale', f'{told}: {same}.'
 
 
 def _reversed(state: State) -> State:
@@ -67,24 +61,30 @@ def _ideal(fault: str, cause: str, gain: float) -> Mend:
 
 
 def _best_order(state: State) -> State:
-    """What overlaps an object of its class most comes first."""
-    pairs, results = state.pairs, state.results
-    best = np.zeros(len(results))
-    own = results.label[pairs.found] == state.truth.label[pairs.object]
+    """The best detection of each object first, by how much it overlaps; then all others."""
+    order, hit, _ = _judged(state)
+    pairs, best = state.pairs, np.zeros(len(state.results))
+    own = state.results.label[pairs.found] == state.truth.label[pairs.object]
     np.maximum.at(best, pairs.found[own], pairs.overlap[own])
-    return state.with_results(same_places=True, scores=best)
+    first = np.zeros(len(best))
+    first[order[hit]] = 1
+    return state.with_results(same_places=True, scores=best + first)
 
 
-def _is_reversed(state: State) -> bool:
-    """Whether misses score more than hits, by the chance that a hit scores more than a miss (Mann and Whitney 1947)."""
+def _judged(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The detections that count, by class and then by score; whether each finds an object, and is in a crowd."""
     order, pairs = rank(state.results, most=state.most), state.pairs
     order = order[np.argsort(state.results.label[order], kind='stable')]
     place = np.full(len(state.results), NONE)
     place[order] = np.arange(len(order))
     own = state.results.label[pairs.found] == state.truth.label[pairs.object]
-    kept = pairs.of(own & (place[pairs.found] >= 0))
-    hit, ignored = judge(replace(kept), state.truth, place, 0.5)
-    hit, scores = hit[~ignored], state.results.scores[order][~ignored] if len(hit) else np.zeros(0)
+    return order, *judge(pairs.of(own & (place[pairs.found] >= 0)), state.truth, place, 0.5)
+
+
+def _is_reversed(state: State) -> bool:
+    """Whether misses score more than hits, by the chance that a hit scores more than a miss (Mann and Whitney 1947)."""
+    order, hit, ignored = _judged(state)
+    hit, scores = hit[~ignored], state.results.scores[order][~ignored]
     hits = int(hit.sum())
     if min(hits, len(hit) - hits) < LEAST:
         return False

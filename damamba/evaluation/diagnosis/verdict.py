@@ -17,8 +17,8 @@ CLEAR = 'Nothing explains these figures but the detections themselves'
 class Explanation:
     """Faults that explain figures: what mAP would be without them, None where results can't be mended.
 
-    ``given`` is the mAP as it stands, on as many ``pictures``; ``is_bound``: more than ``mean_ap`` can't be reached,
-    since something is lost.
+    ``given`` is the mAP as it stands, on as many ``pictures``; ``is_bound``: something is lost that
+    the file can't give back, and ``mean_ap`` is about what could be reached.
     """
 
     faults: tuple[str, ...]
@@ -48,6 +48,7 @@ class Diagnosis:
     evaluation: Evaluation
     explanations: tuple[Explanation, ...]
     costs: str = ''  # a sentence about the errors of honest detections
+    notes: tuple[str, ...] = ()  # what keeps some detections from counting, where nothing else explains the figures
     state: State | None = field(default=None, repr=False)  # the results as they are given
 
     @property
@@ -83,11 +84,13 @@ class Diagnosis:
         given = f'{given[0].upper()}{given[1:]}'
         if self.explanations:
             return f'{given}. {self.explanations[0].sentence}'
-        return f'{given}. {CLEAR}{f": {self.costs}" if self.costs else "."}'
+        rest = f'{CLEAR}{f": {self.costs}" if self.costs else "."}'
+        return ' '.join([f'{given}.', *self.notes, f'Beside that, {rest[0].lower()}{rest[1:]}' if self.notes else rest])
 
     def to_dict(self) -> dict:
         """Plain values for a JSON file."""
-        return {'figures': self.figures, 'explanations': [it.to_dict() for it in self.explanations]}
+        explanations = [it.to_dict() for it in self.explanations]
+        return {'figures': self.figures, 'explanations': explanations, 'notes': list(self.notes)}
 
 
 def shown(value: float) -> str:
@@ -98,4 +101,4 @@ def shown(value: float) -> str:
 def told(words: Sequence[str], causes: Sequence[str], mean_ap: float, is_bound: bool, on: str = '') -> str:
     """With what mends mAP would be how much, and what the mistakes may have been."""
     with_what = ' and '.join(dict.fromkeys(words))
-    return f'With {with_what}: {"at most " if is_bound else ""}{shown(mean_ap)}{on}. {" ".join(dict.fromkeys(causes))}'
+    return f'With {with_what}: {"about " if is_bound else ""}{shown(mean_ap)}{on}. {" ".join(dict.fromkeys(causes))}'
