@@ -43,7 +43,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def printed(diagnosis: Diagnosis) -> str:
     """The table as it stands, the verdict, and what else explains the figures, each in a sentence."""
-    lines = [diagnosis.evaluation.table(), diagnosis.sentence]
+    lines = [diagnosis.evaluation.table().rstrip(), diagnosis.sentence]
     if len(diagnosis.explanations) > 1:
         lines += ['Less is explained by:', *(f'- {it.sentence}' for it in diagnosis.explanations[1:])]
     if diagnosis.explanations:
@@ -58,7 +58,10 @@ def printed(diagnosis: Diagnosis) -> str:
 def _draw(args: argparse.Namespace, diagnosis: Diagnosis, document: dict) -> None:
     from damamba.reporting.charts import draw_diagnosis  # pictures take a second to import, which few ask for
 
-    folder = args.images or find_picture_folder(args.annotations, [it['file_name'] for it in document['images']])
+    names = [it.get('file_name') for it in document['images']]
+    if not all(names):
+        raise EvaluationError('--picture: the annotations do not name the files of all pictures')
+    folder = args.images or find_picture_folder(args.annotations, names)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     try:
         draw_diagnosis(folder, document, diagnosis, args.picture)

@@ -1,6 +1,6 @@
 """Compressed runs of many masks, looked through at once: pycocotools reads any text, and beyond its end.
 
-The format is said at :func:`damamba.datasets.inspection.segmentations.run_lengths`, which reads one at a time.
+The format is said at :func:`damamba.datasets.run_lengths.run_lengths`, which reads one at a time.
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faster_coco_eval import COCO
+from pycocotools import mask as coco_mask
 
 from damamba.evaluation.coco_ap import ground_truth
 from damamba.evaluation.diagnosis import Diagnosis
@@ -42,8 +43,13 @@ def _objects(truth: COCO, image: Mapping) -> list[dict]:
 
 
 def _painted(picture, size: tuple[int, int], entries: Sequence[dict], truth: COCO):
+    entries = [it for it in map(_boxed, entries) if it['bbox'][2] > 0]  # of a mask without pixels there is nothing
     colours, labels = [it['category_id'] for it in entries], [label_of(it, truth) for it in entries]
     return paint(picture, size, entries, colours, labels)
+
+
+def _boxed(entry: dict) -> dict:
+    return entry if 'bbox' in entry else {**entry, 'bbox': coco_mask.toBbox(entry['segmentation']).tolist()}
 
 
 def _surest(entries: Sequence[dict], most: int) -> dict[int, list[dict]]:
