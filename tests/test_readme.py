@@ -33,6 +33,9 @@ OF_OTHERS |= {'--logdir'}  # TensorBoard's
 OF_READERS = {
     'configs/mine.py',
     'pick.py',
+    'theirs.py',
+    'mended.py',
+    'why.py',
     'best.py',
     'trial_0003.py',
 }  # what a reader writes, or has tools/tune.py write
@@ -53,7 +56,7 @@ def commands(text):
     """The shell commands of the bash blocks, as lists of words, without comments and settings such as NNODES=2."""
     for block in blocks(text, 'bash'):
         for line in block.replace('\\\n', ' ').splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line.split(' > ')[0], comments=True)
             while words and re.match(r'\w+=', words[0]):
                 words.pop(0)
             if words:
@@ -96,6 +99,7 @@ def parsers(monkeypatch):
         browse_dataset,
         check_dataset,
         demo,
+        diagnose,
         eval_results,
         explain,
         get_flops,
@@ -122,6 +126,7 @@ def parsers(monkeypatch):
         'report': report.parse,
         'tune': tune.parse,
         'demo': demo.parse,
+        'diagnose': diagnose.parse,
         'explain': explain.parse,
         'predict': predict.parse,
         'serve': serve.parse,
@@ -244,7 +249,7 @@ def arguments_of(words):
 def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
-    documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation', 'predict', 'explain'}
+    documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation', 'predict', 'explain', 'diagnose', 'report'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)
@@ -327,6 +332,26 @@ def test_the_model_zoo_says_what_the_configs_say():
         assert (parameters, cost) == COSTS[size]
         assert links == [f'{HUB}{config.removeprefix("configs/")[:-3]}.pth', f'{HUB}DAMamba-{size[0].upper()}.pth']
         assert links[1] in text
+
+
+# The diagnosis ------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_faults_is_the_diagnosis_s():
+    from damamba.evaluation.diagnosis.mends import FAULTS
+
+    table = section(TEXTS['docs/diagnose.md'], 'The faults')
+    assert re.findall(r'^\| `([\w-]+)` \| (.+?) \| .+ \|.*\|$', table, re.MULTILINE) == list(FAULTS.items())
+
+
+def test_the_table_of_keys_is_the_diagnosis_s():
+    from damamba.evaluation.diagnosis import Explanation
+
+    keys = re.findall(r'^\| `(\w+)` \|', section(TEXTS['docs/diagnose.md'], 'For programs'), re.MULTILINE)
+    assert keys == ['figures', 'explanations', *Explanation(('a',), 'segm', 0.5, 0.1, 3, 'b').to_dict()]
+
+
+# Evaluation ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_of_evaluation_has_the_rows_of_ours():

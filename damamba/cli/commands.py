@@ -48,7 +48,7 @@ GROUPS = {
         'report': Command('make one report of finished runs', 'work_dirs/first work_dirs/second --out report'),
         'eval-results': Command('score predictions that lie in a file', 'predictions.pkl --config config.py'),
         'diagnose': Command(
-            'say why the mAP of a file of results is so low, whoever wrote it', 'results.json --annotations val.json'
+            'say why the mAP of any file of COCO results is so low', 'results.json --annotations val.json'
         ),
         'prove-evaluation': Command('prove the evaluation of a config on its ground truth', TINY),
         'get-flops': Command("count a detector's parameters and MACs", f'{TINY} {NEXT}--shape 800 1280'),

@@ -51,7 +51,7 @@ def printed(diagnosis: Diagnosis) -> str:
             [', '.join(it.faults), NAMES[it.kind], it.given, it.mean_ap, it.pictures] for it in diagnosis.explanations
         ]
         headings = ['faults', 'of', 'mAP as given', 'as mended', 'pictures']
-        lines.append(Table.of('What would be without them', headings, rows, left=(0, 1)).text())
+        lines.append(Table.of('What would be without them', headings, rows, left=(0, 1)).text().rstrip())
     return '\n\n'.join(lines)
 
 

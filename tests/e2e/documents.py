@@ -100,6 +100,8 @@ def write_checkout(folder: Path, python: str) -> None:
     (folder / 'configs/mine.py').write_text(config.replace('demo/epoch_6', 'demo/epoch_1'))  # see DEMO in CHANGES
     (pick,) = [block for block in blocks('docs/predict.md', 'python') if 'pick_points' in block]
     (folder / 'pick.py').write_text(pick)
+    for name, block in zip(('theirs', 'mended', 'why'), blocks('docs/diagnose.md', 'python'), strict=True):
+        (folder / f'{name}.py').write_text(block)
     _program(folder / 'bin/srun', SRUN)
     for place in ('bin', '.venv/bin'):
         _program(folder / place / 'python', f'#!/usr/bin/env bash\nexec {python} "$@"\n')

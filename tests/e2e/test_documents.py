@@ -3,6 +3,7 @@
 Those on ARMBench need only the demo of these: they are in test_armbench_documents.py, which another process can run.
 """
 
+import json
 import re
 
 import pytest
@@ -16,6 +17,7 @@ CASES = cases(
     'docs/install.md',
     'docs/commands.md',
     'docs/evaluation.md',
+    'docs/diagnose.md',
     'docs/predict.md',
     'docs/explain.md',
     'docs/custom_dataset.md',
@@ -35,3 +37,11 @@ def test_they_left_what_the_documents_say(checkout):
     assert {f'work_dirs/mine_tuning/{name}' for name in ('best.py', 'trials.csv', 'history.png')} <= found
     assert any(re.fullmatch(r'work_dirs/mine/\d+_\d+/pictures/.*\.jpg', name) for name in found)
     assert any(re.fullmatch(r'tiny-[0-9a-f]{8}\.pth', name) for name in found)
+
+
+def test_the_diagnosis_of_the_documents_says_what_they_say(checkout):
+    explanations = json.loads((checkout / 'diagnosis.json').read_text())['explanations']
+    assert explanations[0]['faults'] == ['ids-shifted', 'masks-flattened'] and explanations[0]['mAP'] > 0.5
+    report = (checkout / 'work_dirs/foreign/report.md').read_text()
+    assert 'diagnosed: nothing found' in report and explanations[0]['sentence'][:40] in report
+    assert (checkout / 'before_after.png').stat().st_size > 10_000
