@@ -76,7 +76,7 @@ def test_the_table_the_sentence_and_what_would_be_are_printed(files, found, caps
 def test_an_honest_file_has_its_figures_and_what_costs_most(files, found, capsys):
     diagnose.main(files(found))
     shown = capsys.readouterr().out
-    assert 'Nothing explains these figures but the detections themselves: what costs most are ' in shown
+    assert 'Nothing explains these figures but the detections themselves: what costs mask mAP most are ' in shown
     assert 'What would be without them' not in shown and not any(f' {fault} ' in shown for fault in FAULTS)
 
 
