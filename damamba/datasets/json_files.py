@@ -33,13 +33,14 @@ def read_json(path: str | os.PathLike) -> object:
 
 
 def parse(content: str | bytes) -> object:
-    """What JSON says, as UTF-8 where it is bytes.
+    """What JSON says, as UTF-8 where it is bytes; a byte order mark, as some tools write it, is left out.
 
     Raises:
         ValueError: it is none, or nested too deep.
     """
     try:
-        return json.loads(content.decode() if isinstance(content, bytes) else content)
+        text = content.decode() if isinstance(content, bytes) else content
+        return json.loads(text.removeprefix('\ufeff'))
     except RecursionError as error:
         raise ValueError('lists within lists, too deep to read') from error
     except MemoryError as error:

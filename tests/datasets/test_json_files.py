@@ -1,11 +1,13 @@
 """JSON that is announced, endless, too deep or none: an error in words, at once."""
 
+import codecs
+import json
 import os
 
 import pytest
 
 from damamba.datasets import json_files
-from damamba.datasets.json_files import read_json
+from damamba.datasets.json_files import parse, read_json
 from damamba.evaluation.annotations import load
 from damamba.evaluation.results import EvaluationError
 
@@ -36,3 +38,15 @@ def test_each_is_an_error_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(json_files, 'memory_left', lambda: 2**20)
     (tmp_path / 'good').write_text('{"a": [1, 2]}')
     assert read_json(tmp_path / 'good') == {'a': [1, 2]}
+
+
+def test_a_byte_order_mark_is_left_out(tmp_path):
+    """As PowerShell writes it."""
+    content = {'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'Stra\xdfe'}]}
+    path = tmp_path / 'a.json'
+    path.write_bytes(codecs.BOM_UTF8 + json.dumps(content, ensure_ascii=False).encode())
+    assert read_json(path) == load(path) == content
+    assert parse('\ufeff[1]') == parse('[1]') == [1]  # as it comes over a network
+    path.write_bytes(codecs.BOM_UTF16 + '[]'.encode('utf-16-le'))
+    with pytest.raises(ValueError, match="can't decode byte"):
+        read_json(path)
