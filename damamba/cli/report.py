@@ -70,7 +70,7 @@ def named(text: str) -> tuple[str, Path]:
     name, _, file = text.partition('=')
     if not name.strip() or not file:
         raise ReportError(f'--results takes NAME=FILE.json, got {text!r}')
-    return name, Path(file)
+    return name.strip(), Path(file)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -80,6 +80,10 @@ def test_what_can_be_mended_is_one_sentence_and_the_status_is_1(tmp_path, runs, 
     assert 'no data set has the class Hand' in refused(capsys, runs[0], *out, '--focus', 'Hand')
     assert "--results takes NAME=FILE.json, got 'x.json'" in refused(capsys, runs[0], *out, '--results', 'x.json')
     assert 'nowhere.json does not exist' in refused(capsys, *out, '--results', f'x={tmp_path}/nowhere.json')
+    theirs = tmp_path / 'x.json'
+    theirs.write_text('[]')
+    again = [f'--results= a ={theirs}', '--results', f'a={theirs}', '--annotations', write_ground_truth(tmp_path / 't')]
+    assert 'two runs have the name a: tell them apart' in refused(capsys, runs[0], *out, *again)
     assert 'a name of one line' in refused(capsys, runs[0], *out, '--names', '')
     assert f'{tmp_path} holds runs, and is none: give {tmp_path}/*' in refused(capsys, tmp_path, *out)
     assert not (tmp_path / 'out').exists()
