@@ -1,7 +1,6 @@
 """Predictions in COCO's format of results: from a detector, from files, from the ground truth itself."""
 
 import io
-import math
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pycocotools import mask as rle
 from torch import Tensor
 
 from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.inspection.records import is_finite_number
 from damamba.datasets.inspection.segmentations import SegmentationError, leaves_picture, read_runs, read_segmentation
 from damamba.datasets.json_files import read_json as read_json_file
 from damamba.evaluation.coco_ap import FIELDS, EvaluationError, check_size, require_all
@@ -139,7 +139,7 @@ def _readable(entry: dict, truth: COCO, where: str) -> dict:
         if type(entry[key]) is not int:
             raise EvaluationError(f'{where}: {key} must be an integer, got {entry[key]!r}')
     if not _are_numbers([entry['score']]):
-        raise EvaluationError(f'{where}: score must be a finite number, got {entry["score"]!r}')
+        raise EvaluationError(f'{where}: score must be a finite number, got {short_repr(entry["score"])}')
     box = entry.get('bbox', [0, 0, 0, 0])
     if not (isinstance(box, list) and len(box) == 4 and _are_numbers(box) and min(box[2:]) >= 0):
         raise EvaluationError(f'{where}: bbox must be [x, y, width, height] in pixels, got {short_repr(box)}')
@@ -149,7 +149,7 @@ def _readable(entry: dict, truth: COCO, where: str) -> dict:
 
 
 def _are_numbers(values: Sequence) -> bool:
-    return all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    return all(map(is_finite_number, values))
 
 
 def _compressed(entry: dict, image: dict, where: str) -> dict:

@@ -260,6 +260,8 @@ def test_masks_in_every_form_of_coco_are_the_same_masks(form):
     ('more', 'text'),
     [
         (dict(score=float('nan')), 'score must be a finite number, got nan'),
+        (dict(score=10**400), 'score must be a finite number, got 1000.*0'),
+        (dict(bbox=[1, 2, 10**400, 3]), 'bbox must be'),
         (dict(score=None), 'score must be a finite number, got None'),
         (dict(score='0.5'), "score must be a finite number, got '0.5'"),
         (dict(image_id='11'), "image_id must be an integer, got '11'"),
