@@ -1,7 +1,7 @@
 """Annotations in COCO's format: read, put together from several files, refused where nothing can be scored on them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pycocotools import mask as coco_mask
@@ -14,7 +14,7 @@ from damamba.evaluation.results import EvaluationError
 
 MOST_PIXELS = 2**30  # that OpenCV reads
 BROKEN = 'tools/check_dataset.py names all that is broken'
-NEEDED = ('id', 'image_id', 'category_id', 'bbox', 'area')  # the other fields may be missing, but not be wrong
+NEEDED = ('id', 'image_id', 'category_id', 'bbox', 'area', 'name')  # the other fields may be missing, but not be wrong
 
 
 def load(path: str | Path, backend_args: dict | None = None) -> dict:
@@ -129,8 +129,8 @@ def require_usable(document: dict, file: str, cat_ids: Sequence[int], kinds: Ite
     """Refuse a ground truth on which an evaluation of these kinds can't end well, before a training is spent on it.
 
     Raises:
-        EvaluationError: it has nothing to find of these categories, or objects without masks where masks are to be
-            scored.
+        EvaluationError: it has nothing to find of these categories, or objects without masks, or in pictures of which
+            it does not say the size, where masks are to be scored.
     """
     wanted = set(cat_ids)
     objects = [a for a in document['annotations'] if a['category_id'] in wanted]
@@ -145,17 +145,37 @@ def require_usable(document: dict, file: str, cat_ids: Sequence[int], kinds: Ite
             f'{file}: {len(unmasked)} of {len(objects)} objects have no segmentation, such as annotation '
             f'{unmasked[0].get("id")} of image {unmasked[0]["image_id"]}: segm can not be scored (--eval bbox)'
         )
-    sizes = {image['id']: [image.get('height'), image.get('width')] for image in document['images']}
-    for a in objects if 'segm' in kinds else ():
+    if 'segm' not in kinds:
+        return
+    images = {image['id']: image for image in document['images']}
+    require_sizes(images, objects, file)
+    sizes = {number: [image.get('height'), image.get('width')] for number, image in images.items()}
+    for a in objects:
         if not _is_mask(a['segmentation'], *sizes.get(a['image_id'], (None, None))):
             where = f'{file}: annotation {a.get("id")} of image {a["image_id"]}'
             raise EvaluationError(f'{where}: its segmentation makes no mask of the size of its picture; {BROKEN}')
 
 
+def require_sizes(images: Mapping[int, dict], entries: Iterable[dict], file: str) -> None:
+    """Refuse pictures, by their ids, that some entries have masks in and of which it is not said how large they are.
+
+    Raises:
+        EvaluationError: one has no width or no height.
+    """
+    for number in {entry['image_id']: None for entry in entries}:
+        image = images.get(number, {'width': 0, 'height': 0})
+        if lacking := [side for side in ('width', 'height') if side not in image]:
+            name = f' ({image["file_name"]})' if 'file_name' in image else ''
+            raise EvaluationError(
+                f'{file}: image {number}{name} has no {" and no ".join(lacking)}, without which masks can not be '
+                'scored: write the sizes of the pictures, in pixels, into images, or score boxes alone'
+            )
+
+
 def _is_mask(segmentation, height: int | None, width: int | None) -> bool:
     """Whether pycocotools, and so the evaluation, makes a mask of it."""
     if not (height and width):
-        return True  # that is said elsewhere
+        return True  # of a picture that is not there
     if isinstance(segmentation, dict):
         return not why_no_runs(segmentation, (width, height))
     if isinstance(segmentation, list) and any(map(why_undrawable, segmentation)):

@@ -12,6 +12,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from damamba.datasets.categories import DatasetError, match_categories
+from damamba.evaluation.annotations import require_sizes
 from damamba.evaluation.intervals import DRAWS, Bootstrap, draw_pictures, resample
 from damamba.evaluation.known_faults import diagnose
 from damamba.evaluation.matched import read_matches
@@ -25,9 +26,12 @@ FIELDS = {'bbox': 'bbox', 'segm': 'segmentation'}  # what a prediction of this k
 def ground_truth(dataset: dict) -> COCO:
     """Index annotations in COCO's format for :func:`score`.
 
-    Annotations are numbered anew, since COCO's evaluation takes an id of 0 for none and loses repeated ones.
+    Annotations are numbered anew, since COCO's evaluation takes an id of 0 for none and loses repeated ones. Those of
+    pictures that are not there are left out, as it takes no notice of them.
     """
-    annotations = [{**annotation, 'id': i} for i, annotation in enumerate(dataset['annotations'], 1)]
+    images = {image['id'] for image in dataset['images']}
+    known = (annotation for annotation in dataset['annotations'] if annotation['image_id'] in images)
+    annotations = [{**annotation, 'id': i} for i, annotation in enumerate(known, 1)]
     return COCO({**dataset, 'annotations': annotations})
 
 
@@ -95,7 +99,7 @@ def score(
 
     Raises:
         EvaluationError: predictions for an image or a category that is not in the ground truth, or without what is to
-            be scored.
+            be scored; masks for a picture of which it does not say the size.
     """
     iou_thrs, max_dets = np.atleast_1d(iou_thrs), sorted(np.atleast_1d(max_dets).tolist())
     cat_ids = list(truth.getCatIds() if cat_ids is None else cat_ids)
@@ -155,9 +159,11 @@ def check(truth: COCO, predictions: Sequence[dict], kind: str, cat_ids: Sequence
         mask = prediction.get('segmentation')
         if isinstance(mask, dict):
             check_size(truth, prediction['image_id'], mask['size'], 'masks')
-    wanted = set(cat_ids)
-    if kind == 'segm' and not all(a.get('segmentation') for a in truth.anns.values() if a['category_id'] in wanted):
-        raise EvaluationError('the ground truth has objects without a segmentation: segm can not be scored')
+    if kind == 'segm':
+        objects = [a for a in truth.anns.values() if a['category_id'] in set(cat_ids)]
+        if not all(a.get('segmentation') for a in objects):
+            raise EvaluationError('the ground truth has objects without a segmentation: segm can not be scored')
+        require_sizes(truth.imgs, [*objects, *predictions], 'the ground truth')
     if any(FIELDS[kind] not in prediction for prediction in predictions):
         raise EvaluationError(f'the predictions have no {FIELDS[kind]}: {kind} can not be scored')
 

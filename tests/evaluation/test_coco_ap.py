@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from damamba.evaluation.analysis.details import analyse
+from damamba.evaluation.annotations import require_usable
 from damamba.evaluation.coco_ap import EvaluationError, category_ids, check, ground_truth, recall, score
 from damamba.evaluation.known_faults import SABOTAGE
 from tests import armbench
@@ -110,6 +112,20 @@ def test_half_the_objects_found_are_half_the_recall():
     assert values['mAP'] == pytest.approx(51 / 101)  # precision 1 at the recalls 0, 0.01, ... 0.5
 
 
+def test_annotations_of_no_picture_and_of_no_category_change_nothing():
+    """As after a split of which only the pictures were divided."""
+    truth, found = made_up(), guesses(made_up())
+    alone = scored(truth, found)
+    first = truth['annotations'][0]
+    truth['annotations'][:0] = [{**first, 'image_id': 999}, {**first, 'category_id': 999}, {**first, 'image_id': -1}]
+    evaluation = assert_parity(truth, found)
+    assert evaluation == alone and evaluation.scores['segm'].intervals
+    for kind in KINDS:
+        np.testing.assert_array_equal(evaluation.draws[kind], alone.draws[kind])
+    details = [analyse(ground_truth(it), dict.fromkeys(KINDS, found), [2, 5, 9]).to_dict() for it in (made_up(), truth)]
+    assert details[0] == details[1]
+
+
 def test_classes_that_do_not_count_are_left_out():
     truth = made_up()
     alone = {**truth, 'annotations': [a for a in truth['annotations'] if a['category_id'] == 5]}
@@ -178,7 +194,21 @@ def test_masks_of_another_size_than_their_picture_are_refused(kind):
     with pytest.raises(EvaluationError, match=message):
         score(truth, {kind: entries})
     del truth.imgs[3]['height']
-    check(truth, entries, kind, truth.getCatIds())
+    check(truth, entries, 'bbox', truth.getCatIds())
+
+
+def test_masks_need_the_sizes_of_their_pictures_and_boxes_do_not():
+    truth, found = made_up(), guesses(made_up())
+    expected = scored(truth, found).scores['bbox']
+    del truth['images'][0]['height']
+    message = r'the ground truth: image 11 \(11.jpg\) has no height, without which masks can not .*: write the sizes'
+    with pytest.raises(EvaluationError, match=message):
+        scored(truth, found)
+    assert score(ground_truth(truth), {'bbox': found}).scores['bbox'] == expected
+    del truth['images'][0]['width']
+    require_usable(truth, 'a.json', [2, 5, 9], ['bbox'])
+    with pytest.raises(EvaluationError, match=r'a.json: image 11 \(11.jpg\) has no width and no height'):
+        require_usable(truth, 'a.json', [2, 5, 9], ['bbox', 'segm'])
 
 
 def test_boxes_alone_can_not_be_scored_as_masks():

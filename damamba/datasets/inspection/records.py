@@ -46,6 +46,7 @@ def is_finite_number(value) -> bool:
 
 
 ID = (lambda value: is_whole_number(value) and abs(value) <= MAX_ID, 'a whole number of 53 bits')
+IMAGE_ID = (lambda value: ID[0](value) and value >= 0, 'a whole number of 53 bits from 0 on')  # for faster-coco-eval
 SIDE = (lambda value: is_whole_number(value) and 1 <= value <= MAX_SIDE, 'a number of pixels that a picture can have')
 NAME = (lambda value: isinstance(value, str) and bool(value.strip()), 'a name')
 AREA = (is_finite_number, 'a finite number')
@@ -53,7 +54,7 @@ BOX = (lambda value: isinstance(value, list) and [*map(is_finite_number, value)]
 FLAG = (lambda value: type(value) in (int, bool) and value in (0, 1), '0 or 1')
 
 FIELDS = {  # by list and name: what tells a right value, and what that is
-    'images': {'id': ID, 'file_name': NAME, 'width': SIDE, 'height': SIDE},
+    'images': {'id': IMAGE_ID, 'file_name': NAME, 'width': SIDE, 'height': SIDE},
     'categories': {'id': ID, 'name': NAME},
     'annotations': {'id': ID, 'image_id': ID, 'category_id': ID, 'bbox': BOX, 'area': AREA, 'iscrowd': FLAG},
 }

@@ -53,6 +53,7 @@ DEFECTS = [  # how the sentence begins, if one is said, what is done, and the de
     ("wrong_type: images[0]: height is '60', not a number of pixels that a picture can have", image(height='60')),
     ('wrong_type: images[0]: width is 0, not a number of pixels', image(width=0)),
     ('wrong_type: images[0]: width is 1048577, not a number of pixels', image(width=2**20 + 1)),
+    ('wrong_type: images[0]: id is -1, not a whole number of 53 bits from 0 on', image(id=-1), *OBJECTS[0][:2]),
     ("wrong_type: images[0]: file_name is ' ', not a name", image(file_name=' ')),
     ('wrong_type: id is 9007199254740993, not a whole number of 53 bits', annotation(id=2**53 + 1)),
     ("wrong_type: annotations[0]: id is 'x', not a whole number of 53 bits", annotation(id='x')),
