@@ -113,7 +113,9 @@ def merge(
             else:
                 known[own] = path
         merged['images'] += _renumbered(document['images'], 'id', changed)
-        merged['annotations'] += _renumbered(document['annotations'], 'image_id', changed)
+        ids = {image['id'] for image in document['images']}
+        objects = (a for a in document['annotations'] if a['image_id'] in ids)  # others might be of another's pictures
+        merged['annotations'] += _renumbered(objects, 'image_id', changed)
     return merged, numbers
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from damamba.evaluation.annotations import read
+from damamba.evaluation.annotations import merge, read
 from damamba.evaluation.results import EvaluationError
 from tests.evaluation.helpers import made_up
 
@@ -43,3 +43,11 @@ def test_what_the_evaluation_takes_no_notice_of_is_read(tmp_path):
     truth['images'] = [{'id': image['id']} for image in truth['images']]
     truth['annotations'] += [{**truth['annotations'][0], 'image_id': number, 'id': 'x'} for number in (999, -1)]
     assert read(written(tmp_path / 'a.json', truth)) == truth
+
+
+def test_annotations_of_no_picture_are_not_those_of_another_files_pictures():
+    truth = made_up()
+    halves = [{**truth, 'images': images} for images in (truth['images'][:6], truth['images'][6:])]
+    merged, numbers = merge(halves, ['a.json', 'b.json'])
+    assert numbers == {} and merged['images'] == truth['images']
+    assert sorted(a['id'] for a in merged['annotations']) == [a['id'] for a in truth['annotations']]
