@@ -348,7 +348,7 @@ def test_the_table_of_keys_is_the_diagnosis_s():
     from damamba.evaluation.diagnosis import Explanation
 
     keys = re.findall(r'^\| `(\w+)` \|', section(TEXTS['docs/diagnose.md'], 'For programs'), re.MULTILINE)
-    assert keys == ['figures', 'explanations', *Explanation(('a',), 'segm', 0.5, 0.1, 3, 'b').to_dict()]
+    assert keys == ['figures', 'explanations', *Explanation(('a',), 'segm', 0.5, 0.1, 3, 'b').to_dict(), 'notes']
 
 
 # Evaluation ---------------------------------------------------------------------------------------------------------

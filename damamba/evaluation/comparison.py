@@ -13,6 +13,7 @@ from damamba.durable import part_of, settle
 from damamba.evaluation.intervals import interval
 
 MEANINGLESS = 0.01  # a figure below it is too near to nothing to say which of two models is better
+LEAST_PICTURES = 8  # below which resampling tells too little: two equal models would lead too often
 MOST_PICTURES = 1_000_000  # more than anybody annotates for a test
 DIGITS = 6  # of differences: what draws are kept with
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -40,6 +41,8 @@ class Difference:
         """
         if self.is_clear:
             return 0
+        if self.pictures < LEAST_PICTURES:
+            return LEAST_PICTURES - self.pictures
         reach = self.value - self.low if self.value > 0 else self.high - self.value
         wanted = self.pictures * (reach / self.value) ** 2 if self.value else math.inf
         more = wanted - self.pictures
@@ -49,10 +52,11 @@ class Difference:
 def compare(first: np.ndarray, second: np.ndarray, values: tuple[float, float], pictures: int) -> Difference:
     """Compare a figure of two models by their draws of the same pictures.
 
-    Where the draws are not of the same pictures, or too few, the difference can be anything from -1 to 1.
+    Where the draws are not of the same pictures, or of less than LEAST_PICTURES, the difference can be anything from -1
+    to 1.
     """
     ends = None
-    if first.shape == second.shape:
+    if first.shape == second.shape and pictures >= LEAST_PICTURES:
         ends = interval(np.round(np.asarray(first, dtype=float) - second, DIGITS), pictures)
     low, high = ends or (-1.0, 1.0)
     return Difference(values[0] - values[1], low, high, pictures)

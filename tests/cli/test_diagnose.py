@@ -76,7 +76,7 @@ def test_the_table_the_sentence_and_what_would_be_are_printed(files, found, caps
 def test_an_honest_file_has_its_figures_and_what_costs_most(files, found, capsys):
     diagnose.main(files(found))
     shown = capsys.readouterr().out
-    assert 'Nothing explains these figures but the detections themselves: what costs mask mAP most are ' in shown
+    assert 'No known fault explains these figures: what costs mask mAP most are ' in shown
     assert 'What would be without them' not in shown and not any(f' {fault} ' in shown for fault in FAULTS)
 
 
@@ -86,7 +86,7 @@ def test_json_is_nothing_but_json_and_the_best_comes_first(files, found, capsys)
     diagnose.main([*files(shifted), '--json', '--picture', picture])
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert err == '' and sorted(told) == ['explanations', 'figures'] and os.path.isfile(picture)
+    assert err == '' and sorted(told) == ['explanations', 'figures', 'notes'] and os.path.isfile(picture)
     assert told['figures']['bbox_mAP'] == 0
     first, *others = told['explanations']
     assert sorted(first) == ['bound', 'faults', 'given', 'kind', 'mAP', 'pictures', 'sentence']
@@ -181,7 +181,7 @@ def test_pictures_that_are_not_there_are_one_sentence_after_the_diagnosis(files,
     with pytest.raises(SystemExit) as stopped:
         diagnose.main([*words, '--picture', str(tmp_path / 'a.png')])
     out, err = capsys.readouterr()
-    assert stopped.value.code == 1 and 'Nothing explains' in out
+    assert stopped.value.code == 1 and 'No known fault explains' in out
     assert err.startswith('error: ') and err.endswith('11.jpg is not there or no picture: say --images DIR\n')
     for flags, told in (
         (['--picture', 'a.jpg'], '--picture takes the name of a .png file, got a.jpg'),

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from damamba.evaluation.comparison import MEANINGLESS, Difference, compare, is_meaningful, read_draws, write_draws
+from damamba.evaluation.comparison import (
+    LEAST_PICTURES,
+    MEANINGLESS,
+    Difference,
+    compare,
+    is_meaningful,
+    read_draws,
+    write_draws,
+)
 from damamba.evaluation.intervals import Matches, draw_pictures, resample
 
 SPLITS, PICTURES, DRAWS = 200, 25, 400
@@ -75,11 +83,11 @@ def test_how_many_more_pictures_would_tell(value, low, high, more):
 
 
 def test_draws_that_are_not_of_the_same_pictures_say_nothing():
-    for first, second, pictures in ((np.ones(9), np.ones(8), 5), (np.ones(9), np.zeros(9), 1)):
+    for first, second, pictures in ((np.ones(9), np.ones(8), 20), (np.ones(9), np.zeros(9), LEAST_PICTURES - 1)):
         unknown = compare(first, second, (1.0, 0.0), pictures)
         assert (unknown.low, unknown.high) == (-1, 1) and not unknown.is_clear
     holes = np.r_[np.ones(9), np.nan]
-    assert compare(holes, np.zeros(10), (1.0, 0.0), 5).low == 1
+    assert compare(holes, np.zeros(10), (1.0, 0.0), LEAST_PICTURES).low == 1
 
 
 def test_what_is_too_near_to_nothing_means_nothing():

@@ -41,12 +41,13 @@ class Picks:
 def containers_of(names: Iterable[str], wanted: str | Collection[str] | None = None) -> tuple[str, ...] | None:
     """The classes that hold others in a data set of classes of these names; None where picks have no meaning.
 
-    They have where there is a class Tote, or Object alone, or where containers are named.
+    They have where there is a class Tote beside another one, or Object alone, or where containers are named.
     """
     if wanted is not None:
         return (wanted,) if isinstance(wanted, str) else tuple(wanted)
     names = [name.strip().casefold() for name in names]
-    return CONTAINERS if names == [ALONE] or any(map(is_container, names)) else None
+    held = [is_container(name) for name in names]
+    return CONTAINERS if names == [ALONE] or (any(held) and not all(held)) else None
 
 
 def count_picks(

@@ -1,6 +1,6 @@
 """Entries of results that can't count, or not in full: what lacks in them, in a sentence each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from faster_coco_eval.core.mask import area as areas_of
@@ -58,6 +58,6 @@ def _mask_flags(results: Results, truth: Truth) -> Iterator[tuple[str, np.ndarra
     yield 'segm', is_other & (results.image >= 0), "have a mask of another size than their picture's"
 
 
-def _such(written, places: np.ndarray) -> str:
-    lost = np.flatnonzero(places < 0)
-    return f', such as {written[lost[0]]!r}' if len(lost) else ''
+def _such(written: Sequence, places: np.ndarray) -> str:
+    lost = next((it for it, place in zip(written, places, strict=True) if place < 0), None)
+    return ' (they have none)' if lost is None else f', such as {lost!r}'

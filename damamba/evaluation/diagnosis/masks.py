@@ -138,7 +138,7 @@ def _as_boxes(state: State) -> State:
 
 
 def _empty(state: State) -> list[Mend]:
-    if state.results.boxes is None:
+    if state.results.boxes is None or state.results.polygons:
         return []
     words = 'boxes scored in place of masks'
     return [Mend(('masks-empty',), words, 'Masks have no pixels: was a threshold too high, or a type cut to whole '

@@ -10,7 +10,7 @@ from damamba.evaluation.diagnosis.mends import Mend, State
 from damamba.evaluation.results import NAMES, Evaluation
 
 BOUND = 0.95  # what a mAP counts that can't be reached for certain, beside one that can
-CLEAR = 'Nothing explains these figures but the detections themselves'
+CLEAR = 'No known fault explains these figures'
 
 
 @dataclass(frozen=True)
