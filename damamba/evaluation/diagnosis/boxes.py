@@ -20,9 +20,12 @@ TWO_SIDES = ((1333, 800), (1333, 640), (1333, 600), (1024, 600), (1000, 600))  #
 BETTER = 1.12  # how much better objects must be covered for one more fault
 ROUND_SIDES, ROUND_FACTORS = (32.0, 100.0), (0.5, 0.1)
 NEAR, HARDLY = 0.015, 0.995  # how far a round number may be from the best one, and how much of it must be covered
+FITTED_FAULTS = {'boxes-resized', 'boxes-padded', 'boxes-offset'}
+GAIN, FITTED = 0.02, 0.05  # of mAP, of forms that are known, and of those that were made to fit
 APART = 0.5  # overlap with the box around its mask, below which a box is another one
 STRIDE = 32  # pixels, of networks that pad to the next multiple
 STRIDED = f'boxes scaled from pictures with a longer side of {{}} pixels, padded on all sides to multiples of {STRIDE}'
+ALWAYS = 0.03  # spread of boxes, below which they are always the same
 COVERED = 0.8  # of the objects, from which on nothing has to be looked for
 BEST = 6  # how many go on to be measured
 ALIKE = np.log(1.25)  # ratio of sides from which on a box may be another one, moved
@@ -83,7 +86,7 @@ def box_mends(state: State, fit: bool = True) -> list[Mend]:
     bench = Bench.of(state)
     found: list[tuple[float, Form]] = []
     base = bench.cover(AS_IT_IS)
-    for form in _forms(bench, fit and base < COVERED):
+    for form in _forms(bench, fit and base < COVERED and bench.spread > ALWAYS):
         covered = bench.cover(form) / BETTER ** len(form.faults)
         if covered > base:
             found.append((covered, form))
@@ -123,7 +126,8 @@ def _mend(form: Form) -> Mend:
         return state.with_results(boxes=form.read(state.results.boxes, sizes.astype(float)))
 
     cause = 'COCO wants x, y, width, height in pixels of the picture as it is in the file.'
-    return Mend(form.faults, ' and '.join(form.words), cause, change, 'boxes', times=1.35)
+    gain = FITTED if FITTED_FAULTS & {*form.faults} else GAIN
+    return Mend(form.faults, ' and '.join(form.words), cause, change, 'boxes', gain=gain, times=1.35)
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,11 @@ class Bench:
     def is_valid(self, form: Form) -> bool:
         read = form.read(self.boxes, self.sizes)
         return len(read) > 0 and float((read[:, 2:] > 0).all(axis=1).mean()) >= VALID
+
+    @property
+    def spread(self) -> float:
+        """How much boxes differ, in shares of the largest number: always the same one fits anything once scaled."""
+        return float(self.boxes.std(axis=0).max()) / max(self.largest, 1e-9) if len(self.boxes) else 0.0
 
     @property
     def largest(self) -> float:

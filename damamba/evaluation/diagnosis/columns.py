@@ -246,14 +246,12 @@ def as_entries(results: Results, truth: Truth, kind: str) -> list[dict]:
     """What of the results COCO's evaluation can take: detections of known pictures and categories."""
     scores = np.nan_to_num(results.scores).tolist()
     rows = np.flatnonzero((results.image >= 0) & (results.label >= 0))
-    if kind == 'bbox':
-        rows = rows[np.isfinite(results.boxes[rows]).all(axis=1)]
     entries = []
     for n in rows.tolist():
         image = int(results.image[n])
         entry = {'image_id': truth.image_ids[image], 'category_id': truth.category_ids[results.label[n]]}
         if kind == 'bbox':
-            x, y, width, height = results.boxes[n].tolist()
+            x, y, width, height = np.nan_to_num(results.boxes[n]).tolist()  # one that is none finds nothing
             shape = {'bbox': [x, y, max(width, 0.0), max(height, 0.0)]}
         else:
             shape = {'segmentation': _fitting(results.masks[n], truth.size(image))}

@@ -62,6 +62,8 @@ class Way:
 
 def claims(mends: tuple[Mend, ...], mean_ap: float, given: float) -> bool:
     """Whether so much is gained on what is given that the faults of all mends may be claimed."""
+    if not mends:
+        return False
     return mean_ap >= max(given + max(mend.gain for mend in mends), given * max(mend.times for mend in mends))
 
 
@@ -79,8 +81,7 @@ def find_ways(state: State, chosen: np.ndarray) -> tuple[float, list[Way]]:
     """The mAP of the pictures chosen as it is, and the ways that may be claimed on them, the best first."""
     start = _way((), state.sample(chosen))
     found = [way for opening in _openings(state, chosen, start) for way in _explore(opening)]
-    claimed = [way for way in found if way.mends and way.claims(start.mean_ap)]
-    return start.mean_ap, _ranked(claimed)
+    return start.mean_ap, [way for way in _ranked(found) if way.claims(start.mean_ap)]
 
 
 def _way(mends: tuple[Mend, ...], state: State) -> Way:

@@ -16,6 +16,7 @@ DUPLICATE, REPEATED = 0.55, 0.35  # the overlap of duplicates, and the share of 
 CUT = 0.2  # share of the pictures with exactly as many detections as the most have, from which on they were cut
 GOOD = 0.5  # share of the detections that lie on an object, where a limit of their number is what lacks
 MISSED = 0.25  # how many of the objects to be ignored may be found, of how many of the others are
+EQUAL = 0.02  # share of the detections that are written before, from which on it is said
 EMPTY = 0.05  # share of the pictures with objects, without a detection, from which on a part may lack
 FEW, OFTEN = 2, 4  # detections of a picture that has few; how many times as often none is found where a part lacks
 
@@ -158,6 +159,10 @@ def duplicate_mends(state: State) -> list[Mend]:
     places = results.places
     if not len(results) or not np.isfinite(places).all():
         return []
+    first = _first_of_equals(state)
+    if (~first).mean() >= EQUAL:
+        cause = f'{int((~first).sum()):,} detections are written once more: was a list joined twice?'
+        return [Mend(('duplicates',), 'equal detections once', cause, _once, 'set', gain=0.003, times=1.0)]
     repeated = ~_kept(state, DUPLICATE)
     if repeated.mean() < REPEATED:
         return []
@@ -167,6 +172,18 @@ def duplicate_mends(state: State) -> list[Mend]:
         cause = f'{repeated.mean():.0%} of your detections lie on a surer one of their class.'
         mends.append(Mend(('duplicates',), words, cause, _suppressed(overlap), 'set', gain=0.01, times=1.03))
     return mends
+
+
+def _once(state: State) -> State:
+    return replace(state, results=state.results.take(_first_of_equals(state)), known={})
+
+
+def _first_of_equals(state: State) -> np.ndarray:
+    """Flags [N] of detections that none before is equal to in picture, class, place and score."""
+    results = state.results
+    columns = [results.image[:, None], results.label[:, None], results.scores[:, None], results.places]
+    _, first = np.unique(np.hstack(columns), axis=0, return_index=True)
+    return np.isin(np.arange(len(results)), first)
 
 
 def _suppressed(overlap: float):
