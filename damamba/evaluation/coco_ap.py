@@ -107,8 +107,8 @@ def score(
     counts = draw_pictures(len(truth.imgs), draws)
     for kind, entries in predictions.items():
         check(truth, entries, kind, cat_ids)
-        coco = _evaluated(truth, of_kind(entries, kind), kind, cat_ids, iou_thrs, max_dets)
-        scores[kind] = summarize(*_arrays(coco), columns, iou_thrs, max_dets)
+        coco = evaluate(truth, of_kind(entries, kind), kind, cat_ids, iou_thrs, max_dets)
+        scores[kind] = summarize(*arrays(coco), columns, iou_thrs, max_dets)
         if counts.size:
             bootstrap = resample(read_matches(coco), _averaged(iou_thrs), counts)
             scores[kind] = _with_intervals(scores[kind], bootstrap, columns)
@@ -129,8 +129,8 @@ def recall(
 ) -> dict[str, float]:
     """Average recall of boxes whatever their class (``AR@k``, ``AR_s@k`` and so on), as for proposals."""
     check(truth, predictions, 'bbox', truth.getCatIds())
-    arrays = evaluate(truth, of_kind(predictions, 'bbox'), 'bbox', truth.getCatIds(), iou_thrs, max_dets, False)
-    values = summarize(*arrays, {}, iou_thrs, sorted(max_dets)).values
+    coco = evaluate(truth, of_kind(predictions, 'bbox'), 'bbox', truth.getCatIds(), iou_thrs, max_dets, False)
+    values = summarize(*arrays(coco), {}, iou_thrs, sorted(max_dets)).values
     return {name: value for name, value in values.items() if name.startswith('AR')}
 
 
@@ -212,28 +212,11 @@ def evaluate(
     max_dets: Sequence[int],
     by_class: bool = True,
     size: Callable[[dict], float] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Precision [T, R, K, A, M] and recall [T, K, A, M], from predictions of :func:`of_kind`.
+) -> COCOeval_faster:
+    """Match predictions of :func:`of_kind`, and accumulate; :func:`arrays` takes out what came of it.
 
     ``size`` gives the area of an object or a detection, in place of its pixels.
     """
-    return _arrays(_evaluated(truth, predictions, kind, cat_ids, iou_thrs, max_dets, by_class, size))
-
-
-def _arrays(coco: COCOeval_faster) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(coco.eval['precision']), np.asarray(coco.eval['recall'])
-
-
-def _evaluated(
-    truth: COCO,
-    predictions: list[dict],
-    kind: str,
-    cat_ids: Sequence[int],
-    iou_thrs: Sequence[float],
-    max_dets: Sequence[int],
-    by_class: bool = True,
-    size: Callable[[dict], float] | None = None,
-) -> COCOeval_faster:
     found = truth.loadRes(predictions)
     if size:
         truth, found = _resized(truth, size), _resized(found, size)
@@ -245,6 +228,11 @@ def _evaluated(
     coco.evaluate()
     coco.accumulate()
     return coco
+
+
+def arrays(coco: COCOeval_faster) -> tuple[np.ndarray, np.ndarray]:
+    """Precision [T, R, K, A, M] and recall [T, K, A, M]."""
+    return np.asarray(coco.eval['precision']), np.asarray(coco.eval['recall'])
 
 
 def _resized(coco: COCO, size: Callable[[dict], float]) -> COCO:

@@ -14,7 +14,7 @@ from damamba.evaluation.analysis.errors import Errors, break_down
 from damamba.evaluation.analysis.merge_split import Segmentation, count_segments
 from damamba.evaluation.analysis.overlaps import read_pictures
 from damamba.evaluation.analysis.picks import Picks, containers_of, count_picks
-from damamba.evaluation.coco_ap import IOU_THRS, check, class_columns, evaluate, of_kind, summarize
+from damamba.evaluation.coco_ap import IOU_THRS, arrays, check, class_columns, evaluate, of_kind, summarize
 from damamba.evaluation.results import NAMES, EvaluationError, Scores
 from damamba.tables import Table
 
@@ -112,7 +112,7 @@ def _analyse(
 ) -> KindDetails:
     names = [truth.cats[cat_id]['name'] for cat_id in cat_ids]
     pictures = read_pictures(truth, entries, kind, cat_ids, most)
-    precision, recalls = evaluate(truth, entries, kind, cat_ids, IOU_THRS, [most], size=_relative(truth))
+    precision, recalls = arrays(evaluate(truth, entries, kind, cat_ids, IOU_THRS, [most], size=_relative(truth)))
     columns = class_columns(truth, cat_ids)
     return KindDetails(
         sizes=_by_size(summarize(precision, recalls, columns, IOU_THRS, [most])),
