@@ -89,9 +89,11 @@ def _cut(state: State) -> list[Mend]:
     objects, found = _objects_by_picture(state.truth), _found_by_picture(state)
     most = found.max(initial=0)
     full = (found == most) & (objects > most)
-    if most < 2 or full.sum() < 2 or (found == most).sum() < CUT * len(found) or full.all():
-        return [] if not (most >= 2 and full.sum() >= 2 and full.all()) else [_all_cut(state, most)]
-    if not _are_good(state, full):
+    if most < 2 or full.sum() < 2:
+        return []
+    if full.all():
+        return [_all_cut(most)]
+    if (found == most).sum() < CUT * len(found) or not _are_good(state, full):
         return []
     words = f'the {int((~full).sum()):,} pictures alone that have no more objects than that'
     cause = f'No picture has more than {most:,} detections, and {int(full.sum()):,} have more objects: keep more.'
@@ -105,7 +107,7 @@ def _are_good(state: State, pictures: np.ndarray) -> bool:
     return bool(np.isin(there, state.pairs.found).mean() >= GOOD)
 
 
-def _all_cut(state: State, most: int) -> Mend:
+def _all_cut(most: int) -> Mend:
     """Objects beyond that number can not be found: they are not expected, the best of what was found is."""
     cause = f'No picture has more than {most:,} detections, and all have more objects: keep more.'
 

@@ -4,6 +4,7 @@ A mask is made as Mask R-CNN makes it: the object's, of 28 x 28 pixels in its bo
 box that was found.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -122,3 +123,13 @@ def encode(mask: np.ndarray) -> dict:
     """A mask [H, W] as RLE whose counts are text, as JSON has it."""
     region = rle.encode(np.asfortranarray(mask, np.uint8))
     return {'size': list(region['size']), 'counts': region['counts'].decode()}
+
+
+def limited(entries: list[dict], most: int) -> list[dict]:
+    """The surest of each picture."""
+    counts, kept = Counter(), []
+    for e in sorted(entries, key=lambda entry: -entry['score']):
+        counts[e['image_id']] += 1
+        if counts[e['image_id']] <= most:
+            kept.append(e)
+    return kept

@@ -10,7 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from tests.evaluation.diagnosis.detectors import BLIND, FAIR, GOOD, GREAT, POOR, WEAK, detect, encode, mask_of
+from tests.evaluation.diagnosis.detectors import BLIND, FAIR, GOOD, GREAT, POOR, WEAK, detect, encode, limited, mask_of
 
 Maker = Callable[[dict, np.random.Generator], list[dict]]
 HONEST: dict[str, Maker] = {
@@ -118,13 +118,13 @@ def several_classes_each(document, rng):
 @honest
 def three_hundred_each(document, rng):
     """A detector without a limit of scores: 300 detections a picture, most of them of nothing."""
-    return _limited(detect(document, replace(FAIR, false=320), rng), 300)
+    return limited(detect(document, replace(FAIR, false=320), rng), 300)
 
 
 @honest
 def hundred_each(document, rng):
     """The same, cut at 100 a picture, where there are far fewer objects."""
-    return _limited(detect(document, replace(WEAK, false=150), rng), 100)
+    return limited(detect(document, replace(WEAK, false=150), rng), 100)
 
 
 @honest
@@ -307,13 +307,3 @@ def _split(document: dict, known: list[int]) -> tuple[dict, dict]:
     first = [a for a in document['annotations'] if a['category_id'] in known]
     rest = [a for a in document['annotations'] if a['category_id'] not in known]
     return {**document, 'annotations': first}, {**document, 'annotations': rest}
-
-
-def _limited(entries: list[dict], most: int) -> list[dict]:
-    """The surest of each picture."""
-    counts, kept = Counter(), []
-    for e in sorted(entries, key=lambda entry: -entry['score']):
-        counts[e['image_id']] += 1
-        if counts[e['image_id']] <= most:
-            kept.append(e)
-    return kept

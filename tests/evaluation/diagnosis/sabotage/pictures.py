@@ -1,12 +1,12 @@
 """Faults of what is there at all: too few detections, too few pictures, objects that should not count, copies."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from tests.evaluation.diagnosis.detectors import encode, mask_of
+from tests.evaluation.diagnosis.detectors import encode, limited, mask_of
 from tests.evaluation.diagnosis.sabotage.variants import images_of, variant
 
 
@@ -15,12 +15,7 @@ from tests.evaluation.diagnosis.sabotage.variants import images_of, variant
 @variant('max-dets', '20 each', 20, mend='none', sets=['crowded'])
 def limit(entries, document, rng, most):
     """The surest of each picture."""
-    counts, kept = Counter(), []
-    for e in sorted(entries, key=lambda entry: -entry['score']):
-        counts[e['image_id']] += 1
-        if counts[e['image_id']] <= most:
-            kept.append(e)
-    return kept
+    return limited(entries, most)
 
 
 @variant('part-of-pictures', 'the first half', lambda i, count, rng: i < count / 2)
