@@ -8,11 +8,10 @@ TINY = ['--device', 'cpu', '--threads', '1', '--repeat', '2', '--train', '1x64x6
 
 def test_a_step_and_its_operators_are_rows_beside_the_step(tmp_path, capsys):
     out = tmp_path / 'profile.csv'
-    step_profile.main([*TINY, '--dtypes', 'fp32', 'bf16', '--out', str(out)])
-    rows = [row for row in read_csv(out) if row['dtype'] == 'fp32']
-    step, queued, *operators = rows
+    step_profile.main([*TINY, '--dtypes', 'fp32', '--out', str(out)])  # half precision takes minutes on some CPUs
+    step, queued, *operators = read_csv(out)
     assert (step['measure'], queued['measure'], len(operators)) == ('step', 'queued', 8)
     assert float(step['ratio']) == 1 and 0.9 < float(queued['ratio']) <= 1  # on the CPU nothing is queued
     assert any(row['measure'].startswith('aten::convolution_backward, ') for row in operators)
     assert [float(row['median']) for row in operators] == sorted((float(r['median']) for r in operators), reverse=True)
-    assert len(read_csv(out)) == 20 and 'A training step of DAMamba-T' in capsys.readouterr().out
+    assert 'A training step of DAMamba-T, nothing dropped, milliseconds: fp32, 1x64x64, cpu' in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The demo: from nothing to a detector that is worth looking at; and tuning that begins with its weights.
 
-In one file, since one process runs it: the demo is run once. Two workers tune, one of which is killed.
+In one file, since one process runs it: the demo is run once. Two workers tune, one of which is killed: trials as they
+are, for which tests/tuning/ has stand-ins, and so among the long tests.
 """
 
 import contextlib
@@ -139,6 +140,9 @@ def tune_and_kill(folder: Path, command: list[str]) -> str:
     return output.read_text()
 
 
+LONG = pytest.mark.long
+
+
 @pytest.fixture(scope='module')
 def tuned(demo_weights, tmp_path_factory):
     """The folder, the command and the output of a whole study."""
@@ -148,6 +152,7 @@ def tuned(demo_weights, tmp_path_factory):
     return folder, command, tune_and_kill(folder, command)
 
 
+@LONG
 def test_a_study_completes_though_a_worker_was_killed(tuned):
     folder, _, output = tuned
     assert 'ended with status -9; the others go on' in output
@@ -161,6 +166,7 @@ def test_a_study_completes_though_a_worker_was_killed(tuned):
     assert not list((folder / 'study').glob('trial_*/*.pth'))
 
 
+@LONG
 def test_the_best_is_no_worse_than_the_default(tuned):
     rows = {row['number']: row for row in trials_of(tuned[0]) if row['state'] == 'complete'}
     default = next(row for row in rows.values() if row['default'] == 'True')
@@ -173,6 +179,7 @@ def test_the_best_is_no_worse_than_the_default(tuned):
     assert cfg.max_epochs == 16 and cfg.data_root == 'data/armbench-demo/'
 
 
+@LONG
 def test_a_value_is_what_the_training_measured(tuned):
     for row in trials_of(tuned[0]):
         if row['state'] == 'complete':
@@ -180,6 +187,7 @@ def test_a_value_is_what_the_training_measured(tuned):
             assert float(row['value']) == pytest.approx(metrics['metrics']['coco/segm_mAP'], abs=1e-12)
 
 
+@LONG
 def test_the_same_command_has_nothing_left_to_do_and_more_trials_go_on(tuned):
     folder, command, _ = tuned
     before = len(trials_of(folder))
@@ -190,6 +198,7 @@ def test_the_same_command_has_nothing_left_to_do_and_more_trials_go_on(tuned):
     assert len(trials_of(folder)) == before + 1
 
 
+@LONG
 def test_the_best_values_train(tuned):
     folder, command, _ = tuned
     options = command[command.index('--cfg-options') :]

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -105,21 +104,3 @@ def test_a_small_model_memorises_real_pictures(shared, tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     box, mask = map(float, re.search(r'box AP50 ([\d.]+), mask AP50 ([\d.]+)', done.stdout).groups())
     assert box >= 0.8 and mask >= 0.8
-
-
-def test_mmdetections_own_tools_run_our_configs(coco, tmp_path):
-    import mmdet
-
-    tools = Path(mmdet.__file__).parent / '.mim' / 'tools'
-    config = write_config(tmp_path / 'small.py', coco)  # their --cfg-options come after variables are used
-    options = ['--work-dir', str(tmp_path)]
-    for command in (['train.py', str(config), '--amp'], ['test.py', str(config), str(tmp_path / 'epoch_1.pth')]):
-        done = subprocess.run(
-            [sys.executable, str(tools / command[0]), *command[1:], *options],
-            env={**os.environ, 'PYTHONPATH': str(ROOT)},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == 0, done.stdout[-3000:]
-    assert values(done.stdout).keys() == {'bbox_mAP', 'segm_mAP'}
