@@ -52,8 +52,11 @@ class Details:
     kinds: dict[str, KindDetails]
 
     def to_dict(self) -> dict:
-        """Plain values for a JSON file."""
-        return asdict(self)
+        """Plain values for a JSON file; sizes have no intervals."""
+        content = asdict(self)
+        for kind in content['kinds'].values():
+            del kind['sizes']['intervals'], kind['sizes']['class_intervals']
+        return content
 
     def table(self) -> str:
         """All tables, each of boxes and then of masks."""
@@ -92,7 +95,8 @@ def analyse(
             by default, where there is a class Tote, or Object alone.
 
     Raises:
-        EvaluationError: as for :func:`~damamba.evaluation.coco_ap.score`; or an image lacks its size.
+        EvaluationError: as for :func:`~damamba.evaluation.coco_ap.score`; an image lacks its size; or a container is
+            no class.
     """
     kinds, holders = {}, containers_of([category['name'] for category in truth.cats.values()], containers)
     for kind, entries in predictions.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from faster_coco_eval.core import mask as rle
 
 from damamba.evaluation.analysis.overlaps import Picture
+from damamba.evaluation.results import EvaluationError
 from damamba.picking import CONTAINERS, Patch, covered_shares, is_container, patch_of, pick_points
 from damamba.tables import UNDEFINED, Table
 
@@ -42,12 +43,20 @@ def containers_of(names: Iterable[str], wanted: str | Collection[str] | None = N
     """The classes that hold others in a data set of classes of these names; None where picks have no meaning.
 
     They have where there is a class Tote beside another one, or Object alone, or where containers are named.
+
+    Raises:
+        EvaluationError: a container is none of several classes; of one alone containers may not be annotated.
     """
+    names = list(names)
     if wanted is not None:
-        return (wanted,) if isinstance(wanted, str) else tuple(wanted)
-    names = [name.strip().casefold() for name in names]
+        wanted = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        unknown = [it for it in wanted if not any(is_container(name, (it,)) for name in names)]
+        if unknown and len(names) > 1:
+            raise EvaluationError(f'containers: there is no class {unknown[0]}, but {", ".join(names)}')
+        return wanted
     held = [is_container(name) for name in names]
-    return CONTAINERS if names == [ALONE] or (any(held) and not all(held)) else None
+    is_alone = [name.strip().casefold() for name in names] == [ALONE]
+    return CONTAINERS if is_alone or (any(held) and not all(held)) else None
 
 
 def count_picks(

@@ -136,6 +136,7 @@ def test_details_are_plain_values_without_nan_and_none_for_boxes_where_masks_are
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert content['least_score'] == 0.3 and content['max_dets'] == 100 and list(content['kinds']) == list(KINDS)
     assert content['kinds']['bbox']['segmentation'] is None
+    assert set(content['kinds']['bbox']['sizes']) == {'values', 'classes'}
     assert list(content['kinds']['segm']['segmentation']['classes']) == ['red box', 'cup', 'key']
     assert content['kinds']['segm']['confusion']['classes'] == ['red box', 'cup', 'key', 'background']
 

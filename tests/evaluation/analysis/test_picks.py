@@ -8,6 +8,7 @@ from damamba.datasets.drawing.totes import VIEWS, fill_tote
 from damamba.evaluation.analysis.details import analyse
 from damamba.evaluation.analysis.picks import containers_of
 from damamba.evaluation.coco_ap import ground_truth
+from damamba.evaluation.results import EvaluationError
 from tests.evaluation.cases import SIDE, rectangle
 from tests.evaluation.helpers import truth_as_predictions
 
@@ -124,6 +125,9 @@ def test_picks_are_of_pictures_of_totes_and_of_masks():
     assert containers_of(['person', 'Object']) is None and containers_of([]) is None
     assert containers_of(['person'], ['Bin']) == containers_of([], 'Bin') == ('Bin',)
     assert containers_of(['person'], []) == ()
+    assert containers_of(['person', 'bin'], ['Bin']) == ('Bin',)
+    with pytest.raises(EvaluationError, match='containers: there is no class Bni, but person, bin'):
+        containers_of(['person', 'bin'], ['Bni'])
     bins = totes(*FULL, names=('bin', 'cup'))
     found = {kind: [entry(UPPER, score=0.9), {**WHOLE, 'score': 1.0}] for kind in ('bbox', 'segm')}
     assert {it.picks for it in analyse(bins, found, [1, 2]).kinds.values()} == {None}
