@@ -74,7 +74,8 @@ def show(argv: list[str] | None) -> None:
     args = parse(argv)
     for path in (args.results, args.annotations):
         if not path.is_file():
-            raise EvaluationError(f'{path} does not exist; wanted a .json file')
+            problem = 'is a folder' if path.is_dir() else 'does not exist'
+            raise EvaluationError(f'{path} {problem}; wanted a .json file')
     document = read(args.annotations)
     diagnosis = diagnose(document, read_entries(args.results))
     say(json.dumps(diagnosis.to_dict(), indent=2) if args.json else printed(diagnosis))

@@ -33,7 +33,8 @@ def draw_diagnosis(folder: Path, document: Mapping, diagnosis: Diagnosis, path: 
         tiles.append((_painted(picture, size, objects, truth), f'ground truth, {image["file_name"]}', INK))
         for name, entries in sides.items():
             found = _surest(entries, len(objects) + MORE)[image['id']]
-            tiles.append((_painted(picture, size, found, truth), name, INK))
+            caption = name if found else f'{name}: nothing that counts'
+            tiles.append((_painted(picture, size, found, truth), caption, INK))
     title = f'Before and after: {", ".join(diagnosis.faults)}' if diagnosis.can_mend else 'As given'
     return draw_tiles(tiles, 1 + len(sides), path, title, NOTE, dpi=110)
 

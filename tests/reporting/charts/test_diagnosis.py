@@ -62,7 +62,9 @@ def test_the_surest_stand_beside_the_truth_as_given_and_as_mended(scene, tmp_pat
     figure = figure_of(draw, diagnosis, runs=['a'])
     assert figure.get_suptitle() == 'Before and after: ids-shifted'
     assert captions(figure)[::3] == [f'ground truth, {n}.png' for n in (1, 2, 3, 4)]
-    assert captions(figure)[1::3] == ['as given'] * 4 and captions(figure)[2::3] == ['as mended'] * 4
+    assert (
+        captions(figure)[1::3] == ['as given: nothing that counts'] * 4 and captions(figure)[2::3] == ['as mended'] * 4
+    )
     truth, given, mended = tiles(figure)[3:6]
     places = [(20, 20), (84, 52), (140, 20), (140, 52), (20, 105), (130, 105)]
     assert [[seen(tile, *place) for place in places] for tile in (truth, given, mended)] == [
