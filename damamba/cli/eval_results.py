@@ -22,7 +22,7 @@ from damamba.evaluation.analysis.details import analyse
 from damamba.evaluation.annotations import read, require_usable
 from damamba.evaluation.building import build_dataset
 from damamba.evaluation.coco_ap import IOU_THRS, MAX_DETS, EvaluationError, category_ids, ground_truth, renamed, score
-from damamba.evaluation.known_faults import diagnose
+from damamba.evaluation.known_faults import name_faults
 from damamba.evaluation.predictions import coco_results, read_json, read_pickle, with_readable_values
 from damamba.evaluation.results import Evaluation, Fault, Scores
 from damamba.evaluation.tested import Tested, read_tested
@@ -82,7 +82,7 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     present = [cat_id for cat_id in cat_ids if cat_id is not None]
     require_usable(document, str(args.ann_file or ' and '.join(tested.files)), present, wanted)
     evaluation = score(truth, wanted, present, options['iou_thrs'], options['proposal_nums'])
-    evaluation = replace(evaluation, faults=diagnose(truth, wanted, present))
+    evaluation = replace(evaluation, faults=name_faults(truth, wanted, present))
     if not options['details']:
         return evaluation
     given = dict(most=evaluation.max_dets[-1], containers=options['containers'])

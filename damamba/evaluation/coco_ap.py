@@ -14,7 +14,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from damamba.datasets.categories import DatasetError, match_categories
 from damamba.evaluation.annotations import require_sizes
 from damamba.evaluation.intervals import DRAWS, Bootstrap, draw_pictures, resample
-from damamba.evaluation.known_faults import diagnose
+from damamba.evaluation.known_faults import name_faults
 from damamba.evaluation.matched import read_matches
 from damamba.evaluation.results import AREAS, UNDEFINED, Evaluation, EvaluationError, Scores
 
@@ -150,7 +150,7 @@ def check(truth: COCO, predictions: Sequence[dict], kind: str, cat_ids: Sequence
         strange = sorted({prediction[key] for prediction in predictions} - set(known), key=str)
         if strange:
             count = len(strange)
-            reason = '; '.join(map(str, diagnose(truth, {kind: predictions}, truth.getCatIds())))
+            reason = '; '.join(map(str, name_faults(truth, {kind: predictions}, truth.getCatIds())))
             raise EvaluationError(
                 f'{count} {key}{"s" if count > 1 else ""} of the predictions can not be found in the ground truth, '
                 f'such as {strange[0]!r}: {reason or "these predictions are for another data set"}'

@@ -17,13 +17,12 @@ from faster_coco_eval import COCO
 from pycocotools import mask as coco_mask
 
 from damamba.evaluation.results import Fault
+from damamba.evaluation.shapes import OVERLAP, fills_its_box, pairs_that_share
 
 FOUND = 0.5  # IoU from which on a detection and an object are the same thing, whatever their classes
 CLEAR = 0.8  # share of the evidence from which on it is a fault, not a weak model
 LEAST = 5  # pieces of evidence, or nothing is said
-TENTH = 0.1  # share of the smaller of two masks from which on they overlap
 SURE = 2.0  # how often the score of a class is that of another one at the same place, if it is no guess
-FULL = 0.999  # share of its box that a mask fills if it is one
 
 
 # How each is made.
@@ -86,7 +85,7 @@ SABOTAGE: dict[str, tuple[str, Sabotage]] = {  # by what is done, which fault th
 # How each is told.
 
 
-def diagnose(
+def name_faults(
     truth: COCO, predictions: Mapping[str, Sequence[dict]], cat_ids: Sequence[int], images: int = 200
 ) -> list[Fault]:
     """Name the faults that predictions show, by what they do to a detector that finds anything at all.
@@ -193,16 +192,11 @@ def _swapped(pairs: Counter, cat_ids: Sequence[int], truth: COCO) -> Fault | Non
     return None
 
 
-def _fills(segmentation: dict) -> bool:
-    _, _, width, height = coco_mask.toBbox(segmentation)
-    return coco_mask.area(segmentation) >= FULL * width * height > 0  # none fills its box where there is no pixel
-
-
 def _posing(masks: list[dict], truth: COCO, chosen: set[int], cat_ids: Sequence[int]) -> Fault | None:
     """Of a detector that finds half of the objects: one that finds none may well have masks that fill their boxes."""
     placed = [entry for entry, _ in _pairs(truth, masks, chosen)]
-    true = [_fills(rle) for image_id in sorted(chosen) for rle in _true_masks(truth, image_id, cat_ids)]
-    full = sum(_fills(entry['segmentation']) for entry in placed)
+    true = [fills_its_box(rle) for image_id in sorted(chosen) for rle in _true_masks(truth, image_id, cat_ids)]
+    full = sum(fills_its_box(entry['segmentation']) for entry in placed)
     if len(placed) < max(LEAST, FOUND * len(true)) or full < CLEAR * len(placed):
         return None
     if sum(true) >= CLEAR * len(true):
@@ -219,7 +213,7 @@ def _flattened(masks: list[dict], truth: COCO, cat_ids: Sequence[int]) -> Fault 
     grouped = _by_image(masks)
     rles = [[entry['segmentation'] for entry in found] for found in grouped.values()]
     nested = sum(map(_nested, rles))
-    if nested < LEAST or any(map(_shared, rles)):
+    if nested < LEAST or any(map(pairs_that_share, rles)):
         return None
     true = _overlaps(truth, grouped, cat_ids)
     if true < LEAST:
@@ -229,25 +223,12 @@ def _flattened(masks: list[dict], truth: COCO, cat_ids: Sequence[int]) -> Fault 
 
 def _nested(rles: list[dict]) -> int:
     """How many pairs of masks have boxes of which one covers half of the other."""
-    boxes = [coco_mask.toBbox(rle).tolist() for rle in rles]
-    return _pairs_above(boxes, FOUND)
-
-
-def _shared(rles: list[dict], least: float = 0.0) -> int:
-    """How many pairs of masks share more than this part of the smaller one."""
-    return _pairs_above(rles, least)
-
-
-def _pairs_above(regions: list, least: float) -> int:
-    if len(regions) < 2:
-        return 0
-    parts = coco_mask.iou(regions, regions, [1] * len(regions))  # of the first one that the second covers
-    return int(np.count_nonzero(np.triu(np.maximum(parts, parts.T) > least, 1)))
+    return pairs_that_share([coco_mask.toBbox(rle).tolist() for rle in rles], FOUND)
 
 
 def _overlaps(truth: COCO, image_ids: Iterable[int], cat_ids: Sequence[int]) -> int:
     """How many pairs of objects lose something worth counting if a pixel may belong to one alone."""
-    return sum(_shared(_true_masks(truth, image_id, cat_ids), TENTH) for image_id in image_ids)
+    return sum(pairs_that_share(_true_masks(truth, image_id, cat_ids), OVERLAP) for image_id in image_ids)
 
 
 def _why_not_classes(name: str, found: list[int], cat_ids: Sequence[int]) -> str | None:
@@ -274,6 +255,6 @@ def why_unseen(name: str, truth: COCO, cat_ids: Sequence[int], masks: bool) -> s
     if fault == 'flattened':
         return None if _overlaps(truth, truth.imgs, cat_ids) >= LEAST else 'objects hardly overlap'
     if fault == 'boxes':
-        true = [_fills(rle) for image_id in truth.imgs for rle in _true_masks(truth, image_id, cat_ids)]
+        true = [fills_its_box(rle) for image_id in truth.imgs for rle in _true_masks(truth, image_id, cat_ids)]
         return 'the objects are boxes themselves' if sum(true) >= CLEAR * len(true) else None
     return None

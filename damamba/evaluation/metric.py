@@ -28,7 +28,7 @@ from damamba.evaluation.coco_ap import (
     score,
     summarize,
 )
-from damamba.evaluation.known_faults import diagnose
+from damamba.evaluation.known_faults import name_faults
 from damamba.evaluation.predictions import coco_results, with_encoded_masks
 from damamba.evaluation.results import AREAS, Evaluation, Scores
 from damamba.evaluation.tested import Tested, read_tested
@@ -235,7 +235,7 @@ class CocoInstanceMetric(CocoMetric):
         if self.kinds:
             wanted = {kind: predictions.get(kind, []) for kind in self.kinds}
             evaluation = score(self.truth, wanted, self.cat_ids, self.iou_thrs, self.max_dets)
-            self.evaluation = replace(evaluation, faults=diagnose(self.truth, wanted, self.cat_ids))
+            self.evaluation = replace(evaluation, faults=name_faults(self.truth, wanted, self.cat_ids))
             if self.details:
                 given = dict(most=self.evaluation.max_dets[-1], containers=self.containers)
                 details = analyse(self.truth, wanted, self.cat_ids, **given)

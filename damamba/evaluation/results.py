@@ -39,6 +39,8 @@ class Details(Protocol):
 
     def table(self) -> str: ...
 
+    def to_dict(self) -> dict: ...
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -56,8 +58,8 @@ class Evaluation:
     """One evaluation of a data set: how much there was to find, and :class:`Scores` by kind, ``bbox`` or ``segm``.
 
     ``details`` are what is measured beyond COCO's numbers, where it was asked for. ``faults`` are what makes the
-    figures look wrong, found by :func:`~damamba.evaluation.known_faults.diagnose`. ``draws`` are what the intervals of
-    mAP come from, by kind: a row for each draw of pictures, with the mean over the classes and each class.
+    figures look wrong, found by :func:`~damamba.evaluation.known_faults.name_faults`. ``draws`` are what the intervals
+    of mAP come from, by kind: a row for each draw of pictures, with the mean over the classes and each class.
     """
 
     images: int
@@ -71,11 +73,9 @@ class Evaluation:
 
     def to_dict(self) -> dict:
         """Plain values for a JSON file, without the draws; without details there is no such key."""
-        content = asdict(replace(self, draws={}))
-        del content['draws']
-        if self.details is None:
-            del content['details']
-        return content
+        content = asdict(replace(self, draws={}, details=None))
+        del content['draws'], content['details']
+        return content if self.details is None else {**content, 'details': self.details.to_dict()}
 
     def flat(self, classwise: bool = False, items: Sequence[str] | None = None) -> dict[str, float]:
         """``{'bbox_mAP': 0.485, ...}``, all or ``items`` alone; with ``classwise`` also ``'bbox_<class>_precision'``.

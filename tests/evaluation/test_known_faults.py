@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from damamba.evaluation.coco_ap import ground_truth, score
-from damamba.evaluation.known_faults import SABOTAGE, diagnose, why_unseen
+from damamba.evaluation.known_faults import SABOTAGE, name_faults, why_unseen
 from tests import armbench
 from tests.evaluation.helpers import truth_as_predictions
 
@@ -31,7 +31,7 @@ def spoilt(truth, name, cat_ids=IDS):
 
 
 def found(truth, predictions, cat_ids=IDS):
-    return [fault.name for fault in diagnose(truth, predictions, cat_ids)]
+    return [fault.name for fault in name_faults(truth, predictions, cat_ids)]
 
 
 def test_the_truth_has_no_fault():
@@ -161,7 +161,7 @@ def test_of_crowds_and_of_next_to_nothing_nothing_is_said():
     for annotation in content['annotations']:
         annotation['iscrowd'] = 1
     assert why_unseen(SHIFTED, ground_truth(content), IDS, True) == 'there are 0 objects'
-    assert diagnose(truth_of(), {'bbox': [], 'segm': []}, IDS) == []
+    assert name_faults(truth_of(), {'bbox': [], 'segm': []}, IDS) == []
 
 
 def test_what_can_not_show_is_said():

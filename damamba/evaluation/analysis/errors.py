@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from damamba.evaluation.analysis.overlaps import FREE, Picture, match
+from damamba.evaluation.intervals import RECALLS
 from damamba.tables import UNDEFINED, Table
 
 FOREGROUND = 0.5  # the overlap of a detection that finds an object
@@ -19,7 +20,6 @@ BACKGROUND = 0.1  # the overlap of one that was meant for none
 MISTAKES = ('classification', 'localisation', 'both', 'duplicate', 'background')  # of detections
 KINDS = (*MISTAKES, 'missed', 'false positives', 'false negatives')
 HIT, IGNORED = len(MISTAKES), len(MISTAKES) + 1  # what else a detection can be
-RECALLS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True)

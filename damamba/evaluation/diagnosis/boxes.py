@@ -1,7 +1,6 @@
 """Boxes in another form, in the pixels of another picture, or off by a crop.
 
-Source of the forms: x, y, width, height in pixels is COCO's (https://cocodataset.org/#format-data); corners are Pascal
-VOC's and MMDetection's, centres YOLO's and DETR's, thousandths those of models that write numbers as text.
+Shares of the picture are YOLO's and DETR's, thousandths those of models that write numbers as text.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +8,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from damamba.evaluation.diagnosis.box_forms import (
+    AS_IT_IS,
+    EXCHANGED,
+    FORMS,
+    STRIDE,
+    TURNS,
+    Boxes,
+    Form,
+    factor,
+    letterbox,
+    long_side,
+    offset,
+    short_side,
+    stretched,
+    strided,
+    two_sides,
+)
 from damamba.evaluation.diagnosis.mends import Mend, State, plain
 from damamba.evaluation.diagnosis.quick_ap import box_overlaps, same_picture
 
@@ -23,7 +39,6 @@ NEAR, HARDLY = 0.015, 0.995  # how far a round number may be from the best one, 
 FITTED_FAULTS = {'boxes-resized', 'boxes-padded', 'boxes-offset'}
 GAIN, FITTED = 0.02, 0.05  # of mAP, of forms that are known, and of those that were made to fit
 APART = 0.5  # overlap with the box around its mask, below which a box is another one
-STRIDE = 32  # pixels, of networks that pad to the next multiple
 STRIDED = f'boxes scaled from pictures with a longer side of {{}} pixels, padded on all sides to multiples of {STRIDE}'
 ALWAYS = 0.03  # spread of boxes, below which they are always the same
 COVERED = 0.8  # of the objects, from which on nothing has to be looked for
@@ -33,47 +48,8 @@ BIN = 4.0  # pixels
 VALID = 0.95  # share of the boxes that a form must give a width and a height
 UNITS = {1.0: 'shares', 1000.0: 'thousandths', 1024.0: '1024ths'}
 INSIDE = {1.0: 1.5, 1000.0: 1.05, 1024.0: 1.05}  # the most that nearly all numbers can be: boxes may leave the picture
-
-Boxes = Callable[[np.ndarray, np.ndarray], np.ndarray]  # boxes [N, 4] and height, width of their pictures [N, 2]
-
-
-def _corners(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
-
-
-def _centred(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return np.hstack([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]])
-
-
-def _exchanged(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    return boxes[:, [1, 0, 3, 2]]
-
-
-@dataclass(frozen=True)
-class Form:
-    """A reading of boxes."""
-
-    faults: tuple[str, ...]
-    words: tuple[str, ...]
-    steps: tuple[Boxes, ...]
-
-    def read(self, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        for step in self.steps:
-            boxes = step(boxes, sizes)
-        return boxes
-
-    def then(self, fault: str, words: str, step: Boxes) -> 'Form':
-        return Form((*self.faults, fault), (*self.words, words), (*self.steps, step))
-
-
-AS_IT_IS = Form((), (), ())
-CORNERS = ('boxes-xyxy', 'boxes read as left, top, right, bottom', _corners)
-CENTRED = ('boxes-cxcywh', 'boxes read as centre, width, height', _centred)
-EXCHANGED = ('boxes-transposed', 'x and y exchanged', _exchanged)
-FORMS = [
-    AS_IT_IS, AS_IT_IS.then(*CORNERS), AS_IT_IS.then(*CENTRED), AS_IT_IS.then(*EXCHANGED),
-    AS_IT_IS.then(*EXCHANGED).then(*CORNERS), AS_IT_IS.then(*EXCHANGED).then(*CENTRED),
-]  # fmt: skip
+CAUSE = 'COCO wants x, y, width, height in pixels of the picture as it is in the file.'
+TURNED = 'The model saw the picture mirrored or turned (an augmentation, an orientation in EXIF)?'
 
 
 def box_mends(state: State, fit: bool = True) -> list[Mend]:
@@ -114,10 +90,19 @@ def _from_masks(state: State) -> State:
 def _forms(bench: 'Bench', fit: bool) -> Iterator[Form]:
     for form in filter(bench.is_valid, FORMS):
         yield form
-        yield from _shares(form, bench)
+        shares = [*_shares(form, bench)]
+        yield from shares
+        if EXCHANGED[0] not in form.faults:
+            yield from (it for whole in (form, *shares) for it in turned(whole))
         if fit and EXCHANGED[0] not in form.faults:
             yield from _scaled(form, bench)
             yield from _moved(form, bench)
+
+
+def turned(form: Form) -> Iterator[Form]:
+    """The form, in pictures that were mirrored or turned."""
+    for what, step in TURNS.items():
+        yield form.then('boxes-turned', f'boxes turned back from pictures {what}', step)
 
 
 def _mend(form: Form) -> Mend:
@@ -125,7 +110,7 @@ def _mend(form: Form) -> Mend:
         sizes = state.truth.sizes[state.results.image]
         return state.with_results(boxes=form.read(state.results.boxes, sizes.astype(float)))
 
-    cause = 'COCO wants x, y, width, height in pixels of the picture as it is in the file.'
+    cause = TURNED if 'boxes-turned' in form.faults else CAUSE
     gain = FITTED if FITTED_FAULTS & {*form.faults} else GAIN
     return Mend(form.faults, ' and '.join(form.words), cause, change, 'boxes', gain=gain, times=1.35)
 
@@ -181,10 +166,10 @@ def _shares(form: Form, bench: Bench) -> Iterator[Form]:
     for unit, what in UNITS.items():
         if bench.largest <= INSIDE[unit] * unit:
             words = f'boxes multiplied by width and height ({what} of the picture)'
-            yield form.then('boxes-normalised', words, _stretched(unit))
+            yield form.then('boxes-normalised', words, stretched(unit))
             words = f'boxes multiplied by the longer side ({what} of a padded picture)'
-            yield form.then('boxes-padded', words, _long_side(unit))
-            yield form.then('boxes-padded', f'{words}, padded on all sides', _letterbox(unit))
+            yield form.then('boxes-padded', words, long_side(unit))
+            yield form.then('boxes-padded', f'{words}, padded on all sides', letterbox(unit))
 
 
 def _scaled(form: Form, bench: Bench) -> Iterator[Form]:
@@ -192,18 +177,18 @@ def _scaled(form: Form, bench: Bench) -> Iterator[Form]:
     if not (bench.sizes > 0).all() or bench.largest <= INSIDE[1.0]:
         return
     for fault, words, family, ends in (
-        ('boxes-resized', 'boxes scaled from pictures of {} x {} pixels', _stretched, SIDES),
-        ('boxes-resized', 'boxes scaled from pictures with a longer side of {} pixels', _long_side, SIDES),
-        ('boxes-resized', 'boxes scaled from pictures with a shorter side of {} pixels', _short_side, SIDES),
-        ('boxes-padded', 'boxes scaled from pictures padded on all sides to {} x {} pixels', _letterbox, SIDES),
-        ('boxes-padded', STRIDED, _strided, SIDES),
-        ('boxes-resized', 'boxes multiplied by {}', _factor, FACTORS),
+        ('boxes-resized', 'boxes scaled from pictures of {} x {} pixels', stretched, SIDES),
+        ('boxes-resized', 'boxes scaled from pictures with a longer side of {} pixels', long_side, SIDES),
+        ('boxes-resized', 'boxes scaled from pictures with a shorter side of {} pixels', short_side, SIDES),
+        ('boxes-padded', 'boxes scaled from pictures padded on all sides to {} x {} pixels', letterbox, SIDES),
+        ('boxes-padded', STRIDED, strided, SIDES),
+        ('boxes-resized', 'boxes multiplied by {}', factor, FACTORS),
     ):
         side = _best_side(form, bench, family, ends)
         yield form.then(fault, words.format(plain(side), plain(side)), family(side))
     for long, short in TWO_SIDES:
         words = f'boxes scaled from pictures of at most {long} x {short} pixels'
-        yield form.then('boxes-resized', words, _two_sides(long, short))
+        yield form.then('boxes-resized', words, two_sides(long, short))
 
 
 def _best_side(form: Form, bench: Bench, family: Callable[[float], Boxes], ends: tuple[float, float]) -> float:
@@ -226,47 +211,6 @@ def _round_one(best: float, cover: Callable[[float], float], is_side: bool) -> f
     return max(better, key=cover, default=best)
 
 
-def _factor(factor: float) -> Boxes:
-    return lambda boxes, sizes: boxes * factor
-
-
-def _stretched(side: float) -> Boxes:
-    return lambda boxes, sizes: boxes * sizes[:, [1, 0, 1, 0]] / side
-
-
-def _long_side(side: float) -> Boxes:
-    return lambda boxes, sizes: boxes * (sizes.max(axis=1, keepdims=True) / side)
-
-
-def _short_side(side: float) -> Boxes:
-    return lambda boxes, sizes: boxes * (sizes.min(axis=1, keepdims=True) / side)
-
-
-def _two_sides(long: float, short: float) -> Boxes:
-    def scaled(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        return boxes * np.maximum(sizes.max(axis=1) / long, sizes.min(axis=1) / short)[:, None]
-
-    return scaled
-
-
-def _letterbox(side: float) -> Boxes:
-    def unpadded(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        longest = sizes.max(axis=1, keepdims=True)
-        border = (longest - sizes[:, ::-1]) / 2  # x, y
-        return boxes * (longest / side) - np.hstack([border, np.zeros_like(border)])
-
-    return unpadded
-
-
-def _strided(side: float) -> Boxes:
-    def unpadded(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        scale = side / sizes.max(axis=1, keepdims=True)
-        border = (-np.round(sizes[:, ::-1] * scale) % STRIDE) / 2  # x, y
-        return (boxes - np.hstack([border, np.zeros_like(border)])) / scale
-
-    return unpadded
-
-
 def _moved(form: Form, bench: Bench) -> Iterator[Form]:
     """The form, moved by the distance that most boxes are from an object of their size, or that of cropped centres."""
     boxes = form.read(bench.boxes, bench.sizes)
@@ -280,9 +224,7 @@ def _moved(form: Form, bench: Bench) -> Iterator[Form]:
         steps = ((objects - found)[:, :2] - shift)[alike]
         x, y = _mode(steps)
         if what or max(abs(x), abs(y)) >= 1:
-            yield form.then(
-                'boxes-offset', f'boxes moved by {x:+.0f}, {y:+.0f} pixels{what}', _offset(x, y, bool(what))
-            )
+            yield form.then('boxes-offset', f'boxes moved by {x:+.0f}, {y:+.0f} pixels{what}', offset(x, y, bool(what)))
 
 
 def _mode(steps: np.ndarray) -> tuple[float, float]:
@@ -293,11 +235,3 @@ def _mode(steps: np.ndarray) -> tuple[float, float]:
         near = np.abs(steps - middle).max(axis=1) <= BIN
         middle = np.median(steps[near], axis=0) if near.any() else middle
     return tuple(middle.tolist())
-
-
-def _offset(x: float, y: float, from_centre: bool) -> Boxes:
-    def moved(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        shift = sizes[:, ::-1] / 2 if from_centre else 0
-        return np.hstack([boxes[:, :2] + np.array([x, y]) + shift, boxes[:, 2:]])
-
-    return moved

@@ -9,16 +9,17 @@ import numpy as np
 from faster_coco_eval.core.mask import area as areas_of
 from pycocotools import mask as coco_mask
 
+from damamba.evaluation.diagnosis.box_forms import AS_IT_IS, TURNS
+from damamba.evaluation.diagnosis.boxes import BETTER, TURNED, Bench, turned
 from damamba.evaluation.diagnosis.columns import Truth, with_drawn_polygons
 from damamba.evaluation.diagnosis.mends import Mend, State
 from damamba.evaluation.diagnosis.quick_ap import same_picture
+from damamba.evaluation.shapes import OVERLAP, fills_its_box, pairs_that_share
 
 MANY = 0.5  # share of the masks from which on a mistake may have been made in all
-FULL = 0.999  # share of its box that a mask fills if it is one
 CLEAR = 0.8  # share of the masks that is no chance
 SHARE = 1.5  # the most that nearly all numbers of polygons in shares of the picture are
 LEAST = 5  # pieces of evidence
-OVERLAP = 0.1  # share of the smaller of two objects from which on they overlap
 NESTED = 0.5  # share of a box that lies in another one
 INSIDE = 0.5  # share of a flattened mask that lies on its object
 
@@ -51,7 +52,17 @@ def mask_mends(state: State) -> list[Mend]:
     pixels = np.array([np.prod(mask['size']) for mask, _ in masks])
     if np.median(areas / pixels) > MANY:
         mends.append(_simple('masks-inverted', 'masks inverted', 'Background was 1, and the object 0?', _inverted))
-    return [*mends, *_of_polygons(state), *_posing(state), *_flattened(state)]
+    return [*mends, *_turned(state), *_of_polygons(state), *_posing(state), *_flattened(state)]
+
+
+def _turned(state: State) -> list[Mend]:
+    """Masks turned back, in the ways in which the boxes around them cover the objects better."""
+    around = replace(state.results, boxes=None).places
+    bench = Bench.of(replace(state, results=replace(state.results, boxes=around), known={}))
+    least = BETTER * bench.cover(AS_IT_IS)
+    forms = zip(TURNS, turned(AS_IT_IS), strict=True)
+    better = [(what, form.words[0].replace('boxes', 'masks', 1)) for what, form in forms if bench.cover(form) > least]
+    return [_simple('masks-turned', words, TURNED, BACK[what]) for what, words in better]
 
 
 def _of_polygons(state: State) -> list[Mend]:
@@ -108,6 +119,15 @@ def _inverted(mask: dict, size: tuple) -> np.ndarray:
     return 1 - coco_mask.decode(mask)
 
 
+BACK = {  # as boxes are turned back
+    'mirrored left to right': lambda mask, size: coco_mask.decode(mask)[:, ::-1],
+    'mirrored top to bottom': lambda mask, size: coco_mask.decode(mask)[::-1],
+    'upside down': lambda mask, size: coco_mask.decode(mask)[::-1, ::-1],
+    'turned to the right': lambda mask, size: np.rot90(coco_mask.decode(mask)),
+    'turned to the left': lambda mask, size: np.rot90(coco_mask.decode(mask), -1),
+}
+
+
 def _stretch(mask: dict, size: tuple) -> np.ndarray | None:
     return _resize(coco_mask.decode(mask), size) if all(size) else None
 
@@ -145,18 +165,12 @@ def _empty(state: State) -> list[Mend]:
                  'numbers?', _as_boxes, 'masks', is_bound=True)]  # fmt: skip
 
 
-def _fills(mask: dict) -> bool:
-    _, _, width, height = coco_mask.toBbox(mask)
-    return coco_mask.area(mask) >= FULL * width * height > 0
-
-
 def _posing(state: State) -> list[Mend]:
     """Masks that fill their boxes while objects do not; what boxes would score is what true masks may reach."""
     masks = [mask for mask in state.results.masks if isinstance(mask, dict)]
-    full = sum(map(_fills, masks))
-    true = [
-        _fills(mask) for mask, crowd in zip(state.truth.masks, state.truth.crowd, strict=True) if mask and not crowd
-    ]
+    full = sum(map(fills_its_box, masks))
+    objects = zip(state.truth.masks, state.truth.crowd, strict=True)
+    true = [fills_its_box(mask) for mask, crowd in objects if mask and not crowd]
     if full < max(LEAST, CLEAR * len(masks)) or not true or sum(true) >= MANY * len(true):
         return []
     return [Mend(('masks-are-boxes',), 'boxes scored in place of masks', 'Masks fill their boxes: were boxes written '
@@ -169,7 +183,7 @@ def _flattened(state: State) -> list[Mend]:
     for mask, place in zip(state.results.masks, state.results.image.tolist(), strict=True):
         if isinstance(mask, dict) and place >= 0 and tuple(mask['size']) == state.truth.size(place):
             by_image.setdefault(place, []).append(mask)
-    if any(_shared(masks) for masks in by_image.values()):
+    if any(map(pairs_that_share, by_image.values())):
         return []
     if sum(_overlapping(state.truth, place) for place in by_image) < LEAST:
         return []
@@ -178,20 +192,10 @@ def _flattened(state: State) -> list[Mend]:
     return [Mend(('masks-flattened',), words, cause, _given_back, 'masks', is_bound=True, gain=0.03, times=1.1)]
 
 
-def _shared(masks: list[dict]) -> bool:
-    if len(masks) < 2:
-        return False
-    parts = np.asarray(coco_mask.iou(masks, masks, [0] * len(masks)))
-    return bool((np.triu(parts, 1) > 0).any())
-
-
 def _overlapping(truth: Truth, place: int) -> int:
     """How many pairs of objects of a picture lose something worth counting if a pixel may belong to one alone."""
     masks = [truth.masks[g] for g in np.flatnonzero((truth.image == place) & ~truth.crowd) if truth.masks[g]]
-    if len(masks) < 2:
-        return 0
-    parts = np.asarray(coco_mask.iou(masks, masks, [1] * len(masks)))
-    return int(np.count_nonzero(np.triu(np.maximum(parts, parts.T) > OVERLAP, 1)))
+    return pairs_that_share(masks, OVERLAP)
 
 
 def _given_back(state: State) -> State:

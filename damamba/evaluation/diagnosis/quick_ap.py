@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from damamba.evaluation.coco_ap import IOU_THRS
 from damamba.evaluation.diagnosis.columns import Results, Truth
+from damamba.evaluation.intervals import RECALLS
 
-IOU_THRS = np.linspace(0.5, 0.95, 10)
-RECALLS = np.linspace(0, 1, 101)
 LEAST = 0.5  # overlap of the pairs that are kept
 MOST = 100  # detections of a picture and class
 NONE = -1

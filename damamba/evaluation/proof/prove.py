@@ -24,7 +24,7 @@ from damamba.datasets.categories import DatasetError
 from damamba.evaluation.annotations import BROKEN, load, read
 from damamba.evaluation.building import build_dataset, datasets_of, explained
 from damamba.evaluation.coco_ap import FIELDS, MAX_DETS, ground_truth, score
-from damamba.evaluation.known_faults import SABOTAGE, diagnose, why_unseen
+from damamba.evaluation.known_faults import SABOTAGE, name_faults, why_unseen
 from damamba.evaluation.metric import CocoInstanceMetric
 from damamba.evaluation.predictions import read_json
 from damamba.evaluation.proof.claims import Check, Proof
@@ -239,7 +239,7 @@ def _missing(truth: COCO, entries: list[dict], kind: str, cat_ids: Sequence[int]
 
 def _sabotaged(truth: COCO, predictions: dict[str, list[dict]], cat_ids: Sequence[int]) -> Iterator[Check]:
     """Each fault must cost mAP, and be named; without one none may be named."""
-    named = diagnose(truth, predictions, cat_ids)
+    named = name_faults(truth, predictions, cat_ids)
     yield Check('no fault is seen in it', not named, ', '.join(map(str, named)) or 'none')
     for name, (fault, sabotage) in SABOTAGE.items():
         claim = f'{name}: seen'
@@ -257,6 +257,6 @@ def _seen(claim: str, fault: str, truth: COCO, spoilt: dict[str, list[dict]], ca
     evaluation = score(truth, known, cat_ids, draws=0)
     costs = {NAMES[kind]: scores.values['mAP'] for kind, scores in evaluation.scores.items()}
     spent = ', '.join(f'{kind} mAP {number(value)}' for kind, value in costs.items())
-    found = diagnose(truth, spoilt, cat_ids)
+    found = name_faults(truth, spoilt, cat_ids)
     passed = [it.name for it in found] == [fault] and min(costs.values()) < PERFECT
     return Check(claim, passed, f'{spent}; {"; ".join(it.evidence for it in found) or "nothing is named"}')

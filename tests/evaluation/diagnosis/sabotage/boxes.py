@@ -123,3 +123,31 @@ def normalise_padded(entries, document, rng):
 def move(entries, document, rng, dx, dy):
     """Pixels of a crop, or of a picture with a margin."""
     return [{**e, 'bbox': np.add(e['bbox'], [dx, dy, 0, 0]).round(2).tolist()} for e in entries]
+
+
+def mirrored(x, y, w, h, width, height) -> Box:
+    return width - x - w, y, w, h
+
+
+def upside_down(x, y, w, h, width, height) -> Box:
+    return width - x - w, height - y - h, w, h
+
+
+def clockwise(x, y, w, h, width, height) -> Box:
+    """Of a picture that stands on what was its right side before: its width was the height."""
+    return height - y - h, x, h, w
+
+
+def corners_of_mirrored(*of) -> Box:
+    return xyxy(*mirrored(*of))
+
+
+@variant('boxes-turned', 'mirrored', mirrored, kinds='bbox')
+@variant('boxes-turned', 'upside down', upside_down, kinds='bbox', sets=['totes', 'coco'])
+@variant('boxes-turned', 'clockwise', clockwise, kinds='bbox')
+@variant('boxes-turned boxes-xyxy', 'mirrored, corners', corners_of_mirrored, kinds='bbox')
+def turn(entries, document, rng, change):
+    """Boxes of a picture that was flipped to test it, or that its EXIF orientation turns."""
+    images = images_of(document)
+    sides = {number: (image['width'], image['height']) for number, image in images.items()}
+    return [{**e, 'bbox': list(change(*e['bbox'], *sides[e['image_id']]))} for e in entries]

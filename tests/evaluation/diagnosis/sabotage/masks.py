@@ -36,6 +36,14 @@ def exchange_size(entries, document, rng):
     return [{**e, 'segmentation': {**e['segmentation'], 'size': e['segmentation']['size'][::-1]}} for e in entries]
 
 
+@variant('masks-turned', 'mirrored', lambda mask: mask[:, ::-1], kinds='segm')
+@variant('masks-turned', 'upside down', lambda mask: mask[::-1, ::-1], kinds='segm', sets=['totes', 'coco'])
+@variant('masks-turned', 'clockwise', lambda mask: np.rot90(mask, -1), kinds='segm')
+def turn(entries, document, rng, change):
+    """Masks of a picture that was flipped to test it, or that its EXIF orientation turns."""
+    return _with(entries, change)
+
+
 @variant('masks-resized', '28 x 28', lambda w, h: (28, 28), kinds='segm', mend='none')
 @variant('masks-resized', '256 x 256', lambda w, h: (256, 256), kinds='segm', mend='bound')
 @variant('masks-resized', '1024 x 1024', lambda w, h: (1024, 1024), kinds='segm', mend='bound', sets=['totes'])
