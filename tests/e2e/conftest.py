@@ -14,25 +14,24 @@ import torch
 from tests.e2e.documents import write_checkout
 from tests.e2e.shell import run
 
-EPOCHS = 3  # of the demo's 6, on all of its scenes
-
 
 def pytest_collection_modifyitems(items):
     """The demo and what builds on it take longest: they come first, so that no process waits for them at the end."""
     items.sort(key=lambda item: item.path.name != 'test_demo.py')
 
 
+def run_demo(folder: Path, epochs: int) -> str:
+    """A part of `make demo`, with shapes/ and demo/ in the folder; returns what it printed."""
+    flags = f'--epochs {epochs} --data-root {folder}/shapes --work-dir {folder}/demo'
+    return run(['make', '--assume-old=install', 'demo', f'ARGS={flags}'])
+
+
 @pytest.fixture(scope='session')
-def demo_run(tmp_path_factory):
-    """The folder of half a `make demo`, with shapes/ and demo/ in it, and what it printed."""
+def demo_weights(tmp_path_factory):
+    """Half a demo's, for what begins with them and takes long itself."""
     folder = tmp_path_factory.mktemp('half')
-    flags = f'--epochs {EPOCHS} --data-root {folder}/shapes --work-dir {folder}/demo'
-    return folder, run(['make', '--assume-old=install', 'demo', f'ARGS={flags}'])
-
-
-@pytest.fixture(scope='session')
-def demo_weights(demo_run):
-    return demo_run[0] / f'demo/epoch_{EPOCHS}.pth'
+    run_demo(folder, epochs=3)
+    return folder / 'demo/epoch_3.pth'
 
 
 @pytest.fixture(scope='session')

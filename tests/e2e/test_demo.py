@@ -1,7 +1,7 @@
 """The demo: from nothing to a detector that is worth looking at; and tuning that begins with its weights.
 
-In one file, since one process runs it: the demo is run once. Two workers tune, one of which is killed: trials as they
-are, for which tests/tuning/ has stand-ins, and so among the long tests.
+Two workers tune, one of which is killed: trials as they are, for which tests/tuning/ has stand-ins, and so among the
+long tests.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import pytest
 
 from damamba.engine.config import read_config
 from tests.detection import ROOT
+from tests.e2e.conftest import run_demo
 from tests.e2e.shell import environment, run
 
 pytestmark = pytest.mark.e2e
@@ -33,11 +34,11 @@ space = {
 """
 
 
-def test_half_the_demo_finds_objects_and_draws_them(demo_run):
-    folder, output = demo_run
+def test_a_third_of_the_demo_finds_objects_and_draws_them(tmp_path):
+    folder, output = tmp_path, run_demo(tmp_path, epochs=2)
     result = json.loads((folder / 'demo/metrics.json').read_text())
     assert result['split'] == 'test' and result['evaluations']['coco']['images'] >= 100
-    assert result['metrics']['coco/bbox_mAP'] >= 0.45 and result['metrics']['coco/segm_mAP'] >= 0.36
+    assert result['metrics']['coco/bbox_mAP'] >= 0.36 and result['metrics']['coco/segm_mAP'] >= 0.27
     for name in ('metrics.json', 'curves.png', 'detections.png'):
         assert re.search(rf'^\w+ +{folder}/demo/{name}$', output, re.MULTILINE)
     for name in ('curves.png', 'detections.png'):

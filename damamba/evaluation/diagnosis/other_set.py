@@ -8,9 +8,9 @@ from damamba.evaluation.diagnosis.quick_ap import box_overlaps, same_picture
 UNKNOWN = 0.5  # share of the detections whose picture is not there
 LEAVE = 0.2  # share of the boxes, or masks, that do not fit into their pictures
 SURE = 0.5  # score of detections that their model would stand by
-FEW, FEW_SURE = 10, 40  # pictures, and sure detections, or nothing is said of chance
+FEW, FEW_SURE = 10, 60  # pictures, and sure detections, or nothing is said of chance
 MOSTLY = 0.15  # share of the detections that are sure, of a model that is good on its own pictures
-TIMES, SPREAD = 1.5, 2.0  # of what others' pictures give: how often their mean, how many standard deviations above it
+TIMES, SPREAD = 1.5, 1.5  # of what others' pictures give: how often their mean, how many standard deviations above it
 LIKE = 4.0  # how many times larger or smaller sure detections may be than objects
 EDGE = 5.0  # pixels by which a box may leave its picture
 ALIKE = 0.4  # overlap of what was found in different pictures, from which on it is always the same
@@ -65,20 +65,25 @@ def _by_chance(results: Results, truth: Truth, rng: np.random.Generator) -> bool
     sides = [np.median(np.sqrt(it[:, 2:].clip(min=0).prod(axis=1))) for it in (sure.places, truth.boxes[solid])]
     if not sides[1] / LIKE < sides[0] < sides[1] * LIKE:
         return False
-    own = _cover(sure.image, sure.places, truth.image[solid], truth.boxes[solid])
+    own = _closely(_overlaps(sure.image, sure.places, truth.image[solid], truth.boxes[solid]))
     others, alike = [], []
     for _ in range(20):
         turned = np.arange(len(truth.image_ids))
         turned[pictures] = np.roll(rng.permutation(pictures), 1)
-        others.append(_cover(turned[sure.image], sure.places, truth.image[solid], truth.boxes[solid]))
-        alike.append(_cover(turned[sure.image], sure.places, sure.image, sure.places))
+        others.append(_closely(_overlaps(turned[sure.image], sure.places, truth.image[solid], truth.boxes[solid])))
+        alike.append(_overlaps(turned[sure.image], sure.places, sure.image, sure.places).mean())
     likely = min(TIMES * np.mean(others), np.mean(others) + SPREAD * np.std(others))
     return own <= likely and float(np.mean(alike)) < ALIKE
 
 
-def _cover(image: np.ndarray, boxes: np.ndarray, others: np.ndarray, objects: np.ndarray) -> float:
-    """The mean over objects of the largest overlap with a detection of their picture."""
+def _overlaps(image: np.ndarray, boxes: np.ndarray, others: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """The largest overlap of each object with a detection of its picture."""
     found, beside = same_picture(image, others)
     best = np.zeros(len(objects))
     np.maximum.at(best, beside, box_overlaps(boxes[found], objects[beside]))
-    return float(best.mean())
+    return best
+
+
+def _closely(overlaps: np.ndarray) -> float:
+    """Their mean, large ones first: many detections overlap with anything a little, and hardly by chance with most."""
+    return float((overlaps**4).mean())

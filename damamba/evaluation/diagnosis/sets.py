@@ -14,8 +14,9 @@ MANY = 1000  # detections of a picture and class that count where 100 are too fe
 NMS = (0.5, 0.65, 0.8)  # overlaps from which on a detection is another one's duplicate
 DUPLICATE, REPEATED = 0.55, 0.35  # the overlap of duplicates, and the share of the detections that are some
 CUT = 0.2  # share of the pictures with exactly as many detections as the most have, from which on they were cut
-GOOD = 0.5  # share of the detections that lie on an object, where a limit of their number is what lacks
+GOOD = 0.5  # share of the detections that lie on objects of their own, where a limit of their number is what lacks
 MISSED = 0.25  # how many of the objects to be ignored may be found, of how many of the others are
+SMALL, SOME = 0.25, 5  # share of them that may be smaller than what they are held against; how many that has to be
 EQUAL = 0.02  # share of the detections that are written before, from which on it is said
 EMPTY = 0.05  # share of the pictures with objects, without a detection, from which on a part may lack
 FEW, OFTEN = 2, 4  # detections of a picture that has few; how many times as often none is found where a part lacks
@@ -102,9 +103,10 @@ def _cut(state: State) -> list[Mend]:
 
 
 def _are_good(state: State, pictures: np.ndarray) -> bool:
-    """Whether most detections of these pictures lie on an object: more of them would have found more."""
+    """Whether most detections of these pictures lie on an object of their own: more of them would have found more."""
     there = np.flatnonzero((state.results.image >= 0) & pictures[state.results.image])
-    return bool(np.isin(there, state.pairs.found).mean() >= GOOD)
+    found = np.unique(state.pairs.object[np.isin(state.pairs.found, there)])
+    return len(found) >= GOOD * len(there)
 
 
 def _all_cut(most: int) -> Mend:
@@ -134,10 +136,15 @@ def _ignored(state: State) -> list[Mend]:
 
 
 def _are_missed(state: State, flags: np.ndarray) -> bool:
-    """Whether hardly any of these objects is found, while others are: nobody learns to find what is to be ignored."""
+    """Whether hardly any of these objects is found, while others are: nobody learns to find what is to be ignored.
+
+    Others are those that are no smaller, where there are some: a detector may find small things alone.
+    """
     found = np.zeros(len(flags), bool)
     found[state.pairs.object] = True
-    others = ~flags & ~state.truth.crowd
+    others, sizes = ~flags & ~state.truth.crowd, state.truth.boxes[:, 2:].prod(axis=1)
+    alike = others & (sizes >= np.quantile(sizes[flags], SMALL))
+    others = alike if alike.sum() >= SOME else others
     return bool(others.any() and found[flags].mean() <= MISSED * found[others].mean())
 
 
