@@ -1,0 +1,76 @@
+"""Other tools' labels to COCO and to YOLO, counted on both sides: nothing is dropped in silence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from damamba.datasets.conversion.coco_writing import CocoWriter
+from damamba.datasets.conversion.counting import Tally, reasons_of
+from damamba.datasets.conversion.formats import FORMATS, recognise
+from damamba.datasets.conversion.labels import ConversionError, LeftOut, Options
+from damamba.datasets.conversion.placing import check_name, check_places, made_whole
+from damamba.datasets.conversion.reading import Reading, check_classes
+
+__all__ = ['FORMATS', 'Conversion', 'ConversionError', 'Options', 'convert']
+
+WRITERS = {'coco': CocoWriter}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted."""
+
+    source: str  # the name of its format
+    why: str  # what it was recognised by
+    target: str
+    categories: list[str]
+    read: Tally
+    written: Tally  # counted in the files
+    left_out: LeftOut
+    notes: list[str]
+
+
+def convert(
+    source: Path,
+    target: Path,
+    source_format: str | None = None,
+    target_format: str = 'coco',
+    options: Options | None = None,
+    copy: bool = False,
+    on_picture: Callable[[int], object] = lambda done: None,
+) -> Conversion:
+    """Read the labels in a folder and write them, with their pictures, into a new one; the source is left as it is.
+
+    Args:
+        source: the folder of labels and pictures.
+        target: the folder to write: a new or an empty one.
+        source_format: one of :data:`FORMATS`; by default it is recognised.
+        target_format: coco, or yolo-seg.
+        options: what else is asked for.
+        copy: copy pictures; by default they are the same files under a second name, where the file system has that.
+        on_picture: called with how many pictures are done, after each.
+
+    Raises:
+        ConversionError: it can't be done; the text says why.
+        OSError: a file can't be read or written.
+    """
+    check_places(source, target)
+    name, why = (source_format, 'as asked for') if source_format else recognise(source)
+    reading = Reading(source, options or Options())
+    with made_whole(target) as folder:
+        writer = WRITERS[target_format](folder, reading.wanted, copy)
+        names = set()
+        for done, picture in enumerate(reading.pictures(FORMATS[name].read), 1):
+            check_name(picture.name)
+            if (picture.split, picture.name) in names:
+                raise ConversionError(f'two pictures of {picture.split} are called {picture.name}: rename one')
+            names.add((picture.split, picture.name))
+            writer.add(picture)
+            on_picture(done)
+        if not names:
+            raise ConversionError(
+                f'{source} has no picture that can be used: {"; ".join(reasons_of(reading.left_out))}'
+            )
+        check_classes(reading)
+        written = writer.finish()
+    return Conversion(name, why, target_format, reading.wanted, reading.met, written, reading.left_out, reading.notes)

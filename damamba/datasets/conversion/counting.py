@@ -1,0 +1,72 @@
+"""What there is on both sides of a conversion, counted: pictures, objects, parts, holes, and objects of each class."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from damamba.datasets.conversion.labels import LabelledPicture, LeftOut
+from damamba.datasets.inspection.defects import short_repr
+from damamba.tables import Table
+
+ROWS = {  # by the name of a field
+    'pictures': 'pictures',
+    'empty': '  without objects',
+    'objects': 'objects',
+    'boxes': '  a box alone',
+    'crowds': '  crowds',
+    'parts': 'parts of masks',
+    'holes': 'holes in them',
+}
+
+
+@dataclass
+class Tally:
+    """How many there are of what."""
+
+    pictures: int = 0
+    empty: int = 0  # pictures without objects
+    objects: int = 0
+    boxes: int = 0  # objects without a mask
+    crowds: int = 0
+    parts: int = 0
+    holes: int = 0
+    classes: Counter = field(default_factory=Counter)  # objects by the names of their categories
+    splits: Counter = field(default_factory=Counter)  # pictures by the names of their splits
+
+    def add(self, picture: LabelledPicture) -> None:
+        """Count a picture with its objects."""
+        self.pictures += 1
+        self.splits[picture.split] += 1
+        self.empty += not picture.objects
+        for it in picture.objects:
+            self.add_object(it.category, it.is_crowd, it.pieces)
+
+    def add_object(self, category: str, is_crowd: bool, pieces: tuple[int, int]) -> None:
+        """Count an object; ``pieces`` are its parts and its holes, none in a box alone."""
+        self.objects += 1
+        self.classes[category] += 1
+        self.crowds += is_crowd
+        self.boxes += not any(pieces)
+        self.parts += pieces[0]
+        self.holes += pieces[1]
+
+
+def table_of(read: Tally, left_out: LeftOut, written: Tally) -> Table:
+    """What was read, what of it was left out, and what was written, counted anew in the files."""
+    rows = []
+    for name, heading in ROWS.items():
+        left = left_out.total(name) if name in ('pictures', 'objects', 'parts', 'holes') else None
+        rows.append((heading, getattr(read, name), left, getattr(written, name)))
+    for name in dict.fromkeys((*read.classes, *written.classes)):
+        rows.append((f'objects of {short_repr(name)}', read.classes[name], None, written.classes[name]))
+    return Table.of('What came along', ('', 'read', 'left out', 'written'), rows, sections=(len(ROWS) - 1,))
+
+
+def reasons_of(left_out: LeftOut) -> list[str]:
+    """A sentence for each reason: ``3 objects: no area (a.txt:4, a.txt:7, b.txt:1)``."""
+    lines = []
+    for (what, why), count in sorted(left_out.counts.items(), key=lambda item: (item[0][0], -item[1])):
+        places = left_out.examples[what, why]
+        more = ', ...' if count > len(places) else ''
+        name = what.removesuffix('s') if count == 1 else what
+        lines.append(f'{count:,} {name}: {why} ({", ".join(places)}{more})')
+    return lines

@@ -1,0 +1,124 @@
+"""Outlines and masks: cut at the picture's edge, turned as EXIF says, taken apart at bridges, drawn.
+
+Shapes: outline [N, 2], x and y in pixels. mask [H, W].
+"""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from damamba.datasets.conversion.labels import Part, Size
+
+
+def enclosed(outline: np.ndarray) -> float:
+    """The area within an outline, by the shoelace formula, in square pixels."""
+    x, y = (outline - outline[0]).T
+    return abs(float(x @ np.roll(y, -1) - np.roll(x, -1) @ y)) / 2
+
+
+def beyond(outline: np.ndarray, size: Size) -> float:
+    """By how many pixels an outline leaves the picture; 0 or less where it does not."""
+    return float(max((-outline).max(), (outline - size).max()))
+
+
+def cut_at_edges(outline: np.ndarray, size: Size) -> np.ndarray:
+    """The part of an outline that lies in the picture, [M, 2], M may be 0; by Sutherland and Hodgman (1974)."""
+    for axis, sign, limit in ((0, -1, 0), (0, 1, size[0]), (1, -1, 0), (1, 1, size[1])):
+        if not len(outline):
+            break
+        ahead, over = np.roll(outline, -1, 0), sign * (outline[:, axis] - limit)  # over > 0: outside
+        over_ahead = np.roll(over, -1)
+        points = []
+        for here, there, a, b in zip(outline, ahead, over, over_ahead, strict=True):
+            points += [here] if a <= 0 else []
+            if (a <= 0) != (b <= 0):
+                crossing = here + (there - here) * (a / (a - b))
+                crossing[axis] = limit
+                points.append(crossing)
+        outline = np.array(points).reshape(-1, 2)
+    return outline
+
+
+def turn_points(points: np.ndarray, orientation: int, size: Size) -> np.ndarray:
+    """Points [N, 2] of a picture as it is stored, of this size -> of the same as EXIF's orientation turns it."""
+    (x, y), (width, height) = points.T, size
+    across = {2: width - x, 3: width - x, 5: y, 6: height - y, 7: height - y, 8: y}.get(orientation, x)
+    down = {3: height - y, 4: height - y, 5: x, 6: x, 7: width - x, 8: width - x}.get(orientation, y)
+    return np.stack((across, down), 1)
+
+
+def turn_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
+    """A mask of a picture as it is stored -> of the same as EXIF's orientation turns it: [H, W] or [W, H]."""
+    mask = np.fliplr(mask) if orientation in (2, 4, 5, 7) else mask
+    return np.rot90(mask, {3: 2, 4: 2, 5: 1, 6: -1, 7: -1, 8: 1}.get(orientation, 0))
+
+
+def draw(parts: Sequence[Part], size: Size) -> np.ndarray:
+    """The mask [H, W] of parts, as pycocotools draws polygons, without what their holes enclose."""
+    width, height = size
+    mask = np.zeros((height, width), bool)
+    for part in parts:
+        outer, *holes = (_draw_outline(outline, size) for outline in (part.outline, *part.holes))
+        mask |= outer & ~np.any(holes, 0) if holes else outer
+    return mask
+
+
+def _draw_outline(outline: np.ndarray, size: Size) -> np.ndarray:
+    width, height = size
+    return coco_mask.decode(coco_mask.frPyObjects([outline.ravel().tolist()], height, width))[..., 0] > 0
+
+
+def take_apart(outline: np.ndarray) -> tuple[Part, ...]:
+    """The parts of an outline that walks from one to the next along lines, and back: formats of one outline need that.
+
+    What lies within a piece is a hole of it.
+    """
+    rings = [ring[1:] if (ring[0] == ring[-1]).all() else ring for ring in _rings(outline)]
+    rings = [ring for ring in rings if len(ring) >= 3 and enclosed(ring) > 0]
+    return nest(rings) if len(rings) > 1 else (Part(outline),)
+
+
+def _rings(outline: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut where a side is walked in both directions."""
+    points = [tuple(point) for point in outline.tolist()]
+    points = [point for place, point in enumerate(points) if point != points[place - 1]]
+    open_rings, current = [], []  # those whose line back is still to come, and what is walked now
+    sides = {(points[place - 1], point) for place, point in enumerate(points)}
+    for place, point in enumerate(points):
+        before = points[place - 1]
+        if place and (point, before) in sides and (before, point) in sides:
+            if open_rings and open_rings[-1][0] == (point, before):  # the line back
+                yield np.array(current)
+                _, current = open_rings.pop()
+                continue
+            open_rings.append(((before, point), current))
+            current = []
+        current.append(point)
+    yield from (np.array(ring) for ring in (*(ring for _, ring in open_rings), current) if ring)
+
+
+def nest(rings: Sequence[np.ndarray]) -> tuple[Part, ...]:
+    """Rings that do not cross -> parts, each with the rings right within it as its holes."""
+    rings = sorted(rings, key=enclosed, reverse=True)
+    parts: list[tuple[np.ndarray, list]] = []
+    depth: list[int] = []
+    owners: list[int] = []
+    for place, ring in enumerate(rings):
+        around = [other for other in range(place) if _is_within(ring, rings[other])]
+        depth.append(len(around))
+        if depth[-1] % 2 and around:
+            parts[owners[max(around, key=depth.__getitem__)]][1].append(ring)
+            owners.append(-1)
+        else:
+            owners.append(len(parts))
+            parts.append((ring, []))
+    return tuple(Part(outline, tuple(holes)) for outline, holes in parts)
+
+
+def _is_within(ring: np.ndarray, other: np.ndarray) -> bool:
+    """Whether most of a ring's points lie in another one: they may share some with its edge."""
+    contour = other.astype(np.float32)[:, None]
+    signs = [cv2.pointPolygonTest(contour, (float(x), float(y)), False) for x, y in ring]
+    return sum(signs) > 0

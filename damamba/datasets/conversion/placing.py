@@ -1,0 +1,64 @@
+"""Where a conversion puts its files: into a new folder beside the source, there as a whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from damamba.datasets.conversion.labels import ConversionError
+from damamba.datasets.folders import is_inside
+
+
+def check_places(source: Path, target: Path) -> None:
+    """Refuse a target that holds something, or lies in the source, or the other way round.
+
+    Raises:
+        ConversionError: it is so.
+    """
+    if not source.is_dir():
+        raise ConversionError(f'{source} is no folder: name the one that the labels and the pictures lie in')
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConversionError(f'{target} is there already, and not empty: name another folder')
+    real, other = os.path.realpath(source), os.path.realpath(target)
+    if is_inside(other, real) or is_inside(real, other):
+        raise ConversionError(f'{target} and {source} lie in one another: name a folder outside of it')
+
+
+@contextmanager
+def made_whole(target: Path) -> Iterator[Path]:
+    """A folder beside the target that takes its name at the end, and is gone if something fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f'.{target.name}.'))
+    try:
+        yield folder
+        folder.chmod(0o777 & ~_umask())
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def place(picture: Path, target: Path, copy: bool) -> None:
+    """Put a picture where it belongs: the same file under a second name where that can be, or else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = picture.resolve()  # of a link, what it leads to
+    if not copy:
+        try:
+            os.link(picture, target)
+            return
+        except OSError:  # another file system, or one without hard links
+            pass
+    shutil.copyfile(picture, target)
+
+
+def check_name(name: str) -> None:
+    """Refuse a picture's name that leads out of its folder."""
+    if not name or PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts:
+        raise ConversionError(f'{name!r} is no name of a picture in a folder: rename it')

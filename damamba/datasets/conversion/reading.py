@@ -1,0 +1,236 @@
+"""What readers of all formats share: pictures as MMDetection sees them, and labels that are checked one by one."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from damamba.datasets.conversion.counting import Tally
+from damamba.datasets.conversion.geometry import beyond, cut_at_edges, draw, enclosed, turn_mask, turn_points
+from damamba.datasets.conversion.labels import (
+    ConversionError,
+    LabelledObject,
+    LabelledPicture,
+    LeftOut,
+    Options,
+    Part,
+    Size,
+    rle_of,
+)
+from damamba.datasets.folders import Folder
+from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.inspection.picture_files import SWAPPING, read_picture_file
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.mpo')
+EDGE = 0.5  # pixels by which rounding may carry an outline beyond the picture
+
+
+@dataclass
+class Reading:
+    """One source being read.
+
+    A reader is a generator: it takes this and yields pictures with their objects, names categories in ``categories`` in
+    the source's order, and counts here what it can't hand over. What it hands over is checked by :meth:`pictures`.
+    """
+
+    root: Path
+    options: Options = field(default_factory=Options)
+    categories: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    notes: list[str] = field(default_factory=list)  # sentences that a user should know
+    met: Tally = field(default_factory=Tally)  # what the source has
+    cut: int = 0  # objects that are cut at the edge of their picture
+
+    def picture(
+        self, path: Path, split: str, name: str | None = None, stated: Size | None = None, labels: int = 0
+    ) -> LabelledPicture | None:
+        """A picture file, with no objects yet; None if it can't be used, which is counted, with its labels.
+
+        Args:
+            path: the file.
+            split: what it belongs to: train, val, test, ...; 'all' where the source has none.
+            name: what it is called below the folder of its split; by default its path below ``root``.
+            stated: its width and height as the labels have them; if the file as it is stored has these, and EXIF's
+                orientation turns it on its side, the labels are turned too.
+            labels: how many objects it has.
+        """
+        found = self.why_unused(path)
+        if not found:
+            file = read_picture_file(path, decode=False)
+            found = file.problem and f'{file.problem[0].replace("_", " ")}'
+        if not found and stated and stated != file.fed and stated != file.size:
+            found = f'the labels are of another size than the picture ({file.fed[0]} x {file.fed[1]} pixels)'
+        if found:
+            self.leave_out(found, self.shown(path), 'pictures')
+            self.leave_out(f'the picture is left out ({found})', self.shown(path), count=labels)
+            return None
+        unturned = stated not in (None, file.fed) and file.orientation in SWAPPING
+        picture = LabelledPicture(path, name or self.shown(path), split, file.fed)
+        picture.orientation = file.orientation if unturned else 1
+        return picture
+
+    def why_unused(self, path: Path) -> str | None:
+        """Why a file is not read: it leads out of the source's folder."""
+        folder = Folder(str(self.root), None if self.options.follow_links else ())
+        return 'it leads out of the folder' if folder.why_outside(str(path)) else None
+
+    def leave_out(self, why: str, where: str, what: str = 'objects', count: int = 1) -> None:
+        """Count what can't be handed over: objects, pictures, label files, and others by their names."""
+        self.left_out.add(what, why, where, count)
+        self.met.pictures += count if what == 'pictures' else 0
+        self.met.objects += count if what == 'objects' else 0
+
+    def category(self, name: str) -> str:
+        """The name of a category, which is added to the others if it is new."""
+        if name not in self.categories:
+            self.categories.append(name)
+        return name
+
+    def shown(self, path: Path) -> str:
+        """A path below the source, with slashes."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def below(self, name: str, *folders: Path) -> Path | None:
+        """The file that a label names, in one of these folders or below the root; None if there is none inside.
+
+        Windows' separators, absolute paths and steps up of another machine are cut until a file is found.
+        """
+        steps = [step for step in PurePosixPath(*PureWindowsPath(name).parts).parts if step not in ('..', '/', '\\')]
+        for start in range(len(steps)):
+            for folder in folders or (self.root,):
+                path = folder.joinpath(*steps[start:])
+                if path.is_file() and not self.why_unused(path):
+                    return path
+        return None
+
+    def pictures(self, read: 'Reader') -> Iterator[LabelledPicture]:
+        """What a reader hands over, turned where needed, without what encloses nothing; that is counted."""
+        for picture in read(self):
+            self.met.add(picture)
+            turned = [_turned(it, picture) for it in picture.objects]
+            sound = [self._sound(it, picture.size) for it in turned]
+            yield replace(picture, objects=[it for it in sound if it], orientation=1)
+        if self.cut:
+            many = '1 object reaches' if self.cut == 1 else f'{self.cut:,} objects reach'
+            self.notes.append(f'{many} beyond the edge of the picture, and is cut there')
+
+    @property
+    def wanted(self) -> list[str]:
+        """The names of the categories that are written, in order; the reader may still add some."""
+        return list(self.options.classes) or self.categories
+
+    def _sound(self, it: LabelledObject, size: Size) -> LabelledObject | None:
+        """The object with all that is of use, None if nothing is."""
+        if self.options.classes and it.category not in self.options.classes:
+            return self._drop(it, f'not a class that was asked for: {short_repr(it.category)}')
+        if it.mask is not None:
+            return self._sound_mask(it, size)
+        return self._sound_parts(it, size) if it.parts else self._sound_box(it, size)
+
+    def _drop(self, it: LabelledObject, why: str) -> None:
+        """Count an object with its parts and holes."""
+        for what, count in zip(('objects', 'parts', 'holes'), (1, *it.pieces), strict=True):
+            self.left_out.add(what, why, it.where, count)
+
+    def _sound_mask(self, it: LabelledObject, size: Size) -> LabelledObject | None:
+        if list(it.mask['size']) != [size[1], size[0]]:
+            return self._drop(it, 'the mask is of another size than the picture')
+        return it if coco_mask.area(dict(it.mask)) else self._drop(it, 'the mask is empty')
+
+    def _sound_parts(self, it: LabelledObject, size: Size) -> LabelledObject | None:
+        kept, whys = [], []
+        for part in it.parts:
+            outline, why = sound_outline(part.outline, size)
+            if why:
+                whys.append((part, why))
+                continue
+            holes = [sound_outline(hole, size) for hole in part.holes]
+            for _, wrong in holes:
+                self.left_out.add('holes', wrong, it.where, wrong is not None)
+            kept.append(Part(outline, tuple(hole for hole, wrong in holes if not wrong)))
+        if not kept:
+            return self._drop(it, f'nothing is left ({whys[0][1]})')
+        if not draw(kept, size).any():
+            return self._drop(it, 'no pixel is covered')
+        for part, why in whys:
+            self.left_out.add('parts', why, it.where)
+            self.left_out.add('holes', f'the part is left out ({why})', it.where, len(part.holes))
+        self.cut += any(beyond(np.asarray(part.outline), size) > EDGE for part in it.parts)
+        return replace(it, parts=tuple(kept))
+
+    def _sound_box(self, it: LabelledObject, size: Size) -> LabelledObject | None:
+        if it.box is None or not np.isfinite(it.box).all() or min(it.box[2:]) <= 0:
+            return self._drop(it, 'the box encloses nothing')
+        x, y, width, height = it.box
+        corners = np.array([[x, y], [x + width, y + height]])
+        (left, top), (right, bottom) = np.clip(corners, 0, size).tolist()
+        if right <= left or bottom <= top:
+            return self._drop(it, 'the box is outside of the picture')
+        self.cut += beyond(corners, size) > EDGE
+        if self.options.boxes_as_masks:
+            corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+            return replace(it, box=None, parts=(Part(corners),))
+        return replace(it, box=(left, top, right - left, bottom - top))
+
+
+Reader = Callable[[Reading], Iterator[LabelledPicture]]
+
+
+def sound_outline(outline: np.ndarray, size: Size) -> tuple[np.ndarray | None, str | None]:
+    """An outline within the picture, or why there is none."""
+    outline = np.asarray(outline, np.float64)
+    if outline.ndim != 2 or outline.shape[1:] != (2,) or len(outline) < 3:
+        return None, 'fewer than 3 points'
+    if not np.isfinite(outline).all():
+        return None, 'a coordinate is not finite'
+    if enclosed(outline) == 0:
+        return None, 'no area'
+    if beyond(outline, size) > 0:
+        outline = cut_at_edges(outline, size)
+        if len(outline) < 3 or enclosed(outline) == 0:
+            return None, 'outside of the picture'
+    return outline, None
+
+
+def _turned(it: LabelledObject, picture: LabelledPicture) -> LabelledObject:
+    """The object, turned as its picture is."""
+    if picture.orientation == 1:
+        return it
+    stored = picture.size[::-1]
+
+    def turn(points: np.ndarray) -> np.ndarray:
+        return turn_points(np.asarray(points, np.float64), picture.orientation, stored)
+
+    if it.mask is not None:
+        return replace(it, mask=rle_of(turn_mask(coco_mask.decode(dict(it.mask)), picture.orientation)))
+    if it.parts:
+        return replace(it, parts=tuple(Part(turn(p.outline), tuple(map(turn, p.holes))) for p in it.parts))
+    if it.box:
+        x, y, width, height = it.box
+        corners = turn(np.array([[x, y], [x + width, y + height]]))
+        low, high = corners.min(0), corners.max(0)
+        return replace(it, box=(*low.tolist(), *(high - low).tolist()))
+    return it
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Every picture file below a folder, in the order of names; links to folders are not followed."""
+    found = []
+    for place, _, names in os.walk(folder):
+        found += [Path(place, name) for name in names if name.lower().endswith(SUFFIXES)]
+    return sorted(found)
+
+
+def check_classes(reading: Reading) -> None:
+    """Refuse classes that were asked for and that the source does not have.
+
+    Raises:
+        ConversionError: there are such.
+    """
+    lacking = [name for name in reading.options.classes if name not in reading.categories]
+    if lacking:
+        names = ', '.join(map(short_repr, reading.categories)) or 'none'
+        raise ConversionError(f'no class is called {", ".join(map(short_repr, lacking))}: there are {names}')

@@ -1,0 +1,229 @@
+"""YOLO: a text file beside each picture's, a line an object, in shares of the picture's width and height.
+
+``class x y width height`` is a box, from its middle; ``class x y x y x y ...`` an outline; one more number behind
+either is a confidence, and left out. ``data.yaml`` names the classes and says where the pictures of each split lie; the
+labels lie in ``labels`` where the path of the pictures has ``images``, or beside the pictures. Several parts and holes
+are one outline, joined by lines that are walked there and back.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from damamba.datasets.conversion.geometry import take_apart
+from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture
+from damamba.datasets.conversion.reading import Reading, list_pictures
+from damamba.datasets.inspection.defects import short_repr
+
+TITLE = 'YOLO, outlines or boxes'
+SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
+NAMES = ('classes.txt', 'obj.names')  # a name a line, where there is no data.yaml
+LARGEST = 2**20  # bytes of a data.yaml; COCO's has 3,000
+PROBED = 20  # text files that are looked into to know the format
+BOX = 5  # numbers of a line
+
+
+def recognise(folder: Path) -> str | None:
+    """Why a folder looks like this format; None if it does not."""
+    if path := _settings_file(folder):
+        return f'{path.name} names classes'
+    found = [path for path in _label_files(folder) if _is_label_file(path)]
+    return f'{found[0].relative_to(folder)} has lines of numbers' if found else None
+
+
+def read(reading: Reading) -> Iterator[LabelledPicture]:
+    """The pictures of every split, in the order of names.
+
+    Raises:
+        ConversionError: nothing says where the pictures are, or what the classes are called.
+    """
+    settings = _read_settings(reading.root)
+    pictures = _find_pictures(reading, settings)
+    if not pictures:
+        raise ConversionError(
+            f'{reading.root} has no pictures where {TITLE} has them: in images/, or beside the labels'
+        )
+    names = _names(reading, settings)
+    reading.categories.extend(name for name in dict.fromkeys(names) if name not in reading.categories)
+    stems = Counter(_labels_of(path, reading.root) for path, *_ in pictures)
+    for labels, count in stems.items():
+        if count > 1:
+            reading.notes.append(f'{count} pictures share the labels {reading.shown(labels)}: each has its objects')
+    for path, split, name in pictures:
+        labels = _labels_of(path, reading.root)
+        lines = _lines(labels, reading)
+        picture = reading.picture(path, split, name, labels=len(lines))
+        if picture:
+            picture.objects = [it for line in lines if (it := _object(*line, picture, names, reading))]
+            yield picture
+    _report_orphans(reading, set(stems))
+
+
+def _settings_file(folder: Path) -> Path | None:
+    """The file that names classes and splits."""
+    for path in sorted((*folder.glob('*.yaml'), *folder.glob('*.yml'))):
+        try:
+            if isinstance(_load(path), Mapping) and 'names' in _load(path):
+                return path
+        except ConversionError:
+            if path.stem == 'data':
+                raise
+    return None
+
+
+def _load(path: Path) -> object:
+    if path.stat().st_size > LARGEST:
+        raise ConversionError(f'{path} is too long to be settings of a data set')
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConversionError(f'{path} can not be read as YAML: {" ".join(str(error).split())}') from error
+
+
+def _read_settings(folder: Path) -> Mapping:
+    path = _settings_file(folder)
+    return _load(path) if path else {}
+
+
+def _names(reading: Reading, settings: Mapping) -> list[str]:
+    """The name of each number, from 0 on."""
+    names = settings.get('names')
+    if isinstance(names, Mapping):
+        if not all(type(key) is int and 0 <= key < LARGEST for key in names) or not names:
+            raise ConversionError(f'names of data.yaml must go by whole numbers from 0 on, got {short_repr(names)}')
+        names = [names.get(number, f'class {number}') for number in range(max(names) + 1)]
+    if names is None:
+        files = [reading.root / name for name in NAMES] + [reading.root / 'labels' / name for name in NAMES]
+        lines = [path.read_text(encoding='utf-8-sig').splitlines() for path in files if path.is_file()]
+        names = [line.strip() for line in lines[0] if line.strip()] if lines else list(reading.options.classes)
+    if not isinstance(names, list) or not names:
+        raise ConversionError('nothing says what the classes are called: add --classes with their names, in order')
+    if settings.get('nc') not in (None, len(names)):
+        reading.notes.append(f'data.yaml says nc: {short_repr(settings["nc"])}, and has {len(names)} names')
+    return [str(name) for name in names]
+
+
+def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str, str]]:
+    """Each picture with its split and its name there."""
+    root, found = reading.root, []
+    for key, split in SPLITS.items():
+        entries = settings.get(key)
+        for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+            found += _in_entry(reading, settings, str(entry), split)
+    if found:
+        return _once(found)
+    images = root / 'images' if (root / 'images').is_dir() else root
+    for path in list_pictures(images):
+        first, *rest = path.relative_to(images).parts
+        split = SPLITS.get(first) if rest else None
+        steps = [step for step in (rest if split else (first, *rest)) if split is None or step != 'images']
+        found.append((path, split or 'all', '/'.join(steps)))
+    return found
+
+
+def _once(found: list[tuple[Path, str, str]]) -> list[tuple[Path, str, str]]:
+    return list({(path, split): (path, split, name) for path, split, name in found}.values())
+
+
+def _in_entry(reading: Reading, settings: Mapping, entry: str, split: str) -> list[tuple[Path, str, str]]:
+    """The pictures of a folder, or of a file that lists them; a path that leads elsewhere is looked for below here."""
+    base = Path(str(settings.get('path') or ''))
+    place = _below(reading, base / entry) or _below(reading, Path(entry))
+    if place is None:
+        reading.notes.append(f'{split} of data.yaml, {short_repr(entry)}, is not in the folder: it is left out')
+        return []
+    if place.is_dir():
+        return [(path, split, path.relative_to(place).as_posix()) for path in list_pictures(place)]
+    found = []
+    for number, line in enumerate(place.read_text(encoding='utf-8-sig').splitlines(), 1):
+        if line.strip():
+            path = reading.below(line.strip())
+            if path is None:
+                reading.leave_out('the file is not there', f'{reading.shown(place)}:{number}', 'pictures')
+            else:
+                found.append((path, split, reading.shown(path)))
+    return found
+
+
+def _below(reading: Reading, path: Path) -> Path | None:
+    """A folder or file of the source; of a path that leads elsewhere the longest end that is there."""
+    steps = [step for step in path.parts if step not in ('..', '/', '.')]
+    for start in range(len(steps) + 1):
+        inside = reading.root.joinpath(*steps[start:])
+        if inside.exists() and not reading.why_unused(inside) and (inside != reading.root or not steps):
+            return inside
+    return None
+
+
+def _labels_of(picture: Path, root: Path) -> Path:
+    """Where the labels of a picture lie: ``labels`` in place of the last ``images`` of its path, or beside it."""
+    steps = list(picture.relative_to(root).parts)
+    if 'images' in steps[:-1]:
+        place = len(steps) - 2 - steps[-2::-1].index('images')
+        return root.joinpath(*steps[:place], 'labels', *steps[place + 1 :]).with_suffix('.txt')
+    return picture.with_suffix('.txt')
+
+
+def _label_files(folder: Path) -> list[Path]:
+    skipped = ('classes.txt', 'train.txt', 'val.txt', 'test.txt')
+    return [path for path in sorted(folder.rglob('*.txt')) if path.name not in skipped][:PROBED]
+
+
+def _is_label_file(path: Path) -> bool:
+    try:
+        with path.open(encoding='utf-8') as file:
+            line = file.readline(LARGEST).split()
+        return len(line) >= BOX and all(math.isfinite(float(value)) for value in line) and float(line[0]) % 1 == 0
+    except ValueError:
+        return False
+
+
+def _lines(path: Path, reading: Reading) -> list[tuple[str, str]]:
+    """The lines of a label file that have something in them, each with where it is."""
+    if not path.is_file() or reading.why_unused(path):
+        return []
+    shown = reading.shown(path)
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except ValueError:
+        reading.leave_out('no text in UTF-8', shown, 'label files')
+        return []
+    return [(f'{shown}:{number}', line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _object(where: str, line: str, picture: LabelledPicture, names: list[str], reading: Reading):
+    """The object of a line; None if it is none, which is counted."""
+    try:
+        numbers = [float(value) for value in line.split()]
+    except ValueError:
+        return reading.leave_out('the line has something else than numbers', where)
+    number, values = numbers[0], numbers[1:]
+    if not math.isfinite(number) or number % 1 or not 0 <= number < len(names):
+        return reading.leave_out(f'the class number is none of 0 to {len(names) - 1}', where)
+    if len(values) < BOX - 1:
+        return reading.leave_out('the line has fewer than 5 numbers', where)
+    width, height = picture.size
+    if len(values) <= BOX:  # a sixth is a confidence
+        x, y, across, down = np.array(values[:4]) * (width, height, width, height)
+        box = (x - across / 2, y - down / 2, across, down)
+        return LabelledObject(names[int(number)], where, box=tuple(map(float, box)))
+    outline = np.array(values[: len(values) // 2 * 2]).reshape(-1, 2)
+    parts = take_apart(outline)
+    scaled = [part._replace(outline=part.outline * picture.size, holes=_scale(part.holes, picture)) for part in parts]
+    return LabelledObject(names[int(number)], where, parts=tuple(scaled))
+
+
+def _scale(holes: tuple[np.ndarray, ...], picture: LabelledPicture) -> tuple[np.ndarray, ...]:
+    return tuple(hole * picture.size for hole in holes)
+
+
+def _report_orphans(reading: Reading, used: set[Path]) -> None:
+    """Count labels without a picture."""
+    for path in sorted((reading.root / 'labels').rglob('*.txt')):
+        if path not in used and path.name not in NAMES:
+            reading.leave_out('the picture is not there', reading.shown(path), 'label files')
+            reading.leave_out('the picture is not there', reading.shown(path), count=len(_lines(path, reading)))
