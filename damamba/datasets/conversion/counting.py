@@ -16,6 +16,7 @@ ROWS = {  # by the name of a field
     'parts': 'parts of masks',
     'holes': 'holes in them',
 }
+COUNTED = ('pictures', 'objects', 'parts', 'holes')  # of which as many are written as were read, less the left out
 
 
 @dataclass
@@ -54,7 +55,7 @@ def table_of(read: Tally, left_out: LeftOut, written: Tally) -> Table:
     """What was read, what of it was left out, and what was written, counted anew in the files."""
     rows = []
     for name, heading in ROWS.items():
-        left = left_out.total(name) if name in ('pictures', 'objects', 'parts', 'holes') else None
+        left = left_out.total(name) if name in COUNTED else None
         rows.append((heading, getattr(read, name), left, getattr(written, name)))
     for name in dict.fromkeys((*read.classes, *written.classes)):
         rows.append((f'objects of {short_repr(name)}', read.classes[name], None, written.classes[name]))

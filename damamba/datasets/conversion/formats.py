@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from damamba.datasets.conversion import yolo
+from damamba.datasets.conversion import coco, labelme, supervisely, yolo
 from damamba.datasets.conversion.labels import ConversionError
 from damamba.datasets.conversion.reading import Reader
 
@@ -18,6 +18,9 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    'coco': Format(coco.TITLE, coco.recognise, coco.read),
+    'labelme': Format(labelme.TITLE, labelme.recognise, labelme.read),
+    'supervisely': Format(supervisely.TITLE, supervisely.recognise, supervisely.read),
     'yolo': Format(yolo.TITLE, yolo.recognise, yolo.read),
 }
 

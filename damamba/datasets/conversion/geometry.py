@@ -4,12 +4,13 @@ Shapes: outline [N, 2], x and y in pixels. mask [H, W].
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from damamba.datasets.conversion.labels import Part, Size
+from damamba.datasets.conversion.labels import LabelledObject, Part, Size, rle_of
 
 
 def enclosed(outline: np.ndarray) -> float:
@@ -68,6 +69,14 @@ def draw(parts: Sequence[Part], size: Size) -> np.ndarray:
 def _draw_outline(outline: np.ndarray, size: Size) -> np.ndarray:
     width, height = size
     return coco_mask.decode(coco_mask.frPyObjects([outline.ravel().tolist()], height, width))[..., 0] > 0
+
+
+def unite(group: Sequence[LabelledObject], size: Size) -> LabelledObject:
+    """Objects with masks as one: all their parts, or a mask where one of them is a mask. It stands for the first."""
+    if len(group) == 1 or all(it.mask is None for it in group):
+        return replace(group[0], parts=tuple(part for it in group for part in it.parts))
+    masks = [draw(it.parts, size) if it.mask is None else coco_mask.decode(dict(it.mask)) for it in group]
+    return replace(group[0], parts=(), mask=rle_of(np.any(masks, 0)))
 
 
 def take_apart(outline: np.ndarray) -> tuple[Part, ...]:

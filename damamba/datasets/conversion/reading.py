@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from damamba.datasets.conversion.counting import Tally
+from damamba.datasets.broken import FARTHEST, LONGEST
+from damamba.datasets.conversion.counting import COUNTED, Tally
 from damamba.datasets.conversion.geometry import beyond, cut_at_edges, draw, enclosed, turn_mask, turn_points
 from damamba.datasets.conversion.labels import (
     ConversionError,
@@ -25,6 +26,8 @@ from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.inspection.picture_files import SWAPPING, read_picture_file
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.mpo')
+SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}  # by names of folders
+PICTURES = ('images', 'img', 'imgs')  # folders that no picture is named by
 EDGE = 0.5  # pixels by which rounding may carry an outline beyond the picture
 
 
@@ -80,8 +83,8 @@ class Reading:
     def leave_out(self, why: str, where: str, what: str = 'objects', count: int = 1) -> None:
         """Count what can't be handed over: objects, pictures, label files, and others by their names."""
         self.left_out.add(what, why, where, count)
-        self.met.pictures += count if what == 'pictures' else 0
-        self.met.objects += count if what == 'objects' else 0
+        if what in COUNTED:
+            setattr(self.met, what, getattr(self.met, what) + count)
 
     def category(self, name: str) -> str:
         """The name of a category, which is added to the others if it is new."""
@@ -186,6 +189,8 @@ def sound_outline(outline: np.ndarray, size: Size) -> tuple[np.ndarray | None, s
         return None, 'fewer than 3 points'
     if not np.isfinite(outline).all():
         return None, 'a coordinate is not finite'
+    if np.abs(outline).max() > FARTHEST or np.abs(np.diff(outline, axis=0)).sum() > LONGEST:
+        return None, 'far beyond any picture, or longer'
     if enclosed(outline) == 0:
         return None, 'no area'
     if beyond(outline, size) > 0:
@@ -222,6 +227,28 @@ def list_pictures(folder: Path) -> list[Path]:
     for place, _, names in os.walk(folder):
         found += [Path(place, name) for name in names if name.lower().endswith(SUFFIXES)]
     return sorted(found)
+
+
+def split_and_name(shown: str) -> tuple[str, str]:
+    """A path below the source -> the split that its first folder names, or 'all', and what is left of the path."""
+    first, *rest = PurePosixPath(shown).parts
+    split = SPLITS.get(first.lower()) if rest else None
+    steps = rest if split else [first, *rest]
+    return split or 'all', '/'.join(steps[1:] if len(steps) > 1 and steps[0] in PICTURES else steps)
+
+
+def stated_size(width: object, height: object) -> Size | None:
+    """The size that labels have; None where they have none of use."""
+    return (width, height) if type(width) is int and type(height) is int and min(width, height) > 0 else None
+
+
+def points_of(values: object) -> np.ndarray | None:
+    """A list of x and y as [N, 2], or None where it is something else."""
+    try:
+        points = np.asarray(values, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return points if points.ndim == 2 and points.shape[1] == 2 else None
 
 
 def check_classes(reading: Reading) -> None:

@@ -16,11 +16,10 @@ import yaml
 
 from damamba.datasets.conversion.geometry import take_apart
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture
-from damamba.datasets.conversion.reading import Reading, list_pictures
+from damamba.datasets.conversion.reading import SPLITS, Reading, list_pictures
 from damamba.datasets.inspection.defects import short_repr
 
 TITLE = 'YOLO, outlines or boxes'
-SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}
 NAMES = ('classes.txt', 'obj.names')  # a name a line, where there is no data.yaml
 LARGEST = 2**20  # bytes of a data.yaml; COCO's has 3,000
 PROBED = 20  # text files that are looked into to know the format

@@ -1,0 +1,147 @@
+"""Supervisely: ``meta.json`` with the classes, and folders of pictures in ``img`` beside their labels in ``ann``.
+
+Polygons have holes (interior), bitmaps lie at an origin, rectangles are boxes. Objects with one ``instance`` are one.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
+from damamba.datasets.conversion.geometry import unite
+from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part, Size
+from damamba.datasets.conversion.reading import Reading, list_pictures, points_of, split_and_name, stated_size
+from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.json_files import read_json
+
+TITLE = 'Supervisely'
+ENCLOSING = ('polygon', 'bitmap', 'rectangle')
+
+
+def recognise(folder: Path) -> str | None:
+    """Why a folder looks like this format; None if it does not."""
+    if _classes(folder) is None:
+        return None
+    found = next((path for path in sorted(folder.rglob('ann')) if path.is_dir()), None)
+    return f'meta.json names classes, and {found.relative_to(folder)} is there' if found else None
+
+
+def read(reading: Reading) -> Iterator[LabelledPicture]:
+    """The pictures of each folder in the order of names; each folder is a split where its name says so.
+
+    Raises:
+        ConversionError: there is no meta.json, or no folder of labels.
+    """
+    classes = _classes(reading.root)
+    if classes is None:
+        raise ConversionError(f'{reading.root} has no meta.json that names classes: name the folder of the project')
+    for name in classes:
+        reading.category(name)
+    folders = [path for path in sorted(reading.root.rglob('ann')) if path.is_dir()]
+    if not folders:
+        raise ConversionError(f'{reading.root} has no folder ann with labels: name the folder of the project')
+    for folder in folders:
+        yield from _read_folder(folder, reading)
+
+
+def _classes(folder: Path) -> list[str] | None:
+    """The names of the classes, in the order of meta.json; None where there is none."""
+    document = _read_json(folder / 'meta.json')
+    classes = document.get('classes') if isinstance(document, Mapping) else None
+    if not isinstance(classes, list):
+        return None
+    titles = [it.get('title') for it in classes if isinstance(it, Mapping)]
+    return [title for title in titles if isinstance(title, str)]
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return read_json(path)
+    except (ValueError, OSError):
+        return None
+
+
+def _read_folder(folder: Path, reading: Reading) -> Iterator[LabelledPicture]:
+    pictures = list_pictures(folder.parent / 'img')
+    used = set()
+    for picture_file in pictures:
+        names = (f'{picture_file.name}.json', f'{picture_file.stem}.json')  # the second is that of old projects
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        document = _read_json(path) if path else {}
+        used.add(path)
+        if not isinstance(document, Mapping) or not isinstance(document.get('objects', []), list):
+            reading.leave_out('no file of Supervisely', reading.shown(path), 'label files')
+            document = {}
+        objects, size = document.get('objects', []), document.get('size')
+        stated = stated_size(size.get('width'), size.get('height')) if isinstance(size, Mapping) else None
+        split, name = split_and_name(reading.shown(picture_file).replace('/img/', '/'))
+        picture = reading.picture(picture_file, split, name, stated, labels=len(objects))
+        if picture:
+            picture.extra = _tags(document)
+            picture.objects = _objects(objects, reading.shown(path) if path else '', stated or picture.size, reading)
+            yield picture
+    for path in sorted(folder.glob('*.json')):
+        if path not in used:
+            document = _read_json(path)
+            count = len(document['objects']) if isinstance(document, Mapping) and 'objects' in document else 0
+            reading.leave_out('the picture is not there', reading.shown(path), 'label files')
+            reading.leave_out('the picture is not there', reading.shown(path), count=count)
+
+
+def _objects(entries: list, shown: str, size: Size, reading: Reading) -> list[LabelledObject]:
+    """Entries as objects, in their order; those of one instance and one class stand where the first of them does."""
+    found: dict[object, list[LabelledObject]] = {}
+    for number, entry in enumerate(entries):
+        it = _object(entry, f'{shown}: object {number + 1}', size, reading)
+        if it:
+            instance = entry.get('instance')
+            is_alone = instance is None or it.box is not None
+            found.setdefault(number if is_alone else (it.category, repr(instance)), []).append(it)
+    return [unite(group, size) for group in found.values()]
+
+
+def _object(entry: object, where: str, size: Size, reading: Reading) -> LabelledObject | None:
+    """The object of an entry; None if it is none, which is counted."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get('classTitle'), str):
+        return reading.leave_out('the object has no classTitle', where)
+    if entry['classTitle'] not in reading.categories:
+        return reading.leave_out('meta.json has no such class', f'{where}, {short_repr(entry["classTitle"])}')
+    kind = entry.get('geometryType')
+    own = dict(category=entry['classTitle'], where=where, extra=_tags(entry))
+    if kind not in ENCLOSING:
+        return reading.leave_out(f'a {short_repr(kind).strip(chr(39))} is no mask and no box', where)
+    if kind == 'bitmap':
+        return _bitmap(entry.get('bitmap'), own, size, reading)
+    points = entry.get('points')
+    points = points if isinstance(points, Mapping) else {}
+    exterior = points_of(points.get('exterior'))
+    if exterior is None:
+        return reading.leave_out('the exterior is no list of x and y', where)
+    if kind == 'rectangle':
+        (left, top), (right, bottom) = exterior.min(0).tolist(), exterior.max(0).tolist()
+        return LabelledObject(box=(left, top, right - left, bottom - top), **own)
+    interior = points.get('interior')
+    holes = [points_of(hole) for hole in interior] if isinstance(interior, list) else []
+    reading.leave_out('the interior is no list of x and y', where, 'holes', sum(hole is None for hole in holes))
+    return LabelledObject(parts=(Part(exterior, tuple(hole for hole in holes if hole is not None)),), **own)
+
+
+def _bitmap(bitmap: object, own: dict, size: Size, reading: Reading) -> LabelledObject | None:
+    bitmap = bitmap if isinstance(bitmap, Mapping) else {}
+    origin = points_of([bitmap.get('origin')])
+    if origin is None or not np.isfinite(origin).all() or np.abs(origin).max() > max(size):
+        return reading.leave_out('the origin of the bitmap is no place in the picture', own['where'])
+    try:
+        rle, cut = mask_at(bitmap.get('data'), tuple(origin[0].astype(int).tolist()), size)
+    except BitmapError as error:
+        return reading.leave_out(str(error), own['where'])
+    reading.cut += cut
+    return LabelledObject(mask=rle, **own)
+
+
+def _tags(entry: Mapping) -> dict:
+    """The tags of an object or of a picture, as attributes of COCO."""
+    tags = entry.get('tags')
+    named = [it for it in tags if isinstance(it, Mapping) and 'name' in it] if isinstance(tags, list) else []
+    return dict(attributes={str(it['name']): it.get('value') for it in named}) if named else {}
