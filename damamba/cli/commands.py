@@ -57,6 +57,7 @@ GROUPS = {
         ),
     },
     'Data': {
+        'convert-data': Command("turn another tool's labels into COCO, or into YOLO", 'labelled/ data/mine'),
         'check-dataset': Command('look through a data set: what is wrong with it', 'data/coco/annotations'),
         'browse-dataset': Command('draw what a config feeds its model', f'{TINY} {NEXT}--count 8'),
         'make-demo-data': Command('draw a data set of synthetic scenes', 'shapes data/shapes --images 100'),

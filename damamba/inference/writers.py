@@ -9,11 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from damamba.datasets.outlines import shares
 from damamba.engine.config_checks import ConfigError
 from damamba.evaluation.coco_ap import FIELDS
 from damamba.inference.detections import Detections
 from damamba.inference.naming import Ids, Names, file_name_of
-from damamba.inference.polygons import outline_of, shares, yolo_lines
+from damamba.inference.polygons import outline_of, yolo_lines
 from damamba.inference.whole_files import write_whole
 
 logger = logging.getLogger('damamba.inference')

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
+from damamba.datasets.outlines import in_one, polygons_of
 from damamba.inference.naming import Ids, Names
-from damamba.inference.polygons import in_one, polygons_of, yolo_lines
+from damamba.inference.polygons import yolo_lines
 from damamba.picking import draw_pick_points
 from tests.inference.helpers import detections
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damamba.datasets.conversion.coco_writing import CocoWriter
-from damamba.datasets.conversion.counting import Tally, reasons_of
+from damamba.datasets.conversion.counting import COUNTED, PIECES, Tally, reasons_of
 from damamba.datasets.conversion.formats import FORMATS, recognise
 from damamba.datasets.conversion.labels import ConversionError, LeftOut, Options
 from damamba.datasets.conversion.placing import check_name, check_places, made_whole
 from damamba.datasets.conversion.reading import Reading, check_classes
+from damamba.datasets.conversion.yolo_writing import YoloBoxWriter, YoloWriter
 
-__all__ = ['FORMATS', 'Conversion', 'ConversionError', 'Options', 'convert']
+__all__ = ['FORMATS', 'WRITERS', 'Conversion', 'ConversionError', 'Options', 'convert']
 
-WRITERS = {'coco': CocoWriter}
+WRITERS = {'coco': CocoWriter, 'yolo-seg': YoloWriter, 'yolo': YoloBoxWriter}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def convert(
         source: the folder of labels and pictures.
         target: the folder to write: a new or an empty one.
         source_format: one of :data:`FORMATS`; by default it is recognised.
-        target_format: coco, or yolo-seg.
+        target_format: one of :data:`WRITERS`.
         options: what else is asked for.
         copy: copy pictures; by default they are the same files under a second name, where the file system has that.
         on_picture: called with how many pictures are done, after each.
@@ -58,7 +59,7 @@ def convert(
     name, why = (source_format, 'as asked for') if source_format else recognise(source)
     reading = Reading(source, options or Options())
     with made_whole(target) as folder:
-        writer = WRITERS[target_format](folder, reading.wanted, copy)
+        writer = WRITERS[target_format](folder, reading, copy)
         names = set()
         for done, picture in enumerate(reading.pictures(FORMATS[name].read), 1):
             check_name(picture.name)
@@ -73,4 +74,21 @@ def convert(
             )
         check_classes(reading)
         written = writer.finish()
+        _compare(reading, written)
     return Conversion(name, why, target_format, reading.wanted, reading.met, written, reading.left_out, reading.notes)
+
+
+def _compare(reading: Reading, written: Tally) -> None:
+    """Hold what was written against what was read, and say where parts and holes differ.
+
+    Raises:
+        ConversionError: pictures or objects are missing.
+    """
+    unlike = []
+    for what in COUNTED:
+        due, found = getattr(reading.met, what) - reading.left_out.total(what), getattr(written, what)
+        if due != found and what not in PIECES:
+            raise ConversionError(f'{due} {what} are due, and {found} were written: please report it')
+        unlike += [f'{due:,} {what} are {found:,}'] if due != found else []
+    if unlike:
+        reading.notes.append(f'{" and ".join(unlike)} in pixels: parts that touch are one, and small holes none')

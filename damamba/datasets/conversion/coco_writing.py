@@ -15,6 +15,7 @@ from damamba.datasets.conversion.counting import Tally
 from damamba.datasets.conversion.geometry import draw
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Size, count_pieces, rle_of
 from damamba.datasets.conversion.placing import place
+from damamba.datasets.conversion.reading import Reading
 
 DIGITS = 3  # of coordinates, in pixels
 
@@ -22,8 +23,8 @@ DIGITS = 3  # of coordinates, in pixels
 class CocoWriter:
     """Takes picture after picture, and writes the files of annotations at the end."""
 
-    def __init__(self, folder: Path, categories: list[str], copy: bool) -> None:
-        self.folder, self.categories, self.copy = folder, categories, copy
+    def __init__(self, folder: Path, reading: Reading, copy: bool) -> None:
+        self.folder, self.reading, self.copy = folder, reading, copy
         self.documents: dict[str, dict] = {}
 
     def add(self, picture: LabelledPicture) -> None:
@@ -35,13 +36,13 @@ class CocoWriter:
         document['images'].append({**picture.extra, **image})
         for it in picture.objects:
             ids = dict(id=len(document['annotations']) + 1, image_id=number)
-            category = dict(category_id=self.categories.index(it.category) + 1)
+            category = dict(category_id=self.reading.wanted.index(it.category) + 1)
             document['annotations'].append({**it.extra, **ids, **category, **annotate(it, picture.size)})
         place(picture.path, self.folder / picture.split / picture.name, self.copy)
 
     def finish(self) -> Tally:
         """Write the annotations; return what is in them, counted in the files."""
-        categories = [dict(id=i, name=name, supercategory='') for i, name in enumerate(self.categories, 1)]
+        categories = [dict(id=i, name=name, supercategory='') for i, name in enumerate(self.reading.wanted, 1)]
         (self.folder / 'annotations').mkdir()
         tally = Tally()
         for split, document in self.documents.items():

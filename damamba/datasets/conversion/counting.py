@@ -1,6 +1,7 @@
 """What there is on both sides of a conversion, counted: pictures, objects, parts, holes, and objects of each class."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from damamba.datasets.conversion.labels import LabelledPicture, LeftOut
@@ -16,7 +17,8 @@ ROWS = {  # by the name of a field
     'parts': 'parts of masks',
     'holes': 'holes in them',
 }
-COUNTED = ('pictures', 'objects', 'parts', 'holes')  # of which as many are written as were read, less the left out
+PIECES = ('parts', 'holes')
+COUNTED = ('pictures', 'objects', *PIECES)  # of which what was read is left out or written
 
 
 @dataclass
@@ -51,13 +53,13 @@ class Tally:
         self.holes += pieces[1]
 
 
-def table_of(read: Tally, left_out: LeftOut, written: Tally) -> Table:
+def table_of(categories: Sequence[str], read: Tally, left_out: LeftOut, written: Tally) -> Table:
     """What was read, what of it was left out, and what was written, counted anew in the files."""
     rows = []
     for name, heading in ROWS.items():
         left = left_out.total(name) if name in COUNTED else None
         rows.append((heading, getattr(read, name), left, getattr(written, name)))
-    for name in dict.fromkeys((*read.classes, *written.classes)):
+    for name in dict.fromkeys((*categories, *read.classes)):
         rows.append((f'objects of {short_repr(name)}', read.classes[name], None, written.classes[name]))
     return Table.of('What came along', ('', 'read', 'left out', 'written'), rows, sections=(len(ROWS) - 1,))
 

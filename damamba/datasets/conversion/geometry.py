@@ -71,6 +71,14 @@ def _draw_outline(outline: np.ndarray, size: Size) -> np.ndarray:
     return coco_mask.decode(coco_mask.frPyObjects([outline.ravel().tolist()], height, width))[..., 0] > 0
 
 
+def overlap(parts: Sequence[Part], size: Size) -> bool:
+    """Whether some parts have a pixel in common."""
+    if len(parts) < 2:
+        return False
+    masks = [draw([part], size) for part in parts]
+    return sum(int(mask.sum()) for mask in masks) > int(np.any(masks, 0).sum())
+
+
 def unite(group: Sequence[LabelledObject], size: Size) -> LabelledObject:
     """Objects with masks as one: all their parts, or a mask where one of them is a mask. It stands for the first."""
     if len(group) == 1 or all(it.mask is None for it in group):
@@ -82,48 +90,36 @@ def unite(group: Sequence[LabelledObject], size: Size) -> LabelledObject:
 def take_apart(outline: np.ndarray) -> tuple[Part, ...]:
     """The parts of an outline that walks from one to the next along lines, and back: formats of one outline need that.
 
-    What lies within a piece is a hole of it.
+    What lies within a part is a hole of it, by the even-odd rule.
     """
-    rings = [ring[1:] if (ring[0] == ring[-1]).all() else ring for ring in _rings(outline)]
-    rings = [ring for ring in rings if len(ring) >= 3 and enclosed(ring) > 0]
+    rings = [ring for ring in _rings(outline) if len(ring) >= 3 and enclosed(ring) > 0]
     return nest(rings) if len(rings) > 1 else (Part(outline),)
 
 
 def _rings(outline: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut where a side is walked in both directions."""
-    points = [tuple(point) for point in outline.tolist()]
-    points = [point for place, point in enumerate(points) if point != points[place - 1]]
-    open_rings, current = [], []  # those whose line back is still to come, and what is walked now
-    sides = {(points[place - 1], point) for place, point in enumerate(points)}
-    for place, point in enumerate(points):
-        before = points[place - 1]
-        if place and (point, before) in sides and (before, point) in sides:
-            if open_rings and open_rings[-1][0] == (point, before):  # the line back
-                yield np.array(current)
-                _, current = open_rings.pop()
-                continue
-            open_rings.append(((before, point), current))
-            current = []
-        current.append(point)
-    yield from (np.array(ring) for ring in (*(ring for _, ring in open_rings), current) if ring)
+    """Cut off a ring wherever an outline comes to a point again."""
+    walk, places = [], {}
+    for point in map(tuple, outline.tolist()):
+        if point in places:
+            yield np.array(walk[places[point] :])
+            for passed in walk[places[point] + 1 :]:
+                del places[passed]
+            del walk[places[point] + 1 :]
+        else:
+            places[point] = len(walk)
+            walk.append(point)
+    yield np.array(walk)
 
 
 def nest(rings: Sequence[np.ndarray]) -> tuple[Part, ...]:
     """Rings that do not cross -> parts, each with the rings right within it as its holes."""
     rings = sorted(rings, key=enclosed, reverse=True)
-    parts: list[tuple[np.ndarray, list]] = []
-    depth: list[int] = []
-    owners: list[int] = []
-    for place, ring in enumerate(rings):
-        around = [other for other in range(place) if _is_within(ring, rings[other])]
-        depth.append(len(around))
-        if depth[-1] % 2 and around:
-            parts[owners[max(around, key=depth.__getitem__)]][1].append(ring)
-            owners.append(-1)
-        else:
-            owners.append(len(parts))
-            parts.append((ring, []))
-    return tuple(Part(outline, tuple(holes)) for outline, holes in parts)
+    around = [[other for other in range(place) if _is_within(ring, rings[other])] for place, ring in enumerate(rings)]
+    holes = {
+        place: max(others, key=lambda it: len(around[it])) for place, others in enumerate(around) if len(others) % 2
+    }
+    outer = [place for place in range(len(rings)) if place not in holes]
+    return tuple(Part(rings[it], tuple(rings[hole] for hole, own in holes.items() if own == it)) for it in outer)
 
 
 def _is_within(ring: np.ndarray, other: np.ndarray) -> bool:

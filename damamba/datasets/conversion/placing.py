@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -29,20 +28,14 @@ def check_places(source: Path, target: Path) -> None:
 @contextmanager
 def made_whole(target: Path) -> Iterator[Path]:
     """A folder beside the target that takes its name at the end, and is gone if something fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f'.{target.name}.'))
+    target = target.resolve()
+    folder = target.with_name(f'.{target.name}.{os.getpid()}.part')
+    folder.mkdir(parents=True)
     try:
         yield folder
-        folder.chmod(0o777 & ~_umask())
         os.replace(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def place(picture: Path, target: Path, copy: bool) -> None:

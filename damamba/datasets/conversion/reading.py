@@ -128,20 +128,20 @@ class Reading:
     def _sound(self, it: LabelledObject, size: Size) -> LabelledObject | None:
         """The object with all that is of use, None if nothing is."""
         if self.options.classes and it.category not in self.options.classes:
-            return self._drop(it, f'not a class that was asked for: {short_repr(it.category)}')
+            return self.drop(it, f'not a class that was asked for: {short_repr(it.category)}')
         if it.mask is not None:
             return self._sound_mask(it, size)
         return self._sound_parts(it, size) if it.parts else self._sound_box(it, size)
 
-    def _drop(self, it: LabelledObject, why: str) -> None:
+    def drop(self, it: LabelledObject, why: str) -> None:
         """Count an object with its parts and holes."""
         for what, count in zip(('objects', 'parts', 'holes'), (1, *it.pieces), strict=True):
             self.left_out.add(what, why, it.where, count)
 
     def _sound_mask(self, it: LabelledObject, size: Size) -> LabelledObject | None:
         if list(it.mask['size']) != [size[1], size[0]]:
-            return self._drop(it, 'the mask is of another size than the picture')
-        return it if coco_mask.area(dict(it.mask)) else self._drop(it, 'the mask is empty')
+            return self.drop(it, 'the mask is of another size than the picture')
+        return it if coco_mask.area(dict(it.mask)) else self.drop(it, 'the mask is empty')
 
     def _sound_parts(self, it: LabelledObject, size: Size) -> LabelledObject | None:
         kept, whys = [], []
@@ -155,9 +155,9 @@ class Reading:
                 self.left_out.add('holes', wrong, it.where, wrong is not None)
             kept.append(Part(outline, tuple(hole for hole, wrong in holes if not wrong)))
         if not kept:
-            return self._drop(it, f'nothing is left ({whys[0][1]})')
+            return self.drop(it, f'nothing is left ({whys[0][1]})')
         if not draw(kept, size).any():
-            return self._drop(it, 'no pixel is covered')
+            return self.drop(it, 'no pixel is covered')
         for part, why in whys:
             self.left_out.add('parts', why, it.where)
             self.left_out.add('holes', f'the part is left out ({why})', it.where, len(part.holes))
@@ -166,12 +166,12 @@ class Reading:
 
     def _sound_box(self, it: LabelledObject, size: Size) -> LabelledObject | None:
         if it.box is None or not np.isfinite(it.box).all() or min(it.box[2:]) <= 0:
-            return self._drop(it, 'the box encloses nothing')
+            return self.drop(it, 'the box encloses nothing')
         x, y, width, height = it.box
         corners = np.array([[x, y], [x + width, y + height]])
         (left, top), (right, bottom) = np.clip(corners, 0, size).tolist()
         if right <= left or bottom <= top:
-            return self._drop(it, 'the box is outside of the picture')
+            return self.drop(it, 'the box is outside of the picture')
         self.cut += beyond(corners, size) > EDGE
         if self.options.boxes_as_masks:
             corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])

@@ -20,6 +20,11 @@ def format_inspection(inspection: Inspection) -> str:
     return '\n\n'.join(part.rstrip() for part in parts if part)
 
 
+def format_verdict(inspection: Inspection) -> str:
+    """What is worth knowing, and what is wrong."""
+    return '\n\n'.join(part for part in (_notes(inspection), _defects(inspection)) if part)
+
+
 def _tallies(inspection: Inspection) -> list[tuple[str, dict]]:
     """What each file holds and, of several, what all of them do."""
     names = [_on_one_line(file.name) for file in inspection.files]
