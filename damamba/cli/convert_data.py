@@ -30,8 +30,8 @@ model = dict(
 )
 """
 BOXES = (
-    '{:,} objects have a box and no mask: a training of masks leaves them out, or --boxes-as-masks writes the rectangle '
-    'of each as its mask'
+    '{:,} objects have a box and no mask: a training of masks leaves them out; --boxes-as-masks takes the rectangle of '
+    'each for its mask'
 )
 MIXED = 'Ultralytics takes no outlines from a set in which some objects have a box alone: {:,} have'
 

@@ -81,7 +81,7 @@ def _read_file(path: Path, split: str, reading: Reading) -> Iterator[LabelledPic
     folder = find_picture_folder(path, [it['file_name'] for it in images])
     for image in images:
         entries = by_image.pop(_key(image.get('id')), [])
-        file = reading.below(image['file_name'], folder)
+        file = reading.below(image['file_name'], folder, path.parent, path.parent / 'images', reading.root)
         if file is None:
             reading.leave_out('the file is not there', f'{shown}: {short_repr(image["file_name"])}', 'pictures')
             reading.leave_out('the picture is not there', entries[0][0] if entries else '', count=len(entries))

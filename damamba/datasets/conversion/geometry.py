@@ -92,8 +92,14 @@ def take_apart(outline: np.ndarray) -> tuple[Part, ...]:
 
     What lies within a part is a hole of it, by the even-odd rule.
     """
-    rings = [ring for ring in _rings(outline) if len(ring) >= 3 and enclosed(ring) > 0]
-    return nest(rings) if len(rings) > 1 else (Part(outline),)
+    rings: dict[frozenset, np.ndarray] = {}
+    for ring in _rings(outline):
+        points = frozenset(map(tuple, ring.tolist()))
+        if (
+            rings.pop(points, None) is None and len(ring) >= 3 and enclosed(ring) > 0
+        ):  # one that is walked twice is none
+            rings[points] = ring
+    return nest([*rings.values()]) if len(rings) > 1 else (Part(outline),)
 
 
 def _rings(outline: np.ndarray) -> Iterator[np.ndarray]:
@@ -123,7 +129,6 @@ def nest(rings: Sequence[np.ndarray]) -> tuple[Part, ...]:
 
 
 def _is_within(ring: np.ndarray, other: np.ndarray) -> bool:
-    """Whether most of a ring's points lie in another one: they may share some with its edge."""
-    contour = other.astype(np.float32)[:, None]
-    signs = [cv2.pointPolygonTest(contour, (float(x), float(y)), False) for x, y in ring]
-    return sum(signs) > 0
+    """Whether a ring lies in another one that it does not cross: by its points and those between them, off the edge."""
+    contour, points = other.astype(np.float32)[:, None], np.concatenate((ring, (ring + np.roll(ring, 1, 0)) / 2))
+    return sum(cv2.pointPolygonTest(contour, (float(x), float(y)), False) for x, y in points) > 0

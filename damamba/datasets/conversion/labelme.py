@@ -13,7 +13,7 @@ import numpy as np
 from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size
-from damamba.datasets.conversion.reading import Reading, list_pictures, points_of, split_and_name, stated_size
+from damamba.datasets.conversion.reading import SUFFIXES, Reading, list_pictures, points_of, split_and_name, stated_size
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.json_files import read_json
 
@@ -74,7 +74,7 @@ def _document(path: Path) -> Mapping | None:
 
 def _beside(path: Path) -> Path | None:
     """A picture of the same name beside a file."""
-    return next((it for it in list_pictures(path.parent) if it.with_suffix('.json') == path), None)
+    return next((it for suffix in SUFFIXES if (it := path.with_suffix(suffix)).is_file()), None)
 
 
 def _objects(

@@ -22,6 +22,7 @@ from damamba.datasets.inspection.defects import short_repr
 TITLE = 'YOLO, outlines or boxes'
 NAMES = ('classes.txt', 'obj.names')  # a name a line, where there is no data.yaml
 LARGEST = 2**20  # bytes of a data.yaml; COCO's has 3,000
+LONGEST = 2**28  # bytes of a file of labels
 PROBED = 20  # text files that are looked into to know the format
 BOX = 5  # numbers of a line
 
@@ -96,14 +97,25 @@ def _names(reading: Reading, settings: Mapping) -> list[str]:
             raise ConversionError(f'names of data.yaml must go by whole numbers from 0 on, got {short_repr(names)}')
         names = [names.get(number, f'class {number}') for number in range(max(names) + 1)]
     if names is None:
-        files = [reading.root / name for name in NAMES] + [reading.root / 'labels' / name for name in NAMES]
-        lines = [path.read_text(encoding='utf-8-sig').splitlines() for path in files if path.is_file()]
-        names = [line.strip() for line in lines[0] if line.strip()] if lines else list(reading.options.classes)
+        files = [folder / name for folder in (reading.root, reading.root / 'labels') for name in NAMES]
+        found = next((path for path in files if path.is_file()), None)
+        names = [line for _, line in _text(found)] if found else list(reading.options.classes)
     if not isinstance(names, list) or not names:
         raise ConversionError('nothing says what the classes are called: add --classes with their names, in order')
+    if not all(isinstance(name, str | int | float) for name in names):  # YAML takes 1 and yes for what they look like
+        raise ConversionError(f'names of data.yaml must be names, got {short_repr(names)}')
     if settings.get('nc') not in (None, len(names)):
         reading.notes.append(f'data.yaml says nc: {short_repr(settings["nc"])}, and has {len(names)} names')
     return [str(name) for name in names]
+
+
+def _text(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file that have something in them, with their numbers."""
+    try:
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+    except ValueError as error:
+        raise ConversionError(f'{path} is no text in UTF-8: save it as that') from error
+    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str, str]]:
@@ -112,7 +124,7 @@ def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str,
     for key, split in SPLITS.items():
         entries = settings.get(key)
         for entry in entries if isinstance(entries, list) else [entries] if entries else []:
-            found += _in_entry(reading, settings, str(entry), split)
+            found += _in_entry(reading, settings, entry, split)
     if found:
         return _once(found)
     images = root / 'images' if (root / 'images').is_dir() else root
@@ -128,23 +140,25 @@ def _once(found: list[tuple[Path, str, str]]) -> list[tuple[Path, str, str]]:
     return list({(path, split): (path, split, name) for path, split, name in found}.values())
 
 
-def _in_entry(reading: Reading, settings: Mapping, entry: str, split: str) -> list[tuple[Path, str, str]]:
+def _in_entry(reading: Reading, settings: Mapping, entry: object, split: str) -> list[tuple[Path, str, str]]:
     """The pictures of a folder, or of a file that lists them; a path that leads elsewhere is looked for below here."""
-    base = Path(str(settings.get('path') or ''))
-    place = _below(reading, base / entry) or _below(reading, Path(entry))
+    base, place = settings.get('path'), None
+    if isinstance(entry, str):
+        inside = _below(reading, Path(base) / entry) if isinstance(base, str) else None
+        place = inside or _below(reading, Path(entry))
     if place is None:
         reading.notes.append(f'{split} of data.yaml, {short_repr(entry)}, is not in the folder: it is left out')
         return []
     if place.is_dir():
         return [(path, split, path.relative_to(place).as_posix()) for path in list_pictures(place)]
     found = []
-    for number, line in enumerate(place.read_text(encoding='utf-8-sig').splitlines(), 1):
-        if line.strip():
-            path = reading.below(line.strip())
-            if path is None:
-                reading.leave_out('the file is not there', f'{reading.shown(place)}:{number}', 'pictures')
-            else:
-                found.append((path, split, reading.shown(path)))
+    for number, line in _text(place):
+        path = reading.below(line, reading.root, place.parent)
+        if path is None:
+            reading.leave_out('the file is not there', f'{reading.shown(place)}:{number}', 'pictures')
+        else:
+            steps = [step for step in reading.shown(path).split('/') if step not in ('images', *SPLITS)]
+            found.append((path, split, '/'.join(steps)))
     return found
 
 
@@ -185,13 +199,13 @@ def _lines(path: Path, reading: Reading) -> list[tuple[str, str]]:
     """The lines of a label file that have something in them, each with where it is."""
     if not path.is_file() or reading.why_unused(path):
         return []
-    shown = reading.shown(path)
     try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except ValueError:
-        reading.leave_out('no text in UTF-8', shown, 'label files')
+        if path.stat().st_size > LONGEST:
+            raise ConversionError('too long')
+        return [(f'{reading.shown(path)}:{number}', line) for number, line in _text(path)]
+    except ConversionError:
+        reading.leave_out('no text in UTF-8, or longer than any', reading.shown(path), 'label files')
         return []
-    return [(f'{shown}:{number}', line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _object(where: str, line: str, picture: LabelledPicture, names: list[str], reading: Reading):
