@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from damamba.datasets.broken import why_no_runs
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size
-from damamba.datasets.conversion.reading import SPLITS, Reading, list_pictures, stated_size
+from damamba.datasets.conversion.reading import SPLITS, Reading, stated_size
 from damamba.datasets.inspection.annotation_files import find_picture_folder, split_of
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.inspection.records import is_finite_number
@@ -43,9 +43,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
         for picture in _read_file(path, split, reading):
             listed.add(picture.path)
             yield picture
-    others = [path for path in list_pictures(reading.root) if path not in listed]
-    if others:
-        reading.notes.append(f'{len(others):,} other pictures lie in the folder, and are in no file: {others[0].name}')
+    reading.note_unlisted(listed)
 
 
 def _json_files(folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from damamba.datasets.conversion.labels import LabelledPicture, LeftOut
+from damamba.datasets.conversion.labels import EXAMPLES, LabelledPicture, LeftOut
 from damamba.datasets.inspection.defects import short_repr
 from damamba.tables import Table
 
@@ -17,6 +17,7 @@ ROWS = {  # by the name of a field
     'parts': 'parts of masks',
     'holes': 'holes in them',
 }
+SINGULAR = dict(boxes='box', categories='category')
 PIECES = ('parts', 'holes')
 COUNTED = ('pictures', 'objects', *PIECES)  # of which what was read is left out or written
 
@@ -68,8 +69,7 @@ def reasons_of(left_out: LeftOut) -> list[str]:
     """A sentence for each reason: ``3 objects: no area (a.txt:4, a.txt:7, b.txt:1)``."""
     lines = []
     for (what, why), count in sorted(left_out.counts.items(), key=lambda item: (item[0][0], -item[1])):
-        places = left_out.examples[what, why]
-        more = ', ...' if count > len(places) else ''
-        name = what.removesuffix('s') if count == 1 else what
-        lines.append(f'{count:,} {name}: {why} ({", ".join(places)}{more})')
+        first, *more = (places := left_out.examples[what, why])[:EXAMPLES]
+        shown = ', '.join([first, *more, *(['...'] if len(places) > EXAMPLES else [])])
+        lines.append(f'{count:,} {SINGULAR.get(what, what[:-1]) if count == 1 else what}: {why} ({shown})')
     return lines

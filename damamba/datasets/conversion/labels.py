@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-EXAMPLES = 3  # places that are kept of each reason
+EXAMPLES = 3  # places that are said of each reason
 Size = tuple[int, int]  # width, height in pixels
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels
 
@@ -74,7 +74,7 @@ class LeftOut:
         if count:
             self.counts[what, why] += count
             places = self.examples.setdefault((what, why), [])
-            if len(places) < EXAMPLES and where not in places:
+            if len(places) <= EXAMPLES and where not in places:
                 places.append(where)
 
     def total(self, what: str) -> int:

@@ -1,7 +1,7 @@
 """What readers of all formats share: pictures as MMDetection sees them, and labels that are checked one by one."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -22,8 +22,9 @@ from damamba.datasets.conversion.labels import (
     rle_of,
 )
 from damamba.datasets.folders import Folder
-from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.inspection.defects import list_names, short_repr
 from damamba.datasets.inspection.picture_files import SWAPPING, read_picture_file
+from damamba.datasets.inspection.segmentations import NO_AREA
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.mpo')
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}  # by names of folders
@@ -109,6 +110,14 @@ class Reading:
                     return path
         return None
 
+    def note_unlisted(self, listed: Container[Path]) -> None:
+        """Say which pictures lie in the source and belong to no split."""
+        others = [self.shown(path) for path in list_pictures(self.root) if path not in listed]
+        if others:
+            one = len(others) == 1
+            who = '1 other picture lies' if one else f'{len(others):,} other pictures lie'
+            self.notes.append(f'{who} in the folder, and {"is" if one else "are"} not listed: {list_names(others)}')
+
     def pictures(self, read: 'Reader') -> Iterator[LabelledPicture]:
         """What a reader hands over, turned where needed, without what encloses nothing; that is counted."""
         for picture in read(self):
@@ -117,8 +126,9 @@ class Reading:
             sound = [self._sound(it, picture.size) for it in turned]
             yield replace(picture, objects=[it for it in sound if it], orientation=1)
         if self.cut:
-            many = '1 object reaches' if self.cut == 1 else f'{self.cut:,} objects reach'
-            self.notes.append(f'{many} beyond the edge of the picture, and is cut there')
+            one = self.cut == 1
+            who = '1 object reaches' if one else f'{self.cut:,} objects reach'
+            self.notes.append(f'{who} beyond the edge of the picture, and {"is" if one else "are"} cut there')
 
     @property
     def wanted(self) -> list[str]:
@@ -191,11 +201,11 @@ def sound_outline(outline: np.ndarray, size: Size) -> tuple[np.ndarray | None, s
         return None, 'a coordinate is not finite'
     if np.abs(outline).max() > FARTHEST or np.abs(np.diff(outline, axis=0)).sum() > LONGEST:
         return None, 'far beyond any picture, or longer'
-    if enclosed(outline) == 0:
+    if enclosed(outline) < NO_AREA:
         return None, 'no area'
     if beyond(outline, size) > 0:
         outline = cut_at_edges(outline, size)
-        if len(outline) < 3 or enclosed(outline) == 0:
+        if len(outline) < 3 or enclosed(outline) < NO_AREA:
             return None, 'outside of the picture'
     return outline, None
 

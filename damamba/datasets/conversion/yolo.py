@@ -21,6 +21,7 @@ from damamba.datasets.inspection.defects import short_repr
 
 TITLE = 'YOLO, outlines or boxes'
 NAMES = ('classes.txt', 'obj.names')  # a name a line, where there is no data.yaml
+NOT_LABELS = (*NAMES, 'train.txt', 'val.txt', 'test.txt')
 LARGEST = 2**20  # bytes of a data.yaml; COCO's has 3,000
 LONGEST = 2**28  # bytes of a file of labels
 PROBED = 20  # text files that are looked into to know the format
@@ -29,8 +30,8 @@ BOX = 5  # numbers of a line
 
 def recognise(folder: Path) -> str | None:
     """Why a folder looks like this format; None if it does not."""
-    if path := _settings_file(folder):
-        return f'{path.name} names classes'
+    if settings := _find_settings(folder):
+        return f'{settings[0].name} names classes'
     found = [path for path in _label_files(folder) if _is_label_file(path)]
     return f'{found[0].relative_to(folder)} has lines of numbers' if found else None
 
@@ -41,7 +42,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
     Raises:
         ConversionError: nothing says where the pictures are, or what the classes are called.
     """
-    settings = _read_settings(reading.root)
+    _, settings = _find_settings(reading.root) or (None, {})
     pictures = _find_pictures(reading, settings)
     if not pictures:
         raise ConversionError(
@@ -61,17 +62,20 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             picture.objects = [it for line in lines if (it := _object(*line, picture, names, reading))]
             yield picture
     _report_orphans(reading, set(stems))
+    reading.note_unlisted({path for path, *_ in pictures})
 
 
-def _settings_file(folder: Path) -> Path | None:
-    """The file that names classes and splits."""
+def _find_settings(folder: Path) -> tuple[Path, Mapping] | None:
+    """The file that names classes and splits, and what is in it."""
     for path in sorted((*folder.glob('*.yaml'), *folder.glob('*.yml'))):
         try:
-            if isinstance(_load(path), Mapping) and 'names' in _load(path):
-                return path
+            found = _load(path)
         except ConversionError:
             if path.stem == 'data':
                 raise
+        else:
+            if isinstance(found, Mapping) and 'names' in found:
+                return path, found
     return None
 
 
@@ -84,11 +88,6 @@ def _load(path: Path) -> object:
         raise ConversionError(f'{path} can not be read as YAML: {" ".join(str(error).split())}') from error
 
 
-def _read_settings(folder: Path) -> Mapping:
-    path = _settings_file(folder)
-    return _load(path) if path else {}
-
-
 def _names(reading: Reading, settings: Mapping) -> list[str]:
     """The name of each number, from 0 on."""
     names = settings.get('names')
@@ -99,7 +98,8 @@ def _names(reading: Reading, settings: Mapping) -> list[str]:
     if names is None:
         files = [folder / name for folder in (reading.root, reading.root / 'labels') for name in NAMES]
         found = next((path for path in files if path.is_file()), None)
-        names = [line for _, line in _text(found)] if found else list(reading.options.classes)
+        names = [line for _, line in _text(found)] if found else []
+        names = names or list(reading.options.classes)
     if not isinstance(names, list) or not names:
         raise ConversionError('nothing says what the classes are called: add --classes with their names, in order')
     if not all(isinstance(name, str | int | float) for name in names):  # YAML takes 1 and yes for what they look like
@@ -182,8 +182,7 @@ def _labels_of(picture: Path, root: Path) -> Path:
 
 
 def _label_files(folder: Path) -> list[Path]:
-    skipped = ('classes.txt', 'train.txt', 'val.txt', 'test.txt')
-    return [path for path in sorted(folder.rglob('*.txt')) if path.name not in skipped][:PROBED]
+    return [path for path in sorted(folder.rglob('*.txt')) if path.name not in NOT_LABELS][:PROBED]
 
 
 def _is_label_file(path: Path) -> bool:
@@ -235,8 +234,9 @@ def _scale(holes: tuple[np.ndarray, ...], picture: LabelledPicture) -> tuple[np.
 
 
 def _report_orphans(reading: Reading, used: set[Path]) -> None:
-    """Count labels without a picture."""
-    for path in sorted((reading.root / 'labels').rglob('*.txt')):
-        if path not in used and path.name not in NAMES:
+    """Count labels without a picture, where those of pictures lie."""
+    for path in sorted(path for folder in {path.parent for path in used} for path in folder.glob('*.txt')):
+        is_label = 'labels' in path.parent.parts[len(reading.root.parts) :] or _is_label_file(path)
+        if path not in used and path.name not in NOT_LABELS and is_label:
             reading.leave_out('the picture is not there', reading.shown(path), 'label files')
             reading.leave_out('the picture is not there', reading.shown(path), count=len(_lines(path, reading)))

@@ -1,0 +1,308 @@
+"""Labels that are wrong, hostile or odd: each is named, and nothing else is lost."""
+
+import base64
+import json
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from damamba.datasets.conversion import ConversionError, Options, convert
+from damamba.datasets.conversion.counting import reasons_of
+from damamba.datasets.conversion.reading import Reading
+from tests.datasets.conversion.sources import (
+    BOX,
+    ONE,
+    RING,
+    SIZE,
+    SOURCES,
+    TWO,
+    bitmap_text,
+    mask_of,
+    shape,
+    supervisely_object,
+    write_pictures,
+    write_text,
+    yolo_box,
+    yolo_line,
+)
+
+GOOD = yolo_line(0, ONE)
+LINES = {  # by a line of a.txt, why it is left out
+    '2 .5 .5 .1 .1': 'objects: the class number is none of 0 to 1',
+    '-1 .5 .5 .1 .1': 'objects: the class number is none of 0 to 1',
+    '0.5 .5 .5 .1 .1': 'objects: the class number is none of 0 to 1',
+    'nan .5 .5 .1 .1': 'objects: the class number is none of 0 to 1',
+    '0 .5 .5 .1': 'objects: the line has fewer than 5 numbers',
+    'cat .5 .5 .1 .1': 'objects: the line has something else than numbers',
+    '0 .5 .5 0 .1': 'objects: the box encloses nothing',
+    '0 .5 .5 inf .1': 'objects: the box encloses nothing',
+    '0 5 5 .1 .1': 'objects: the box is outside of the picture',
+    '0 .1 .1 .2 .2 .3 .3': 'objects: nothing is left (no area)',
+    '0 .1 .1 nan .2 .3 .3': 'objects: nothing is left (a coordinate is not finite)',
+    '0 2 2 3 2 3 3': 'objects: nothing is left (outside of the picture)',
+    '0 0 0 1e9 0 1e9 1e9': 'objects: nothing is left (far beyond any picture, or longer)',
+    '0 .5 .5 .5001 .5 .5001 .5001': 'objects: no pixel is covered',
+}
+
+
+@pytest.mark.parametrize('line', LINES)
+def test_a_line_of_yolo_that_is_no_object_is_left_out_with_its_reason(line, tmp_path):
+    SOURCES['yolo'](tmp_path / 'yolo')
+    write_text(tmp_path / 'yolo' / 'labels' / 'train' / 'a.txt', f'{GOOD}{line}\n{GOOD}')
+    done = convert(tmp_path / 'yolo', tmp_path / 'coco')
+    assert (done.read.objects, done.written.objects) == (4, 3)
+    what, why = LINES[line].split(': ', 1)
+    assert done.left_out.counts[what, why] == 1
+    assert done.left_out.examples[what, why] == ['labels/train/a.txt:2']
+
+
+def test_labels_beyond_the_edge_are_cut_and_counted(tmp_path):
+    SOURCES['yolo'](tmp_path / 'yolo')
+    text = yolo_line(0, [(40, 10), (80, 10), (80, 20), (40, 20)]) + yolo_box(1, (-9, 0, 20, 10)) + '1 .5 .5 .2 .2 0.9\n'
+    write_text(tmp_path / 'yolo' / 'labels' / 'train' / 'a.txt', text)
+    done = convert(tmp_path / 'yolo', tmp_path / 'coco')
+    found = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_train.json').read_text())['annotations']
+    assert [it['bbox'] for it in found[:2]] == [[40, 10, 24, 10], [0, 0, 11, 10]] and len(found) == 4
+    assert done.notes == ['2 objects reach beyond the edge of the picture, and are cut there']
+
+
+SETTINGS = {  # by a data.yaml, what is said
+    'names: {a: cat}': 'whole numbers',
+    'names: 3': 'nothing says what the classes are called',
+    'names: [[cat]]': 'must be names',
+    'names: [cat': 'can not be read as YAML',
+    'names: !!python/object/apply:os.system [exit]': 'can not be read as YAML',
+    'names: [a, b]\nx: ' + '[' * 500: 'can not be read as YAML',
+}
+
+
+@pytest.mark.parametrize('text', SETTINGS)
+def test_settings_of_yolo_that_are_none_are_refused(text, tmp_path):
+    SOURCES['yolo'](tmp_path / 'yolo')
+    write_text(tmp_path / 'yolo' / 'data.yaml', text)
+    with pytest.raises(ConversionError, match=SETTINGS[text]):
+        convert(tmp_path / 'yolo', tmp_path / 'coco', 'yolo')
+    assert not (tmp_path / 'coco').exists() and [it.name for it in tmp_path.iterdir()] == ['yolo']
+
+
+LAYOUTS = {  # by the settings, where the pictures lie
+    'train: ../train/images\nval: ../valid/images\nnames: [cat, dog]\n': ('train/images', 'valid/images'),
+    'path: /home/me/pets\ntrain: train.txt\nval: [val.txt]\nnames: {0: cat, 1: dog}\n': ('images/train', 'images/val'),
+    '': ('images/train', 'images/val'),  # and classes.txt
+    None: ('train/images', 'val/images'),  # and --classes
+}
+
+
+@pytest.mark.parametrize('text', LAYOUTS)
+def test_layouts_of_yolo_are_found(text, tmp_path):
+    source, options = tmp_path / 'yolo', Options(classes=() if text is not None else ('cat', 'dog'))
+    for split, folder in zip(('train', 'val'), LAYOUTS[text], strict=True):
+        write_pictures(source / folder)
+        write_text(source / folder.replace('images', 'labels') / 'a.txt', GOOD)
+        write_text(source / f'{split}.txt', f'./{folder}/a.png\n\n/data/{folder}/b.jpg\n{folder}/empty.png\n')
+    write_text(source / ('data.yaml' if text else 'classes.txt'), text or ('cat\ndog\n' if text == '' else ''))
+    done = convert(source, tmp_path / 'coco', options=options)
+    assert done.written.splits == dict(train=3, val=3) and done.written.objects == 2 and not done.left_out.counts
+    assert (tmp_path / 'coco' / 'val' / 'a.png').is_file() and done.categories == ['cat', 'dog']
+
+
+def test_labels_without_a_picture_and_pictures_without_a_split_are_named(tmp_path):
+    SOURCES['yolo'](tmp_path / 'yolo')
+    write_pictures(tmp_path / 'yolo' / 'images' / 'test')
+    write_text(tmp_path / 'yolo' / 'labels' / 'train' / 'gone.txt', GOOD * 2)
+    cv2.imwrite(str(tmp_path / 'yolo' / 'images' / 'train' / 'a.bmp'), np.zeros((*SIZE[::-1], 3), np.uint8))
+    done = convert(tmp_path / 'yolo', tmp_path / 'coco')
+    assert reasons_of(done.left_out) == [
+        '1 label file: the picture is not there (labels/train/gone.txt)',
+        '2 objects: the picture is not there (labels/train/gone.txt)',
+    ]
+    others = 'images/test/a.png, images/test/b.jpg, images/test/empty.png'
+    assert done.notes == [
+        '2 pictures share the labels labels/train/a.txt: each has its objects',
+        f'3 other pictures lie in the folder, and are not listed: {others}',
+    ]
+    with pytest.raises(ConversionError, match='two pictures are called train/a, and would share their labels'):
+        convert(tmp_path / 'yolo', tmp_path / 'again', target_format='yolo-seg')
+
+
+SHAPES = {  # by the reason, a shape of LabelMe
+    'a line encloses nothing': shape('cat', [[1, 1], [5, 5]], 'line'),
+    'a point encloses nothing': shape('cat', [[1, 1]], 'point'),
+    'the shape has no label': dict(points=ONE),
+    'the points are no list of x and y': shape('cat', [1, 2, 3]),
+    'a rectangle of 3 points, not 2': shape('cat', ONE[:3], 'rectangle'),
+    'nothing is left (fewer than 3 points)': shape('cat', ONE[:2]),
+    'the bitmap is no base64 of a PNG': shape('cat', ONE[:2], 'mask', mask='!'),
+    'the bitmap is no PNG': shape('cat', ONE[:2], 'mask', mask=base64.b64encode(b'\x89PNG none').decode()),
+    'the bitmap is no text': shape('cat', ONE[:2], 'mask'),
+    'the bitmap is larger than the picture': shape('cat', ONE[:2], 'mask', mask=bitmap_text(np.ones((99, 99), bool))),
+}
+
+
+@pytest.mark.parametrize('why', SHAPES)
+def test_a_shape_of_labelme_that_is_no_object_is_left_out_with_its_reason(why, tmp_path):
+    SOURCES['labelme'](tmp_path / 'labelme')
+    content = dict(imagePath='a.png', shapes=[shape('dog', ONE), SHAPES[why]])
+    write_text(tmp_path / 'labelme' / 'a.json', content)
+    done = convert(tmp_path / 'labelme', tmp_path / 'coco')
+    assert done.left_out.counts['objects', why] == 1 and done.written.objects == 2
+
+
+def test_groups_and_circles_of_labelme(tmp_path):
+    SOURCES['labelme'](tmp_path / 'labelme')
+    boxed = [shape('cat', ONE, group=1), shape('cat', [[1, 1], [9, 9]], 'rectangle', group=1)]
+    other = [shape('dog', TWO[0], group=1), shape('cat', [[30, 30], [30, 40]], 'circle')]
+    write_text(tmp_path / 'labelme' / 'a.json', dict(imagePath='x/a.png', shapes=boxed + other))
+    done = convert(tmp_path / 'labelme', tmp_path / 'coco')
+    assert reasons_of(done.left_out) == ['1 box: a box of an object that has a mask (a.json: shape 2)']
+    found = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_all.json').read_text())['annotations']
+    assert [it['category_id'] for it in found] == [1, 2, 1, 2] and done.categories == ['cat', 'dog']
+    assert abs(found[2]['area'] - np.pi * 10**2) < 4
+
+
+BOMB = base64.b64encode(zlib.compress(bytes(2**24))).decode()
+OBJECTS = {  # by the reason, an object of Supervisely
+    'meta.json has no such class': supervisely_object('bird', 'polygon', ONE),
+    'the object has no classTitle': dict(geometryType='polygon'),
+    'a line is no mask and no box': supervisely_object('cat', 'line', ONE),
+    'the exterior is no list of x and y': supervisely_object('cat', 'polygon'),
+    'the bitmap is longer than a mask of the picture': supervisely_object(
+        'cat', 'bitmap', bitmap=dict(data=BOMB, origin=[0, 0])
+    ),
+    'the origin of the bitmap is no place in the picture': supervisely_object('cat', 'bitmap', bitmap=dict(data='')),
+    'the mask is empty': supervisely_object(
+        'cat', 'bitmap', bitmap=dict(data=bitmap_text(mask_of(ONE)), origin=[60, 47])
+    ),
+}
+
+
+@pytest.mark.parametrize('why', OBJECTS)
+def test_an_object_of_supervisely_that_is_none_is_left_out_with_its_reason(why, tmp_path):
+    SOURCES['supervisely'](tmp_path / 'sly')
+    objects = [supervisely_object('dog', 'polygon', ONE), OBJECTS[why]]
+    size = dict(width=SIZE[0], height=SIZE[1])
+    write_text(tmp_path / 'sly' / 'train' / 'ann' / 'a.png.json', dict(size=size, objects=objects))
+    done = convert(tmp_path / 'sly', tmp_path / 'coco')
+    assert done.left_out.counts['objects', why] == 1 and done.written.objects == 2
+
+
+def test_holes_that_are_none_are_left_out_and_their_object_is_not(tmp_path):
+    SOURCES['supervisely'](tmp_path / 'sly')
+    objects = [supervisely_object('dog', 'polygon', RING, [[(20, 25), (30, 25)], [(20, 25), (30, 25), (30, 35)]])]
+    write_text(tmp_path / 'sly' / 'train' / 'ann' / 'a.png.json', dict(objects=objects))
+    done = convert(tmp_path / 'sly', tmp_path / 'coco')
+    assert done.left_out.counts == {('holes', 'fewer than 3 points'): 1}
+    assert (done.read.holes, done.written.holes) == (2, 1)
+
+
+ENTRIES = {  # by the reason, an annotation of COCO
+    'no category has the category_id': dict(category_id=1),
+    'no picture has the image_id': dict(image_id=99),
+    'neither a segmentation nor a box': dict(segmentation=[], bbox=None),
+    'no polygon is of use': dict(segmentation=[[1, 2, 3]]),
+    'the runs do not add up to 48 x 64 pixels': dict(segmentation=dict(size=[48, 64], counts=[5])),
+    'counts is no compressed RLE': dict(segmentation=dict(size=[48, 64], counts='é')),
+}
+
+
+@pytest.mark.parametrize('why', ENTRIES)
+def test_an_annotation_of_coco_that_is_no_object_is_left_out_with_its_reason(why, tmp_path):
+    SOURCES['coco'](tmp_path / 'coco')
+    path = tmp_path / 'coco' / 'annotations' / 'instances_train2017.json'
+    document = json.loads(path.read_text())
+    document['annotations'][0] |= ENTRIES[why]
+    write_text(path, document)
+    done = convert(tmp_path / 'coco', tmp_path / 'clean')
+    assert done.left_out.counts['objects', why] == 1 and done.written.objects == 3
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_labels_of_a_picture_as_it_is_stored_are_turned_with_it(orientation, tmp_path):
+    """Of one that lies on its side; sizes tell nothing of one that stands on its head: tools show it turned."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.zeros((*SIZE[::-1], 3), np.uint8)
+    pixels[mask_of(ONE)] = 255
+    source = tmp_path / 'labelme'
+    source.mkdir()
+    Image.fromarray(pixels).save(source / 'a.png', exif=exif)
+    content = dict(imagePath='a.png', imageWidth=SIZE[0], imageHeight=SIZE[1], shapes=[shape('cat', ONE)])
+    write_text(source / 'a.json', content)
+    convert(source, tmp_path / 'coco')
+    document = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_all.json').read_text())
+    shown = cv2.imread(str(tmp_path / 'coco' / 'all' / 'a.png'))  # as MMDetection reads it
+    assert (document['images'][0]['height'], document['images'][0]['width']) == shown.shape[:2]
+    x, y, width, height = map(int, document['annotations'][0]['bbox'])
+    assert (shown[y : y + height, x : x + width] == 255).all() == (orientation != 3)
+
+
+def test_pictures_that_can_not_be_used_are_left_out_with_their_labels(tmp_path):
+    SOURCES['labelme'](tmp_path / 'labelme')
+    (tmp_path / 'labelme' / 'b.jpg').write_bytes(b'none')
+    path = tmp_path / 'labelme' / 'a.json'
+    write_text(path, json.loads(path.read_text()) | dict(imageWidth=640))
+    (tmp_path / 'secret').mkdir()
+    cv2.imwrite(str(tmp_path / 'secret' / 'c.png'), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / 'labelme' / 'link.png').symlink_to(tmp_path / 'secret' / 'c.png')
+    write_text(tmp_path / 'labelme' / 'c.json', dict(imagePath='../secret/c.png', shapes=[shape('cat', ONE)]))
+    write_text(tmp_path / 'labelme' / 'other.json', {})
+    done = convert(tmp_path / 'labelme', tmp_path / 'coco')
+    assert done.written.pictures == 1 and done.written.objects == 0
+    size = 'the labels are of another size than the picture (64 x 48 pixels)'
+    assert done.left_out.counts == {
+        ('pictures', size): 1,
+        ('objects', f'the picture is left out ({size})'): 4,
+        ('pictures', 'undecodable picture'): 1,
+        ('objects', 'the picture is left out (undecodable picture)'): 1,
+        ('label files', 'the picture is not there'): 1,
+        ('objects', 'the picture is not there'): 1,
+        ('label files', 'no file of LabelMe'): 1,
+        ('pictures', 'it leads out of the folder'): 1,
+    }
+    assert convert(tmp_path / 'labelme', tmp_path / 'more', options=Options(follow_links=True)).written.pictures == 2
+
+
+def test_a_name_leads_to_a_file_below_the_source_or_to_none(tmp_path):
+    (tmp_path / 'in' / 'sub').mkdir(parents=True)
+    for path in (tmp_path / 'out.png', tmp_path / 'in' / 'a.png', tmp_path / 'in' / 'sub' / 'b.png'):
+        path.write_bytes(b'')
+    reading = Reading(tmp_path / 'in')
+    for name, right in (
+        ('a.png', 'a.png'), (r'C:\me\sub\b.png', 'sub/b.png'), ('/srv/sub/b.png', 'sub/b.png'),
+        ('../in/a.png', 'a.png'), ('../out.png', None), (str(tmp_path / 'out.png'), None), ('', None), ('sub', None),
+    ):  # fmt: skip
+        found = reading.below(name)
+        assert (found and reading.shown(found)) == right, name
+
+
+def test_what_can_not_be_begun_is_refused_in_a_sentence(tmp_path):
+    SOURCES['yolo'](tmp_path / 'yolo')
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'file').write_text('')
+    for arguments, said in (
+        ((tmp_path / 'gone', tmp_path / 'out'), 'is no folder'),
+        ((tmp_path / 'yolo', tmp_path / 'full'), 'is there already, and not empty'),
+        ((tmp_path / 'yolo', tmp_path / 'yolo' / 'out'), 'lie in one another'),
+        ((tmp_path / 'empty', tmp_path / 'out'), 'looks like none of'),
+        ((tmp_path / 'empty', tmp_path / 'out', 'supervisely'), 'has no meta.json'),
+        ((tmp_path / 'empty', tmp_path / 'out', 'labelme'), 'has no picture that can be used'),
+        ((tmp_path / 'yolo', tmp_path / 'out', None, 'coco', Options(classes=('bird',))), "no class is called 'bird'"),
+    ):
+        with pytest.raises(ConversionError, match=said):
+            convert(*arguments)
+    assert not (tmp_path / 'out').exists()
+    SOURCES['labelme'](tmp_path / 'yolo')
+    with pytest.raises(ConversionError, match='looks like labelme .* and yolo .*: say which with --from'):
+        convert(tmp_path / 'yolo', tmp_path / 'out')
+
+
+def test_boxes_of_yolo_are_written_too(tmp_path):
+    SOURCES['coco'](tmp_path / 'coco')
+    done = convert(tmp_path / 'coco', tmp_path / 'yolo', target_format='yolo')
+    assert done.written.boxes == 4 and done.written.parts == 0
+    lines = (tmp_path / 'yolo' / 'labels' / 'train' / 'b.txt').read_text()
+    np.testing.assert_allclose(np.fromstring(lines, sep=' '), np.fromstring(yolo_box(1, BOX), sep=' '), atol=1e-6)
