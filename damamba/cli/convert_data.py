@@ -30,10 +30,9 @@ model = dict(
 )
 """
 BOXES = (
-    '{:,} objects have a box and no mask: a training of masks leaves them out; --boxes-as-masks takes the rectangle of '
-    'each for its mask'
+    'a box and no mask: a training of masks leaves them out; --boxes-as-masks takes the rectangle of each for its mask'
 )
-MIXED = 'Ultralytics takes no outlines from a set in which some objects have a box alone: {:,} have'
+MIXED = 'a box alone: Ultralytics takes no outlines from a set of both; --boxes-as-masks gives them one'
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -64,7 +63,8 @@ def printed(done: Conversion, target: Path) -> str:
     lines += ['', 'Left out', *(f'  {reason}' for reason in reasons)] if reasons else []
     notes = list(done.notes)
     if done.written.boxes and done.target != 'yolo':
-        notes.append((BOXES if done.target == 'coco' else MIXED).format(done.written.boxes))
+        who = '1 object has' if done.written.boxes == 1 else f'{done.written.boxes:,} objects have'
+        notes.append(f'{who} {BOXES if done.target == "coco" else MIXED}')
     lines += ['', 'Notes', *(f'  {note}' for note in notes)] if notes else []
     return printable('\n'.join([*lines, '', f'path  {target}']))
 

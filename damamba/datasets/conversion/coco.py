@@ -40,9 +40,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             reading.leave_out('no images, annotations and categories in it', reading.shown(path), 'label files')
     listed = set()
     for path, split in zip(files, _splits(files, reading), strict=True):
-        for picture in _read_file(path, split, reading):
-            listed.add(picture.path)
-            yield picture
+        yield from _read_file(path, split, listed, reading)
     reading.note_unlisted(listed)
 
 
@@ -67,7 +65,7 @@ def _splits(files: list[Path], reading: Reading) -> list[str]:
     return [path if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
 
 
-def _read_file(path: Path, split: str, reading: Reading) -> Iterator[LabelledPicture]:
+def _read_file(path: Path, split: str, listed: set[Path], reading: Reading) -> Iterator[LabelledPicture]:
     document, shown = _document(path), reading.shown(path)
     names = _categories(document, shown, reading)
     images = [it for it in document['images'] if isinstance(it, Mapping) and isinstance(it.get('file_name'), str)]
@@ -84,6 +82,7 @@ def _read_file(path: Path, split: str, reading: Reading) -> Iterator[LabelledPic
             reading.leave_out('the file is not there', f'{shown}: {short_repr(image["file_name"])}', 'pictures')
             reading.leave_out('the picture is not there', entries[0][0] if entries else '', count=len(entries))
             continue
+        listed.add(file)
         stated = stated_size(image.get('width'), image.get('height'))
         picture = reading.picture(file, split, _name(file, folder, reading), stated, labels=len(entries))
         if picture:
