@@ -27,6 +27,7 @@ DETECTION = [
     'opencv-python-headless>=4.10,<4.13',
     'matplotlib>=3.8',
     'pillow>=10',
+    'pyyaml>=6',
     'supervision>=0.27',
     'rich>=13',
     'jinja2>=3.1',

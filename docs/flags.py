@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout: no
 from damamba.cli import (
     browse_dataset,
     check_dataset,
+    convert_data,
     demo,
     diagnose,
     doctor,
@@ -38,6 +39,7 @@ COMMANDS = {
     'Flags of proving': prove_evaluation.parse,
     'Flags of counting': get_flops.parse,
     'Flags of checking a data set': check_dataset.parse,
+    'Flags of converting a data set': convert_data.parse,
     'Flags of browsing a data set': browse_dataset.parse,
     'Flags of reporting': report.parse,
     'Flags of diagnosing': diagnose.parse,

@@ -32,6 +32,7 @@ OF_OTHERS |= {'--force-reinstall', '--no-build-isolation', '--no-cache-dir', '--
 OF_OTHERS |= {'--logdir'}  # TensorBoard's
 OF_READERS = {
     'configs/mine.py',
+    'configs/converted.py',
     'pick.py',
     'theirs.py',
     'mended.py',
@@ -98,6 +99,7 @@ def parsers(monkeypatch):
     from damamba.cli import (
         browse_dataset,
         check_dataset,
+        convert_data,
         demo,
         diagnose,
         eval_results,
@@ -122,6 +124,7 @@ def parsers(monkeypatch):
         'make_demo_data': make_demo_data.main,
         'prove_evaluation': prove_evaluation.parse,
         'check_dataset': check_dataset.parse,
+        'convert_data': convert_data.parse,
         'browse_dataset': browse_dataset.parse,
         'report': report.parse,
         'tune': tune.parse,
@@ -240,7 +243,7 @@ def arguments_of(words):
     if words[0] == 'damamba':
         return words[1].replace('-', '_'), words[2:]
     names = ('train', 'test', 'eval_results', 'prove_evaluation', 'get_flops', 'make_demo_data')
-    names += ('check_dataset', 'browse_dataset')
+    names += ('check_dataset', 'browse_dataset', 'convert_data')
     scripts = {f'tools/{name}.py': name for name in (*names, 'publish_model')}
     at = next((i for i, word in enumerate(words) if word in scripts), None)
     return at if at is None else (scripts[words[at]], words[at + 1 :])
@@ -250,6 +253,7 @@ def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
     documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation', 'predict', 'explain', 'diagnose', 'report'}
+    documented |= {'convert_data'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)

@@ -21,6 +21,7 @@ CASES = cases(
     'docs/predict.md',
     'docs/explain.md',
     'docs/custom_dataset.md',
+    'docs/bring_your_model.md',
 )
 
 

@@ -14,6 +14,7 @@ from damamba.datasets.conversion.yolo_writing import YoloBoxWriter, YoloWriter
 
 __all__ = ['FORMATS', 'WRITERS', 'Conversion', 'ConversionError', 'Options', 'convert']
 
+TINY = 'and holes below a pixel none'
 WRITERS = {'coco': CocoWriter, 'yolo-seg': YoloWriter, 'yolo': YoloBoxWriter}
 
 
@@ -91,4 +92,4 @@ def _compare(reading: Reading, written: Tally) -> None:
             raise ConversionError(f'{due} {what} are due, and {found} were written: please report it')
         unlike += [f'{due:,} {what} are {found:,}'] if due != found else []
     if unlike:
-        reading.notes.append(f'{" and ".join(unlike)} in pixels: parts that touch are one, and small holes none')
+        reading.notes.append(f'{" and ".join(unlike)} there: pieces that touch at a point are one or several, {TINY}')

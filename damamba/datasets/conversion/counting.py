@@ -66,10 +66,13 @@ def table_of(categories: Sequence[str], read: Tally, left_out: LeftOut, written:
 
 
 def reasons_of(left_out: LeftOut) -> list[str]:
-    """A sentence for each reason: ``3 objects: no area (a.txt:4, a.txt:7, b.txt:1)``."""
-    lines = []
-    for (what, why), count in sorted(left_out.counts.items(), key=lambda item: (item[0][0], -item[1])):
-        first, *more = (places := left_out.examples[what, why])[:EXAMPLES]
-        shown = ', '.join([first, *more, *(['...'] if len(places) > EXAMPLES else [])])
-        lines.append(f'{count:,} {SINGULAR.get(what, what[:-1]) if count == 1 else what}: {why} ({shown})')
-    return lines
+    """A sentence for each reason: ``3 objects, 4 parts: no pixel is covered (a.txt:4, a.txt:7, b.txt:1)``."""
+    found: dict[tuple[str, tuple], list[str]] = {}
+    for (what, why), count in left_out.counts.items():
+        shown = f'{count:,} {SINGULAR.get(what, what[:-1]) if count == 1 else what}'
+        found.setdefault((why, tuple(left_out.examples[what, why])), []).append(shown)
+    return [f'{", ".join(counts)}: {why} ({_some(places)})' for (why, places), counts in found.items()]
+
+
+def _some(places: Sequence[str]) -> str:
+    return ', '.join([*places[:EXAMPLES], *(['...'] if len(places) > EXAMPLES else [])])

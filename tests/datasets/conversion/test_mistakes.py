@@ -116,8 +116,7 @@ def test_labels_without_a_picture_and_pictures_without_a_split_are_named(tmp_pat
     cv2.imwrite(str(tmp_path / 'yolo' / 'images' / 'train' / 'a.bmp'), np.zeros((*SIZE[::-1], 3), np.uint8))
     done = convert(tmp_path / 'yolo', tmp_path / 'coco')
     assert reasons_of(done.left_out) == [
-        '1 label file: the picture is not there (labels/train/gone.txt)',
-        '2 objects: the picture is not there (labels/train/gone.txt)',
+        '1 label file, 2 objects: the picture is not there (labels/train/gone.txt)',
     ]
     others = 'images/test/a.png, images/test/b.jpg, images/test/empty.png'
     assert done.notes == [
