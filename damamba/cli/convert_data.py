@@ -18,7 +18,7 @@ from damamba.tables import printable
 
 CONFIG = """\
 _base_ = './mask_rcnn_DAMamba_tiny_fpn_1x_coco.py'
-
+{hint}
 data_root = {root!r}
 classes = {classes!r}
 dataset = dict(data_root=data_root, metainfo=dict(classes=classes))
@@ -29,6 +29,7 @@ model = dict(
     roi_head=dict(bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))),
 )
 """
+ONE_SPLIT = '# It is validated on what it is trained on: tools/split_data.py makes parts of a set.\n'
 BOXES = (
     'a box and no mask: a training of masks leaves them out; --boxes-as-masks takes the rectangle of each for its mask'
 )
@@ -75,7 +76,8 @@ def config_of(done: Conversion, target: Path) -> str:
     val = next((it for it in ('val', 'test') if it in done.written.splits), train)
     files = {name: f'annotations/instances_{split}.json' for name, split in (('train', train), ('val', val))}
     root, classes = f'{target.as_posix()}/', tuple(done.categories)
-    return CONFIG.format(root=root, classes=classes, train_images=f'{train}/', val_images=f'{val}/', **files)
+    hint = ONE_SPLIT if train == val else ''
+    return CONFIG.format(hint=hint, root=root, classes=classes, train_images=f'{train}/', val_images=f'{val}/', **files)
 
 
 def main(argv: list[str] | None = None) -> None:

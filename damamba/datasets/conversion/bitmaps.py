@@ -18,14 +18,16 @@ class BitmapError(ValueError):
     """Not a mask; the text says why, in a few words."""
 
 
-def mask_at(text: object, origin: tuple[int, int], size: Size) -> tuple[dict, bool]:
+def mask_at(text: object, origin: np.ndarray, size: Size) -> tuple[dict, bool]:
     """A bitmap whose upper left pixel lies at ``origin``, x and y -> COCO's RLE of its picture; whether it was cut.
 
     Raises:
-        BitmapError: it can't be decoded, or is larger than the picture.
+        BitmapError: it can't be decoded, is larger than the picture, or lies far from it.
     """
+    if not np.isfinite(origin).all() or np.abs(origin).max() > max(size):
+        raise BitmapError('the origin of the bitmap is no place in the picture')
     bitmap = decode(text, size)
-    (x, y), (width, height) = origin, size
+    (x, y), (width, height) = origin.astype(int).tolist(), size
     mask = np.zeros((height, width), bool)
     left, top = max(x, 0), max(y, 0)
     inside = bitmap[top - y : max(height - y, 0), left - x : max(width - x, 0)]

@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.conversion.counting import Tally
-from damamba.datasets.conversion.geometry import draw
+from damamba.datasets.conversion.geometry import draw, runs_of
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Size, count_pieces, rle_of
 from damamba.datasets.conversion.placing import place
 from damamba.datasets.conversion.reading import Reading
@@ -68,7 +68,7 @@ def annotate(it: LabelledObject, size: Size) -> dict:
     points = np.concatenate(outlines)
     low, extent = points.min(0), np.ptp(points, 0)
     polygons = [outline.ravel().tolist() for outline in outlines]
-    area = coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(polygons, *size[::-1])))
+    area = coco_mask.area(runs_of(outlines, size))
     box = np.round(np.concatenate((low, extent)), DIGITS).tolist()
     return dict(bbox=box, area=float(area), segmentation=polygons, iscrowd=int(it.is_crowd))
 

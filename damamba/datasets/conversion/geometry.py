@@ -61,21 +61,31 @@ def draw(parts: Sequence[Part], size: Size) -> np.ndarray:
     width, height = size
     mask = np.zeros((height, width), bool)
     for part in parts:
-        outer, *holes = (_draw_outline(outline, size) for outline in (part.outline, *part.holes))
+        outer, *holes = (coco_mask.decode(runs_of([outline], size)) > 0 for outline in (part.outline, *part.holes))
         mask |= outer & ~np.any(holes, 0) if holes else outer
     return mask
 
 
-def _draw_outline(outline: np.ndarray, size: Size) -> np.ndarray:
+def runs_of(outlines: Sequence[np.ndarray], size: Size) -> dict:
+    """What outlines enclose together, as pycocotools draws polygons: its RLE."""
     width, height = size
-    return coco_mask.decode(coco_mask.frPyObjects([outline.ravel().tolist()], height, width))[..., 0] > 0
+    return coco_mask.merge(coco_mask.frPyObjects([outline.ravel().tolist() for outline in outlines], height, width))
+
+
+def area_of(part: Part, size: Size) -> int:
+    """The pixels of a part, whose holes lie in it."""
+    outer, *holes = (int(coco_mask.area(runs_of([outline], size))) for outline in (part.outline, *part.holes))
+    return outer - sum(holes)
 
 
 def overlap(parts: Sequence[Part], size: Size) -> bool:
     """Whether some parts have a pixel in common."""
     if len(parts) < 2:
         return False
-    masks = [draw([part], size) for part in parts]
+    outer = [part.outline for part in parts]
+    if sum(int(coco_mask.area(runs_of([it], size))) for it in outer) == coco_mask.area(runs_of(outer, size)):
+        return False
+    masks = [draw([part], size) for part in parts]  # one may lie in a hole of another
     return sum(int(mask.sum()) for mask in masks) > int(np.any(masks, 0).sum())
 
 

@@ -128,9 +128,9 @@ def _object(shape: object, where: str, size: Size, reading: Reading) -> Labelled
     if kind == 'circle':
         return LabelledObject(parts=(Part(_circle(*points)),), **own)
     try:
-        rle, cut = mask_at(shape.get('mask'), tuple(points.min(0).astype(int).tolist()), size)
-    except (BitmapError, ValueError, OverflowError) as error:
-        return reading.leave_out(str(error) if isinstance(error, BitmapError) else 'the mask lies nowhere', where)
+        rle, cut = mask_at(shape.get('mask'), points.min(0), size)
+    except BitmapError as error:
+        return reading.leave_out(str(error), where)
     reading.cut += cut
     return LabelledObject(mask=rle, **own)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -10,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from damamba.datasets.broken import FARTHEST, LONGEST
 from damamba.datasets.conversion.counting import COUNTED, Tally
-from damamba.datasets.conversion.geometry import beyond, cut_at_edges, draw, enclosed, turn_mask, turn_points
+from damamba.datasets.conversion.geometry import area_of, beyond, cut_at_edges, enclosed, turn_mask, turn_points
 from damamba.datasets.conversion.labels import (
     ConversionError,
     LabelledObject,
@@ -78,8 +79,11 @@ class Reading:
 
     def why_unused(self, path: Path) -> str | None:
         """Why a file is not read: it leads out of the source's folder."""
-        folder = Folder(str(self.root), None if self.options.follow_links else ())
-        return 'it leads out of the folder' if folder.why_outside(str(path)) else None
+        return 'it leads out of the folder' if self._folder.why_outside(str(path)) else None
+
+    @cached_property
+    def _folder(self) -> Folder:
+        return Folder(str(self.root), None if self.options.follow_links else ())
 
     def leave_out(self, why: str, where: str, what: str = 'objects', count: int = 1) -> None:
         """Count what can't be handed over: objects, pictures, label files, and others by their names."""
@@ -154,23 +158,21 @@ class Reading:
         return it if coco_mask.area(dict(it.mask)) else self.drop(it, 'the mask is empty')
 
     def _sound_parts(self, it: LabelledObject, size: Size) -> LabelledObject | None:
-        kept, whys = [], []
+        kept, left = [], []
         for part in it.parts:
             outline, why = sound_outline(part.outline, size)
             if why:
-                whys.append((part, why))
+                left += [('parts', why, 1), ('holes', f'the part is left out ({why})', len(part.holes))]
                 continue
             holes = [sound_outline(hole, size) for hole in part.holes]
-            for _, wrong in holes:
-                self.left_out.add('holes', wrong, it.where, wrong is not None)
+            left += [('holes', wrong, 1) for _, wrong in holes if wrong]
             kept.append(Part(outline, tuple(hole for hole, wrong in holes if not wrong)))
         if not kept:
-            return self.drop(it, f'nothing is left ({whys[0][1]})')
-        if not draw(kept, size).any():
+            return self.drop(it, f'nothing is left ({left[0][1]})')
+        if not any(area_of(part, size) > 0 for part in kept):
             return self.drop(it, 'no pixel is covered')
-        for part, why in whys:
-            self.left_out.add('parts', why, it.where)
-            self.left_out.add('holes', f'the part is left out ({why})', it.where, len(part.holes))
+        for what, why, count in left:
+            self.left_out.add(what, why, it.where, count)
         self.cut += any(beyond(np.asarray(part.outline), size) > EDGE for part in it.parts)
         return replace(it, parts=tuple(kept))
 

@@ -6,8 +6,6 @@ Polygons have holes (interior), bitmaps lie at an origin, rectangles are boxes. 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part, Size
@@ -130,10 +128,10 @@ def _object(entry: object, where: str, size: Size, reading: Reading) -> Labelled
 def _bitmap(bitmap: object, own: dict, size: Size, reading: Reading) -> LabelledObject | None:
     bitmap = bitmap if isinstance(bitmap, Mapping) else {}
     origin = points_of([bitmap.get('origin')])
-    if origin is None or not np.isfinite(origin).all() or np.abs(origin).max() > max(size):
+    if origin is None:
         return reading.leave_out('the origin of the bitmap is no place in the picture', own['where'])
     try:
-        rle, cut = mask_at(bitmap.get('data'), tuple(origin[0].astype(int).tolist()), size)
+        rle, cut = mask_at(bitmap.get('data'), origin[0], size)
     except BitmapError as error:
         return reading.leave_out(str(error), own['where'])
     reading.cut += cut

@@ -1,9 +1,11 @@
 """YOLO: a text file beside each picture's, a line an object, in shares of the picture's width and height.
 
 ``class x y width height`` is a box, from its middle; ``class x y x y x y ...`` an outline; one more number behind
-either is a confidence, and left out. ``data.yaml`` names the classes and says where the pictures of each split lie; the
-labels lie in ``labels`` where the path of the pictures has ``images``, or beside the pictures. Several parts and holes
-are one outline, joined by lines that are walked there and back.
+either is a confidence. Keypoints, which ``data.yaml`` announces, stand behind boxes. Neither of these is read.
+
+``data.yaml`` names the classes and says where the pictures of each split lie; the labels lie in ``labels`` where the
+path of the pictures has ``images``, or beside the pictures. Several parts and holes are one outline, joined by lines
+that are walked there and back.
 """
 
 import math
@@ -15,7 +17,7 @@ import numpy as np
 import yaml
 
 from damamba.datasets.conversion.geometry import take_apart
-from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture
+from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part
 from damamba.datasets.conversion.reading import SPLITS, Reading, list_pictures
 from damamba.datasets.inspection.defects import short_repr
 
@@ -48,7 +50,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
         raise ConversionError(
             f'{reading.root} has no pictures where {TITLE} has them: in images/, or beside the labels'
         )
-    names = _names(reading, settings)
+    names, keypoints = _names(reading, settings), _keypoints(settings)
     reading.categories.extend(name for name in dict.fromkeys(names) if name not in reading.categories)
     stems = Counter(_labels_of(path, reading.root) for path, *_ in pictures)
     for labels, count in stems.items():
@@ -59,7 +61,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
         lines = _lines(labels, reading)
         picture = reading.picture(path, split, name, labels=len(lines))
         if picture:
-            picture.objects = [it for line in lines if (it := _object(*line, picture, names, reading))]
+            picture.objects = [it for line in lines if (it := _object(*line, picture, names, keypoints, reading))]
             yield picture
     _report_orphans(reading, set(stems))
     reading.note_unlisted({path for path, *_ in pictures})
@@ -107,6 +109,12 @@ def _names(reading: Reading, settings: Mapping) -> list[str]:
     if settings.get('nc') not in (None, len(names)):
         reading.notes.append(f'data.yaml says nc: {short_repr(settings["nc"])}, and has {len(names)} names')
     return [str(name) for name in names]
+
+
+def _keypoints(settings: Mapping) -> int:
+    """How many numbers of keypoints stand behind a box; 0 where there are none."""
+    shape = settings.get('kpt_shape')
+    return math.prod(shape) if isinstance(shape, list) and all(type(it) is int for it in shape) else 0
 
 
 def _text(path: Path) -> list[tuple[int, str]]:
@@ -207,7 +215,9 @@ def _lines(path: Path, reading: Reading) -> list[tuple[str, str]]:
         return []
 
 
-def _object(where: str, line: str, picture: LabelledPicture, names: list[str], reading: Reading):
+def _object(
+    where: str, line: str, picture: LabelledPicture, names: list[str], keypoints: int, reading: Reading
+) -> LabelledObject | None:
     """The object of a line; None if it is none, which is counted."""
     try:
         numbers = [float(value) for value in line.split()]
@@ -218,19 +228,21 @@ def _object(where: str, line: str, picture: LabelledPicture, names: list[str], r
         return reading.leave_out(f'the class number is none of 0 to {len(names) - 1}', where)
     if len(values) < BOX - 1:
         return reading.leave_out('the line has fewer than 5 numbers', where)
-    width, height = picture.size
-    if len(values) <= BOX:  # a sixth is a confidence
-        x, y, across, down = np.array(values[:4]) * (width, height, width, height)
-        box = (x - across / 2, y - down / 2, across, down)
-        return LabelledObject(names[int(number)], where, box=tuple(map(float, box)))
+    points = values[4:] if len(values) == 4 + keypoints else []
+    if points:
+        reading.leave_out('not read', where, 'keypoints', len(points))
+    elif len(values) % 2:
+        reading.leave_out('not read', where, 'confidences')
+    if points or len(values) <= BOX:
+        x, y, width, height = np.array(values[:4]) * (*picture.size, *picture.size)
+        return LabelledObject(names[int(number)], where, box=(x - width / 2, y - height / 2, width, height))
     outline = np.array(values[: len(values) // 2 * 2]).reshape(-1, 2)
-    parts = take_apart(outline)
-    scaled = [part._replace(outline=part.outline * picture.size, holes=_scale(part.holes, picture)) for part in parts]
-    return LabelledObject(names[int(number)], where, parts=tuple(scaled))
+    return LabelledObject(names[int(number)], where, parts=tuple(_scaled(it, picture) for it in take_apart(outline)))
 
 
-def _scale(holes: tuple[np.ndarray, ...], picture: LabelledPicture) -> tuple[np.ndarray, ...]:
-    return tuple(hole * picture.size for hole in holes)
+def _scaled(part: Part, picture: LabelledPicture) -> Part:
+    """A part in pixels."""
+    return Part(part.outline * picture.size, tuple(hole * picture.size for hole in part.holes))
 
 
 def _report_orphans(reading: Reading, used: set[Path]) -> None:

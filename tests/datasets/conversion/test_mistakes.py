@@ -69,6 +69,17 @@ def test_labels_beyond_the_edge_are_cut_and_counted(tmp_path):
     assert done.notes == ['2 objects reach beyond the edge of the picture, and are cut there']
 
 
+def test_keypoints_and_confidences_are_left_out_and_counted(tmp_path):
+    SOURCES['yolo'](tmp_path / 'yolo')
+    with (tmp_path / 'yolo' / 'data.yaml').open('a') as file:
+        file.write('kpt_shape: [2, 3]\n')
+    text = yolo_box(1, BOX).strip() + ' .1 .1 2 .2 .2 1\n' + yolo_box(1, BOX).strip() + ' .9\n' + GOOD.strip() + ' .8\n'
+    write_text(tmp_path / 'yolo' / 'labels' / 'train' / 'a.txt', text)
+    done = convert(tmp_path / 'yolo', tmp_path / 'coco')
+    assert done.left_out.counts == {('keypoints', 'not read'): 6, ('confidences', 'not read'): 2}
+    assert (done.written.objects, done.written.boxes) == (4, 3)
+
+
 SETTINGS = {  # by a data.yaml, what is said
     'names: {a: cat}': 'whole numbers',
     'names: 3': 'nothing says what the classes are called',
