@@ -30,6 +30,7 @@ from damamba.datasets.inspection.segmentations import NO_AREA
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.mpo')
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}  # by names of folders
 PICTURES = ('images', 'img', 'imgs')  # folders that no picture is named by
+LEAST = 0.05  # pixels that a side of a box has
 EDGE = 0.5  # pixels by which rounding may carry an outline beyond the picture
 
 
@@ -177,12 +178,12 @@ class Reading:
         return replace(it, parts=tuple(kept))
 
     def _sound_box(self, it: LabelledObject, size: Size) -> LabelledObject | None:
-        if it.box is None or not np.isfinite(it.box).all() or min(it.box[2:]) <= 0:
+        if it.box is None or not np.isfinite(it.box).all() or min(it.box[2:]) < LEAST:
             return self.drop(it, 'the box encloses nothing')
         x, y, width, height = it.box
         corners = np.array([[x, y], [x + width, y + height]])
         (left, top), (right, bottom) = np.clip(corners, 0, size).tolist()
-        if right <= left or bottom <= top:
+        if min(right - left, bottom - top) < LEAST:
             return self.drop(it, 'the box is outside of the picture')
         self.cut += beyond(corners, size) > EDGE
         if self.options.boxes_as_masks:

@@ -82,7 +82,8 @@ def _read_folder(folder: Path, reading: Reading) -> Iterator[LabelledPicture]:
     for path in sorted(folder.glob('*.json')):
         if path not in used:
             document = _read_json(path)
-            count = len(document['objects']) if isinstance(document, Mapping) and 'objects' in document else 0
+            objects = document.get('objects') if isinstance(document, Mapping) else None
+            count = len(objects) if isinstance(objects, list) else 0
             reading.leave_out('the picture is not there', reading.shown(path), 'label files')
             reading.leave_out('the picture is not there', reading.shown(path), count=count)
 
