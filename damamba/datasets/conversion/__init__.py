@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from damamba.datasets.conversion.checks import checked_pictures
 from damamba.datasets.conversion.coco_writing import CocoWriter
 from damamba.datasets.conversion.counting import COUNTED, PIECES, Tally, reasons_of
 from damamba.datasets.conversion.formats import FORMATS, recognise
@@ -62,7 +63,7 @@ def convert(
     with made_whole(target) as folder:
         writer = WRITERS[target_format](folder, reading, copy)
         names = set()
-        for done, picture in enumerate(reading.pictures(FORMATS[name].read), 1):
+        for done, picture in enumerate(checked_pictures(reading, FORMATS[name].read), 1):
             check_name(picture.name)
             if (picture.split, picture.name) in names:
                 raise ConversionError(f'two pictures of {picture.split} are called {picture.name}: rename one')

@@ -33,7 +33,7 @@ def recognise(folder: Path) -> str | None:
 def read(reading: Reading) -> Iterator[LabelledPicture]:
     """The pictures of each file, in its order."""
     files = []
-    for path in _json_files(reading.root):
+    for path in reading.label_files('*.json'):
         if _document(path):
             files.append(path)
         else:

@@ -13,7 +13,7 @@ import numpy as np
 from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size
-from damamba.datasets.conversion.reading import SUFFIXES, Reading, list_pictures, points_of, split_and_name, stated_size
+from damamba.datasets.conversion.reading import SUFFIXES, Reading, points_of, split_and_name, stated_size
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.json_files import read_json
 
@@ -35,7 +35,7 @@ def recognise(folder: Path) -> str | None:
 def read(reading: Reading) -> Iterator[LabelledPicture]:
     """The pictures of each file in the order of names, then those without one."""
     labelled = set()
-    for path in sorted(reading.root.rglob('*.json')):
+    for path in reading.label_files('*.json'):
         shown, document = reading.shown(path), _document(path)
         if document is None:
             reading.leave_out('no file of LabelMe', shown, 'label files')
@@ -57,7 +57,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
         if picture:
             picture.objects = _objects(shapes, shown, picture, stated, reading)
             yield picture
-    for path in list_pictures(reading.root):
+    for path in reading.picture_files(reading.root):
         if path not in labelled and (picture := reading.picture(path, *split_and_name(reading.shown(path)))):
             yield picture
 

@@ -1,37 +1,22 @@
-"""What readers of all formats share: pictures as MMDetection sees them, and labels that are checked one by one."""
+"""What readers of all formats share: pictures as MMDetection sees them, names of files, and a count of all there is."""
 
 import os
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from damamba.datasets.broken import FARTHEST, LONGEST
 from damamba.datasets.conversion.counting import COUNTED, Tally
-from damamba.datasets.conversion.geometry import area_of, beyond, cut_at_edges, enclosed, turn_mask, turn_points
-from damamba.datasets.conversion.labels import (
-    ConversionError,
-    LabelledObject,
-    LabelledPicture,
-    LeftOut,
-    Options,
-    Part,
-    Size,
-    rle_of,
-)
+from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, LeftOut, Options, Size
 from damamba.datasets.folders import Folder
 from damamba.datasets.inspection.defects import list_names, short_repr
 from damamba.datasets.inspection.picture_files import SWAPPING, read_picture_file
-from damamba.datasets.inspection.segmentations import NO_AREA
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.mpo')
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}  # by names of folders
 PICTURES = ('images', 'img', 'imgs')  # folders that no picture is named by
-LEAST = 0.05  # pixels that a side of a box has
-EDGE = 0.5  # pixels by which rounding may carry an outline beyond the picture
 
 
 @dataclass
@@ -39,7 +24,7 @@ class Reading:
     """One source being read.
 
     A reader is a generator: it takes this and yields pictures with their objects, names categories in ``categories`` in
-    the source's order, and counts here what it can't hand over. What it hands over is checked by :meth:`pictures`.
+    the source's order, and counts here what it can't hand over. What it hands over is checked behind it.
     """
 
     root: Path
@@ -49,6 +34,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)  # sentences that a user should know
     met: Tally = field(default_factory=Tally)  # what the source has
     cut: int = 0  # objects that are cut at the edge of their picture
+    _outside: set[Path] = field(default_factory=set)  # what leads out of the source and was counted
 
     def picture(
         self, path: Path, split: str, name: str | None = None, stated: Size | None = None, labels: int = 0
@@ -115,123 +101,50 @@ class Reading:
                     return path
         return None
 
+    def picture_files(self, folder: Path) -> list[Path]:
+        """Every picture file below a folder, in the order of names; folders that links lead out to are left out."""
+        found, seen = [], set()
+        for place, inner, names in os.walk(folder, followlinks=True):
+            if os.path.realpath(place) in seen or self.is_outside(Path(place), 'folders'):
+                inner.clear()
+                continue
+            seen.add(os.path.realpath(place))
+            found += [Path(place, name) for name in names if name.lower().endswith(SUFFIXES)]
+        return sorted(found)
+
+    def label_files(self, pattern: str) -> list[Path]:
+        """Every file below the source whose name is like a pattern; those that links lead out to are left out."""
+        found = sorted(path for path in self.root.rglob(pattern) if path.is_file())
+        return [path for path in found if not self.is_outside(path, 'label files')]
+
+    def is_outside(self, path: Path, what: str) -> bool:
+        """Whether a file or folder leads out of the source; the first time it is counted."""
+        why = self.why_unused(path)
+        if why and path not in self._outside:
+            self._outside.add(path)
+            self.leave_out(why, self.shown(path), what)
+        return why is not None
+
     def note_unlisted(self, listed: Container[Path]) -> None:
         """Say which pictures lie in the source and belong to no split."""
-        others = [self.shown(path) for path in list_pictures(self.root) if path not in listed]
+        others = [self.shown(path) for path in self.picture_files(self.root) if path not in listed]
         if others:
             one = len(others) == 1
             who = '1 other picture lies' if one else f'{len(others):,} other pictures lie'
             self.notes.append(f'{who} in the folder, and {"is" if one else "are"} not listed: {list_names(others)}')
-
-    def pictures(self, read: 'Reader') -> Iterator[LabelledPicture]:
-        """What a reader hands over, turned where needed, without what encloses nothing; that is counted."""
-        for picture in read(self):
-            self.met.add(picture)
-            turned = [_turned(it, picture) for it in picture.objects]
-            sound = [self._sound(it, picture.size) for it in turned]
-            yield replace(picture, objects=[it for it in sound if it], orientation=1)
-        if self.cut:
-            one = self.cut == 1
-            who = '1 object reaches' if one else f'{self.cut:,} objects reach'
-            self.notes.append(f'{who} beyond the edge of the picture, and {"is" if one else "are"} cut there')
 
     @property
     def wanted(self) -> list[str]:
         """The names of the categories that are written, in order; the reader may still add some."""
         return list(self.options.classes) or self.categories
 
-    def _sound(self, it: LabelledObject, size: Size) -> LabelledObject | None:
-        """The object with all that is of use, None if nothing is."""
-        if self.options.classes and it.category not in self.options.classes:
-            return self.drop(it, f'not a class that was asked for: {short_repr(it.category)}')
-        if it.mask is not None:
-            return self._sound_mask(it, size)
-        return self._sound_parts(it, size) if it.parts else self._sound_box(it, size)
-
     def drop(self, it: LabelledObject, why: str) -> None:
         """Count an object with its parts and holes."""
         for what, count in zip(('objects', 'parts', 'holes'), (1, *it.pieces), strict=True):
             self.left_out.add(what, why, it.where, count)
 
-    def _sound_mask(self, it: LabelledObject, size: Size) -> LabelledObject | None:
-        if list(it.mask['size']) != [size[1], size[0]]:
-            return self.drop(it, 'the mask is of another size than the picture')
-        return it if coco_mask.area(dict(it.mask)) else self.drop(it, 'the mask is empty')
-
-    def _sound_parts(self, it: LabelledObject, size: Size) -> LabelledObject | None:
-        kept, left = [], []
-        for part in it.parts:
-            outline, why = sound_outline(part.outline, size)
-            if why:
-                left += [('parts', why, 1), ('holes', f'the part is left out ({why})', len(part.holes))]
-                continue
-            holes = [sound_outline(hole, size) for hole in part.holes]
-            left += [('holes', wrong, 1) for _, wrong in holes if wrong]
-            kept.append(Part(outline, tuple(hole for hole, wrong in holes if not wrong)))
-        if not kept:
-            return self.drop(it, f'nothing is left ({left[0][1]})')
-        if not any(area_of(part, size) > 0 for part in kept):
-            return self.drop(it, 'no pixel is covered')
-        for what, why, count in left:
-            self.left_out.add(what, why, it.where, count)
-        self.cut += any(beyond(np.asarray(part.outline), size) > EDGE for part in it.parts)
-        return replace(it, parts=tuple(kept))
-
-    def _sound_box(self, it: LabelledObject, size: Size) -> LabelledObject | None:
-        if it.box is None or not np.isfinite(it.box).all() or min(it.box[2:]) < LEAST:
-            return self.drop(it, 'the box encloses nothing')
-        x, y, width, height = it.box
-        corners = np.array([[x, y], [x + width, y + height]])
-        (left, top), (right, bottom) = np.clip(corners, 0, size).tolist()
-        if min(right - left, bottom - top) < LEAST:
-            return self.drop(it, 'the box is outside of the picture')
-        self.cut += beyond(corners, size) > EDGE
-        if self.options.boxes_as_masks:
-            corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-            return replace(it, box=None, parts=(Part(corners),))
-        return replace(it, box=(left, top, right - left, bottom - top))
-
 
 Reader = Callable[[Reading], Iterator[LabelledPicture]]
-
-
-def sound_outline(outline: np.ndarray, size: Size) -> tuple[np.ndarray | None, str | None]:
-    """An outline within the picture, or why there is none."""
-    outline = np.asarray(outline, np.float64)
-    if outline.ndim != 2 or outline.shape[1:] != (2,) or len(outline) < 3:
-        return None, 'fewer than 3 points'
-    if not np.isfinite(outline).all():
-        return None, 'a coordinate is not finite'
-    if np.abs(outline).max() > FARTHEST or np.abs(np.diff(outline, axis=0)).sum() > LONGEST:
-        return None, 'far beyond any picture, or longer'
-    if enclosed(outline) < NO_AREA:
-        return None, 'no area'
-    if beyond(outline, size) > 0:
-        outline = cut_at_edges(outline, size)
-        if len(outline) < 3 or enclosed(outline) < NO_AREA:
-            return None, 'outside of the picture'
-    return outline, None
-
-
-def _turned(it: LabelledObject, picture: LabelledPicture) -> LabelledObject:
-    """The object, turned as its picture is."""
-    if picture.orientation == 1:
-        return it
-    stored = picture.size[::-1]
-
-    def turn(points: np.ndarray) -> np.ndarray:
-        return turn_points(np.asarray(points, np.float64), picture.orientation, stored)
-
-    if it.mask is not None:
-        return replace(it, mask=rle_of(turn_mask(coco_mask.decode(dict(it.mask)), picture.orientation)))
-    if it.parts:
-        return replace(it, parts=tuple(Part(turn(p.outline), tuple(map(turn, p.holes))) for p in it.parts))
-    if it.box:
-        x, y, width, height = it.box
-        corners = turn(np.array([[x, y], [x + width, y + height]]))
-        low, high = corners.min(0), corners.max(0)
-        return replace(it, box=(*low.tolist(), *(high - low).tolist()))
-    return it
 
 
 def list_pictures(folder: Path) -> list[Path]:

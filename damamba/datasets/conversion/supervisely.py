@@ -9,7 +9,7 @@ from pathlib import Path
 from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part, Size
-from damamba.datasets.conversion.reading import Reading, list_pictures, points_of, split_and_name, stated_size
+from damamba.datasets.conversion.reading import Reading, points_of, split_and_name, stated_size
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.json_files import read_json
 
@@ -61,13 +61,12 @@ def _read_json(path: Path) -> object:
 
 
 def _read_folder(folder: Path, reading: Reading) -> Iterator[LabelledPicture]:
-    pictures = list_pictures(folder.parent / 'img')
     used = set()
-    for picture_file in pictures:
+    for picture_file in reading.picture_files(folder.parent / 'img'):
         names = (f'{picture_file.name}.json', f'{picture_file.stem}.json')  # the second is that of old projects
         path = next((folder / name for name in names if (folder / name).is_file()), None)
-        document = _read_json(path) if path else {}
         used.add(path)
+        document = _read_json(path) if path and not reading.is_outside(path, 'label files') else {}
         if not isinstance(document, Mapping) or not isinstance(document.get('objects', []), list):
             reading.leave_out('no file of Supervisely', reading.shown(path), 'label files')
             document = {}

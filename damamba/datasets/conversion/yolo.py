@@ -18,7 +18,7 @@ import yaml
 
 from damamba.datasets.conversion.geometry import take_apart
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part
-from damamba.datasets.conversion.reading import SPLITS, Reading, list_pictures
+from damamba.datasets.conversion.reading import SPLITS, Reading
 from damamba.datasets.inspection.defects import short_repr
 
 TITLE = 'YOLO, outlines or boxes'
@@ -136,7 +136,7 @@ def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str,
     if found:
         return _once(found)
     images = root / 'images' if (root / 'images').is_dir() else root
-    for path in list_pictures(images):
+    for path in reading.picture_files(images):
         first, *rest = path.relative_to(images).parts
         split = SPLITS.get(first) if rest else None
         steps = [step for step in (rest if split else (first, *rest)) if split is None or step != 'images']
@@ -158,7 +158,7 @@ def _in_entry(reading: Reading, settings: Mapping, entry: object, split: str) ->
         reading.notes.append(f'{split} of data.yaml, {short_repr(entry)}, is not in the folder: it is left out')
         return []
     if place.is_dir():
-        return [(path, split, path.relative_to(place).as_posix()) for path in list_pictures(place)]
+        return [(path, split, path.relative_to(place).as_posix()) for path in reading.picture_files(place)]
     found = []
     for number, line in _text(place):
         path = reading.below(line, reading.root, place.parent)
@@ -204,7 +204,7 @@ def _is_label_file(path: Path) -> bool:
 
 def _lines(path: Path, reading: Reading) -> list[tuple[str, str]]:
     """The lines of a label file that have something in them, each with where it is."""
-    if not path.is_file() or reading.why_unused(path):
+    if not path.is_file() or reading.is_outside(path, 'label files'):
         return []
     try:
         if path.stat().st_size > LONGEST:

@@ -12,6 +12,7 @@ import yaml
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.conversion import yolo
+from damamba.datasets.conversion.checks import checked_pictures
 from damamba.datasets.conversion.counting import Tally
 from damamba.datasets.conversion.geometry import draw, overlap
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part
@@ -72,7 +73,7 @@ class YoloWriter:
         text = yaml.safe_dump({**settings, 'names': names}, sort_keys=False, allow_unicode=True)
         (self.folder / 'data.yaml').write_text(text, encoding='utf-8')
         again = Reading(self.folder)
-        for _ in again.pictures(yolo.read):
+        for _ in checked_pictures(again, yolo.read):
             pass
         return again.met
 

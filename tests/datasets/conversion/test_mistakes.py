@@ -259,6 +259,10 @@ def test_pictures_that_can_not_be_used_are_left_out_with_their_labels(tmp_path):
     (tmp_path / 'labelme' / 'link.png').symlink_to(tmp_path / 'secret' / 'c.png')
     write_text(tmp_path / 'labelme' / 'c.json', dict(imagePath='../secret/c.png', shapes=[shape('cat', ONE)]))
     write_text(tmp_path / 'labelme' / 'other.json', {})
+    write_text(tmp_path / 'secret' / 'd.json', dict(imagePath='../labelme/b.jpg', shapes=[shape('cat', ONE)]))
+    (tmp_path / 'labelme' / 'd.json').symlink_to(tmp_path / 'secret' / 'd.json')
+    (tmp_path / 'labelme' / 'links').symlink_to(tmp_path / 'secret')
+    (tmp_path / 'labelme' / 'again').symlink_to(tmp_path / 'labelme')
     done = convert(tmp_path / 'labelme', tmp_path / 'coco')
     assert done.written.pictures == 1 and done.written.objects == 0
     size = 'the labels are of another size than the picture (64 x 48 pixels)'
@@ -271,8 +275,10 @@ def test_pictures_that_can_not_be_used_are_left_out_with_their_labels(tmp_path):
         ('objects', 'the picture is not there'): 1,
         ('label files', 'no file of LabelMe'): 1,
         ('pictures', 'it leads out of the folder'): 1,
+        ('label files', 'it leads out of the folder'): 1,
+        ('folders', 'it leads out of the folder'): 1,
     }
-    assert convert(tmp_path / 'labelme', tmp_path / 'more', options=Options(follow_links=True)).written.pictures == 2
+    assert convert(tmp_path / 'labelme', tmp_path / 'more', options=Options(follow_links=True)).written.pictures == 3
 
 
 def test_a_name_leads_to_a_file_below_the_source_or_to_none(tmp_path):
