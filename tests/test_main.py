@@ -73,7 +73,7 @@ def test_the_commands_are_listed_on_one_screen(args, capsys):
     out, err = capsys.readouterr()
     shown = out if args else err
     lines = shown.splitlines()
-    assert not (err if args else out) and len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert not (err if args else out) and len(lines) <= 28 and max(map(len, lines)) <= 80
     assert all(f'\n  {name} ' in shown for name in COMMANDS) and ' check ' not in shown
 
 
