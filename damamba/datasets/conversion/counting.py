@@ -1,6 +1,6 @@
 """What there is on both sides of a conversion, counted: pictures, objects, parts, holes, and objects of each class."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -67,11 +67,11 @@ def table_of(categories: Sequence[str], read: Tally, left_out: LeftOut, written:
 
 def reasons_of(left_out: LeftOut) -> list[str]:
     """A sentence for each reason: ``3 objects, 4 parts: no pixel is covered (a.txt:4, a.txt:7, b.txt:1)``."""
-    found: dict[tuple[str, tuple], list[str]] = {}
+    counts, places = defaultdict(list), defaultdict(dict)
     for (what, why), count in left_out.counts.items():
-        shown = f'{count:,} {SINGULAR.get(what, what[:-1]) if count == 1 else what}'
-        found.setdefault((why, tuple(left_out.examples[what, why])), []).append(shown)
-    return [f'{", ".join(counts)}: {why} ({_some(places)})' for (why, places), counts in found.items()]
+        counts[why].append(f'{count:,} {SINGULAR.get(what, what[:-1]) if count == 1 else what}')
+        places[why] |= dict.fromkeys(left_out.examples[what, why])
+    return [f'{", ".join(shown)}: {why} ({_some([*places[why]])})' for why, shown in counts.items()]
 
 
 def _some(places: Sequence[str]) -> str:
