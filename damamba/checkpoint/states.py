@@ -12,7 +12,12 @@ from damamba.checkpoint.files import CheckpointError, read
 
 logger = logging.getLogger('damamba.checkpoint')
 
-CONTAINERS = ('model', 'model_ema', 'state_dict')  # where trainers put the state dict, the preferred one first
+CONTAINERS = (
+    'model',
+    'model_ema',
+    'state_dict',
+    'model_state_dict',
+)  # where trainers put the state dict, the preferred one first
 CLASSIFIER = 'head.'  # of the published ImageNet models
 
 

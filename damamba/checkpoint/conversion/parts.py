@@ -1,0 +1,106 @@
+"""What the sources of weights share: what a conversion gives, and the account of a source's tensors."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor
+
+from damamba.checkpoint.files import CheckpointError
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Weights under MMDetection's names, and what became of each tensor of the source."""
+
+    source: str  # the name of the Source
+    variant: str  # what was recognised: "Mask R-CNN with ResNet-50 and FPN (v1)"
+    state: dict[str, Tensor]
+    used: list[str]  # names of the source
+    left: dict[str, str]  # names of the source, or parts of them, and why nothing of ours needs them
+    added: dict[str, str]  # names of ours that the source lacks, and what they were filled with
+    classes: tuple[str, ...]  # in the order of `state`, which is the config's
+    rows: tuple[int, ...]  # where each of them stands in the source
+    config: str  # of ours that computes what the source computes
+    licence: str  # of the source's published weights: what it covers, and where that is written
+    notes: tuple[str, ...] = ()  # sentences about what the file does not say
+
+
+class Source(NamedTuple):
+    """A form in which weights come."""
+
+    name: str  # as `--from` says it
+    matches: Callable[[Mapping[str, Tensor]], bool]  # by the names of its tensors
+    # takes the tensors, the source's classes or None, and the config's classes or None
+    convert: Callable[[Mapping[str, Tensor], Sequence[str] | None, Sequence[str] | None], Converted]
+
+
+@dataclass
+class Account:
+    """Takes the tensors of a source one by one, and knows in the end what became of each."""
+
+    state: Mapping[str, Tensor]
+    what: str  # as errors name the source: "torchvision's Mask R-CNN"
+    used: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def take(self, name: str, shape: Sequence[int | None]) -> Tensor:
+        """One tensor, to be converted.
+
+        Args:
+            shape: that it must have; None stands for any length.
+
+        Raises:
+            CheckpointError: it is not there, or has another shape.
+        """
+        if name not in self.state:
+            raise CheckpointError(f'{self.what} lacks {name}; {len(self.state)} tensors are there')
+        value = self.state[name]
+        if value.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, value.shape, strict=True)):
+            raise CheckpointError(f'{self.what} has {name} of {_size(value.shape)}; wanted {_size(shape)}')
+        self.used.append(name)
+        return value
+
+    def leave(self, name: str, reason: str) -> None:
+        """Leave a tensor, or a part of one that was taken, out of what is converted."""
+        self.left[name] = reason
+
+    def close(self) -> None:
+        """Refuse what was neither taken nor left.
+
+        Raises:
+            CheckpointError: there are such tensors; the text names the first.
+        """
+        done = {*self.used, *self.left}
+        if rest := [name for name in self.state if name not in done]:
+            more = f' and {len(rest) - 3} more' if len(rest) > 3 else ''
+            raise CheckpointError(f'{self.what} should not have {", ".join(rest[:3])}{more}: it is another model')
+
+
+def places(source: Sequence[str], order: Sequence[str]) -> list[int]:
+    """Where each class of ``order`` stands in ``source``, by its name, whatever its case.
+
+    Raises:
+        CheckpointError: they do not name the same classes, or one of them names a class twice.
+    """
+    found = {name.casefold(): place for place, name in enumerate(source)}
+    wanted = [name.casefold() for name in order]
+    if len(found) != len(source) or len(set(wanted)) != len(wanted):
+        raise CheckpointError(f'a class is named twice: {", ".join(source)}, and {", ".join(order)} in the config')
+    if set(wanted) != set(found):
+        raise CheckpointError(
+            f'the weights know {_several(source, wanted)}, the config {_several(order, list(found))}: '
+            'both must name the same classes, those of the weights by --classes in their order'
+        )
+    return [found[name] for name in wanted]
+
+
+def _several(names: Sequence[str], others: Iterable[str]) -> str:
+    """How many classes, and those that the other side lacks."""
+    alone = [name for name in names if name.casefold() not in set(others)]
+    shown = ', '.join(alone[:5]) + (', ...' if len(alone) > 5 else '')
+    return f'{len(names)} classes' + (f' ({shown} only here)' if alone else '')
+
+
+def _size(shape: Sequence[int | None]) -> str:
+    return 'x'.join('N' if side is None else str(side) for side in shape) or 'scalar'

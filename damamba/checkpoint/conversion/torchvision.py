@@ -1,0 +1,278 @@
+"""torchvision's Mask R-CNN with ResNet-50 and FPN, first and second version, there and back.
+
+torchvision counts background as class 0, MMDetection as the last; it has boxes and masks for background too, and COCO's
+detectors have rows for the 10 category ids that stand for nothing. These compete in the softmax, so they stay, behind
+the background's row (``absent`` in the config).
+
+Sources: torchvision's models/detection/mask_rcnn.py and faster_rcnn.py; amzn/armbench, segmentation/test_mask_rcnn.py.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from damamba.checkpoint.conversion.coco import ABSENT, CLASSES
+from damamba.checkpoint.conversion.parts import Account, Converted, Source, places
+from damamba.checkpoint.conversion.torchvision_layout import COUNTER, DEPTHS, layout
+from damamba.checkpoint.files import CheckpointError
+
+NAME = 'torchvision'
+WANTED = 'wanted Mask R-CNN with ResNet-50 and FPN, maskrcnn_resnet50_fpn or maskrcnn_resnet50_fpn_v2'
+ARMBENCH = ('Tote', 'Object')  # in the order of its categories' ids
+SCORES = 'roi_heads.box_predictor.cls_score'
+BOXES = 'roi_heads.box_predictor.bbox_pred'
+MASKS = 'roi_heads.mask_predictor.mask_fcn_logits'
+OURS = {
+    SCORES: 'roi_head.bbox_head.fc_cls',
+    BOXES: 'roi_head.bbox_head.fc_reg',
+    MASKS: 'roi_head.mask_head.conv_logits',
+}
+CONFIGS = {1: 'configs/torchvision/mask_rcnn_r50_fpn_coco.py', 2: 'configs/torchvision/mask_rcnn_r50_fpn_v2_coco.py'}
+ARMBENCH_CONFIG = 'configs/armbench/mask_rcnn_r50_fpn_torchvision_armbench.py'
+ARMBENCH_ORDER = ('Object', 'Tote')  # of that config
+LICENCE = (
+    "torchvision's code is under BSD-3-Clause; its README (https://github.com/pytorch/vision, 'Pre-trained Model "
+    "License') says that weights may have terms of their own, from the data they were trained on"
+)
+ARMBENCH_LICENCE = "ARMBench's data is under CC BY 4.0 (http://armbench.com); no licence is named for its weights alone"
+EPSILON = (
+    "the file does not say the epsilon of its frozen batch normalisation: 0 if it began from torchvision's COCO "
+    "weights, as ARMBench's did, and as the config has it; 1e-5 if from ImageNet's: --cfg-options norm_eps=1e-5"
+)
+TRAINED = 'its batch normalisation was trained, with an epsilon of 1e-5: --cfg-options norm_eps=1e-5'
+
+
+class Rows(NamedTuple):
+    """Which rows of torchvision's, background 0, belong to our classes in their order, and which to none."""
+
+    classes: tuple[int, ...]
+    absent: tuple[int, ...]
+
+    @property
+    def scores(self) -> list[int]:
+        """Those of the scores in our order."""
+        return [*self.classes, 0, *self.absent]
+
+    @property
+    def count(self) -> int:
+        """How many torchvision has."""
+        return len(self.classes) + len(self.absent) + 1
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Weights under torchvision's names."""
+
+    variant: str
+    state: dict[str, Tensor]
+    left: dict[str, str]  # names of ours, and why torchvision has none of them
+    added: dict[str, str]  # what torchvision has beside, and what it was filled with
+    classes: tuple[str, ...]  # in torchvision's order, from row 1
+    builder: str  # what makes the model that takes them
+    rows: tuple[int, ...]  # where each of our classes stands in it
+
+
+def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether the names are those of one of torchvision's detectors, of whatever kind."""
+    return any(name.startswith(('backbone.body.', 'backbone.fpn.', 'head.classification_head.')) for name in state)
+
+
+def convert(state: Mapping[str, Tensor], classes: Sequence[str] | None, order: Sequence[str] | None) -> Converted:
+    """Weights of torchvision's under MMDetection's names (:func:`damamba.checkpoint.conversion.convert`)."""
+    names = {_modern(name): name for name in state}
+    state = {modern: state[name] for modern, name in names.items()}
+    _refuse_others(state)
+    version = 2 if 'backbone.fpn.inner_blocks.0.1.weight' in state else 1
+    account = Account(state, f"torchvision's Mask R-CNN (v{version})")
+    scores = account.take(f'{SCORES}.weight', (None, 1024))
+    account.used.pop()  # it is taken again, with the other rows
+    config, order, rows = _settled(len(scores) - 1, version, classes, order)
+    result, added = {}, {}
+    for entry in layout(version):
+        if entry.theirs.endswith(COUNTER) and entry.theirs not in state:
+            result[entry.ours] = torch.zeros((), dtype=torch.int64)
+            added[entry.ours] = '0: the batch normalisation of the source is frozen, and counts nothing'
+        else:
+            result[entry.ours] = account.take(entry.theirs, entry.shape)
+    result |= _classes(account, rows)
+    account.close()
+    trained = any(name.endswith(COUNTER) for name in account.used)
+    return Converted(
+        source=NAME,
+        variant=_variant(version),
+        state=result,
+        used=[names[name] for name in account.used],
+        left={names.get(name, name): reason for name, reason in account.left.items()},
+        added=added,
+        classes=order,
+        rows=rows.classes,
+        config=config,
+        licence=ARMBENCH_LICENCE if config == ARMBENCH_CONFIG else LICENCE,
+        notes=() if version == 2 else (TRAINED if trained else EPSILON,),
+    )
+
+
+SOURCE = Source(NAME, matches, convert)
+
+
+def _variant(version: int) -> str:
+    return f'Mask R-CNN with ResNet-50 and FPN (v{version})'
+
+
+def _modern(name: str) -> str:
+    """The name that torchvision since 0.13 gives what older files, COCO's first weights among them, call otherwise."""
+    name = re.sub(r'^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$', r'\1.0.\2', name)
+    name = re.sub(r'^rpn\.head\.conv\.(weight|bias)$', r'rpn.head.conv.0.0.\1', name)
+    old = re.fullmatch(r'(roi_heads\.mask_head)\.mask_fcn([1-4])\.(weight|bias)', name)
+    return f'{old[1]}.{int(old[2]) - 1}.0.{old[3]}' if old else name
+
+
+def _refuse_others(state: Mapping[str, Tensor]) -> None:
+    """Name the architecture of what can't be converted.
+
+    Raises:
+        CheckpointError: it is not a Mask R-CNN with ResNet-50.
+    """
+    kinds = {
+        'head.regression_head.bbox_ctrness.': 'FCOS',
+        'head.classification_head.module_list.': 'SSD',
+        'head.classification_head.': 'RetinaNet',
+        'roi_heads.keypoint_head.': 'Keypoint R-CNN',
+        'roi_heads.mask_head.': None,
+        'roi_heads.box_head.': 'Faster R-CNN, which has no masks',
+        '': 'backbone with FPN alone',
+    }
+    kind = next(kind for prefix, kind in kinds.items() if any(name.startswith(prefix) for name in state))
+    if kind:
+        raise CheckpointError(f"these are weights of torchvision's {kind}; {WANTED}")
+    depths = [len({name.split('.')[3] for name in state if _in_layer(name, number)}) for number in (1, 2, 3, 4)]
+    if tuple(depths) != DEPTHS or 'backbone.body.layer1.0.conv3.weight' not in state:
+        found = f'a ResNet of {", ".join(map(str, depths))} blocks' if any(depths) else 'a backbone that is no ResNet'
+        raise CheckpointError(f"these are weights of torchvision's Mask R-CNN with {found}; {WANTED}")
+
+
+def _in_layer(name: str, number: int) -> bool:
+    return name.startswith(f'backbone.body.layer{number}.')
+
+
+def _settled(
+    count: int, version: int, classes: Sequence[str] | None, order: Sequence[str] | None
+) -> tuple[str, tuple[str, ...], Rows]:
+    """The config, its classes in their order, and their rows, of weights for so many classes."""
+    config, ours, ids, absent = CONFIGS[version], None, range(1, count + 1), ()
+    if count == len(CLASSES) + len(ABSENT) and len(classes or CLASSES) == len(CLASSES):
+        ids, absent, classes = tuple(CLASSES), ABSENT, classes or tuple(CLASSES.values())
+    elif count == len(ARMBENCH):
+        classes = classes or ARMBENCH
+    if not classes:
+        raise CheckpointError(f'these weights are for {count} classes: name them in their order, by --classes')
+    if len(classes) != len(ids):
+        named = f'{len(classes)} are named: {", ".join(classes)}'
+        raise CheckpointError(f'these weights are for {count} classes beside background, and {named}')
+    if version == 1 and sorted(map(str.casefold, classes)) == sorted(map(str.casefold, ARMBENCH)):
+        config, ours = ARMBENCH_CONFIG, ARMBENCH_ORDER
+    order = tuple(order or ours or classes)
+    return config, order, Rows(tuple(ids[place] for place in places(classes, order)), absent)
+
+
+def _classes(account: Account, rows: Rows) -> dict[str, Tensor]:
+    """The layers that have a row for each class."""
+    result = {}
+    for part, last in (('weight', (1024,)), ('bias', ())):
+        scores = account.take(f'{SCORES}.{part}', (rows.count, *last))
+        boxes = account.take(f'{BOXES}.{part}', (4 * rows.count, *last)).unflatten(0, (-1, 4))
+        masks = account.take(f'{MASKS}.{part}', (rows.count, *((256, 1, 1) if last else ())))
+        result[f'{OURS[SCORES]}.{part}'] = scores[rows.scores]
+        result[f'{OURS[BOXES]}.{part}'] = boxes[list(rows.classes)].flatten(0, 1)
+        result[f'{OURS[MASKS]}.{part}'] = masks[list(rows.classes)]
+    unread = 'background' + (f' and of {len(rows.absent)} category ids without a class' if rows.absent else '')
+    for name in (BOXES, MASKS):
+        account.leave(f'{name}, rows {", ".join(map(str, (0, *rows.absent)))}', f'those of {unread}')
+    return result
+
+
+def restore(
+    state: Mapping[str, Tensor], classes: Sequence[str] | None = None, order: Sequence[str] | None = None
+) -> Restored:
+    """Bring a Mask R-CNN R50 of ours, fine-tuned or not, back to torchvision's names.
+
+    Args:
+        state: from :func:`damamba.checkpoint.state_dict_of`.
+        classes: ours, in the order of the state.
+        order: torchvision's from row 1; by default ours, but ARMBench's own where it is its classes.
+
+    Raises:
+        CheckpointError: the state is of another model, or the classes do not fit it.
+    """
+    version = 2 if 'neck.fpn_convs.0.bn.weight' in state else 1
+    account = Account(state, f'the state of a Mask R-CNN R50 (v{version})')
+    rows, order = _rows_back(account, classes, order)
+    result, left, idle = {}, {}, version == 1 and _never_trained(state)
+    for entry in layout(version):
+        value = account.take(entry.ours, entry.shape)
+        if idle and entry.ours.endswith(COUNTER):
+            left[entry.ours] = "0: torchvision's frozen batch normalisation counts nothing"
+        else:
+            result[entry.theirs] = value
+    result |= _classes_back(account, rows)
+    account.close()
+    background = ', '.join(map(str, (0, *rows.absent)))
+    return Restored(
+        variant=_variant(version),
+        state=result,
+        left=left,
+        added={f'{name}, rows {background}': '0: those of no class' for name in (BOXES, MASKS)},
+        classes=order,
+        builder=f'maskrcnn_resnet50_fpn{"_v2" if version == 2 else ""}(num_classes={rows.count})',
+        rows=rows.classes,
+    )
+
+
+def _never_trained(state: Mapping[str, Tensor]) -> bool:
+    return not any(value.any() for name, value in state.items() if name.endswith(COUNTER))
+
+
+def _rows_back(
+    account: Account, classes: Sequence[str] | None, order: Sequence[str] | None
+) -> tuple[Rows, tuple[str, ...]]:
+    """The rows that our classes go to, and the names in torchvision's order."""
+    count = len(account.take(f'{OURS[MASKS]}.weight', (None, 256, 1, 1)))
+    absent = len(account.take(f'{OURS[SCORES]}.weight', (None, 1024))) - count - 1
+    del account.used[-2:]  # they are taken again, with the other rows
+    if absent and (count, absent) != (len(CLASSES), len(ABSENT)):
+        raise CheckpointError(f'{account.what} has {count} masks and {count + 1 + absent} scores: it is another model')
+    classes = tuple(classes or order or map(str, range(count)))
+    if len(classes) != count:
+        raise CheckpointError(
+            f'{account.what} is for {count} classes, and {len(classes)} are named: {", ".join(classes)}'
+        )
+    if absent:
+        rows = [tuple(CLASSES)[place] for place in places(tuple(CLASSES.values()), classes)]
+        return Rows(tuple(rows), ABSENT), tuple(CLASSES.values())
+    if not order:
+        order = ARMBENCH if sorted(map(str.casefold, classes)) == sorted(map(str.casefold, ARMBENCH)) else classes
+    return Rows(tuple(place + 1 for place in places(order, classes)), ()), tuple(order)
+
+
+def _classes_back(account: Account, rows: Rows) -> dict[str, Tensor]:
+    result, classes = {}, list(rows.classes)
+    count = len(classes)
+    for part, last in (('weight', (1024,)), ('bias', ())):
+        scores = account.take(f'{OURS[SCORES]}.{part}', (rows.count, *last))
+        boxes = account.take(f'{OURS[BOXES]}.{part}', (4 * count, *last)).unflatten(0, (-1, 4))
+        masks = account.take(f'{OURS[MASKS]}.{part}', (count, *((256, 1, 1) if last else ())))
+        result[f'{SCORES}.{part}'] = _placed(scores, rows.scores, rows.count)
+        result[f'{BOXES}.{part}'] = _placed(boxes, classes, rows.count).flatten(0, 1)
+        result[f'{MASKS}.{part}'] = _placed(masks, classes, rows.count)
+    return result
+
+
+def _placed(value: Tensor, rows: list[int], count: int) -> Tensor:
+    """value [n, ...] at these rows of zeros [count, ...]."""
+    result = value.new_zeros(count, *value.shape[1:])
+    result[rows] = value
+    return result
