@@ -82,13 +82,17 @@ class ChunkedMaskHead(FCNMaskHead):
         masks = None
         for start in range(0, len(bboxes), at_once):
             part = slice(start, start + at_once)
-            found = super()._predict_by_feat_single(
+            found = self._paste(
                 mask_preds[part], bboxes[part], labels[part], img_meta, rcnn_test_cfg, rescale, activate_map
             )
             if masks is None:
                 masks = found.new_empty((len(bboxes), *found.shape[1:]))
             masks[part] = found
         return masks
+
+    def _paste(self, *args) -> Tensor:
+        """What :meth:`_predict_by_feat_single` takes, of a few masks -> these masks, pasted."""
+        return super()._predict_by_feat_single(*args)
 
 
 class ChunkedMaskFormerFusionHead(MaskFormerFusionHead):

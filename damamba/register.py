@@ -49,6 +49,13 @@ from damamba.engine.tta import InstanceTTAModel  # noqa: E402
 from damamba.engine.warm_up import WarmUp  # noqa: E402
 from damamba.evaluation.metric import CocoInstanceMetric  # noqa: E402
 from damamba.models import ARCHS, DAMamba  # noqa: E402
+from damamba.torchvision_detection import (  # noqa: E402
+    RoundedAnchorGenerator,
+    TorchvisionBBoxHead,
+    TorchvisionMaskHead,
+    TorchvisionPreprocessor,
+    TorchvisionRPNHead,
+)
 
 
 def _variant(arch: str):
@@ -67,7 +74,12 @@ MODELS.register_module(module=Float32RPNHead)
 MODELS.register_module(module=ChunkedMaskHead)
 MODELS.register_module(module=ChunkedMaskFormerFusionHead)
 MODELS.register_module(module=InstanceTTAModel)
+MODELS.register_module(module=TorchvisionBBoxHead)
+MODELS.register_module(module=TorchvisionMaskHead)
+MODELS.register_module(module=TorchvisionPreprocessor)
+MODELS.register_module(module=TorchvisionRPNHead)
 TASK_UTILS.register_module(module=Float32BBoxCoder)
+TASK_UTILS.register_module(module=RoundedAnchorGenerator)
 DATASETS.register_module(module=NamedCocoDataset)
 DATASETS.register_module(module=ARMBenchDataset)
 HOOKS.register_module(module=DrawingHook)
