@@ -37,6 +37,7 @@ OF_READERS = {
     'theirs.py',
     'mended.py',
     'why.py',
+    'configs/theirs.py',
     'best.py',
     'trial_0003.py',
 }  # what a reader writes, or has tools/tune.py write
@@ -100,6 +101,7 @@ def parsers(monkeypatch):
         browse_dataset,
         check_dataset,
         convert_data,
+        convert_weights,
         demo,
         diagnose,
         eval_results,
@@ -134,6 +136,7 @@ def parsers(monkeypatch):
         'predict': predict.parse,
         'serve': serve.parse,
         'publish_model': publish_model.main,
+        'convert_weights': convert_weights.parse,
     }
     return {name: captured(monkeypatch, function) for name, function in parse.items()}
 
@@ -243,7 +246,7 @@ def arguments_of(words):
     if words[0] == 'damamba':
         return words[1].replace('-', '_'), words[2:]
     names = ('train', 'test', 'eval_results', 'prove_evaluation', 'get_flops', 'make_demo_data')
-    names += ('check_dataset', 'browse_dataset', 'convert_data')
+    names += ('check_dataset', 'browse_dataset', 'convert_data', 'convert_weights')
     scripts = {f'tools/{name}.py': name for name in (*names, 'publish_model')}
     at = next((i for i, word in enumerate(words) if word in scripts), None)
     return at if at is None else (scripts[words[at]], words[at + 1 :])
@@ -253,7 +256,7 @@ def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
     documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation', 'predict', 'explain', 'diagnose', 'report'}
-    documented |= {'convert_data'}
+    documented |= {'convert_data', 'convert_weights'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)

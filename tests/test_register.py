@@ -32,8 +32,8 @@ def test_an_unknown_key_is_an_error_that_names_it(name):
 
 def test_what_configs_name_is_registered():
     names = {
-        MODELS: ['Float32RoIExtractor', 'Float32RPNHead'],
-        TASK_UTILS: ['Float32BBoxCoder'],
+        MODELS: ['Float32RoIExtractor', 'Float32RPNHead', 'TorchvisionPreprocessor'],
+        TASK_UTILS: ['Float32BBoxCoder', 'RoundedAnchorGenerator'],
         HOOKS: ['FuseConvBNHook'],
         METRICS: ['CocoInstanceMetric'],
         OPTIM_WRAPPERS: ['Bfloat16OptimWrapper'],

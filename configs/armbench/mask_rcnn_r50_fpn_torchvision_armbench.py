@@ -1,5 +1,6 @@
-# ARMBench's own detector: torchvision's Mask R-CNN R50-FPN (their 0.72 mAP50, 0.61 mAP75 on mix-object-tote). It tests their
-# latest.pt once `damamba convert-weights` has brought it here, and fine-tunes by their recipe what computes the same.
+# ARMBench's own detector: torchvision's Mask R-CNN R50-FPN (their 0.72 mAP50, 0.61 mAP75 on mix-object-tote). It tests
+# their latest.pt once `damamba convert-weights` has brought it here, and fine-tunes by their recipe what computes the
+# same.
 _base_ = [
     '../_base_/models/mask_rcnn_r50_fpn_torchvision.py',
     '../_base_/datasets/armbench.py',
@@ -8,8 +9,8 @@ _base_ = [
 ]
 
 data_root = 'data/armbench-segmentation-0.1/'  # mix-object-tote/ and the other two subsets lie in it
-# A path or a URL: torchvision's COCO weights, converted. The layers that depend on the classes are left out, and the log
-# names them.
+# A path or a URL: torchvision's COCO weights, converted. The layers that depend on the classes are left out, and the
+# log names them.
 load_from = 'work_dirs/maskrcnn_resnet50_fpn_coco.pth'
 num_classes = len(_base_.classes)
 model = dict(roi_head=dict(bbox_head=dict(num_classes=num_classes), mask_head=dict(num_classes=num_classes)))

@@ -1,4 +1,5 @@
-# torchvision's Mask R-CNN R50-FPN for COCO (37.9 box mAP, 34.6 mask mAP), from weights that `damamba convert-weights` wrote.
+# torchvision's Mask R-CNN R50-FPN for COCO (37.9 box mAP, 34.6 mask mAP), for weights that `damamba convert-weights`
+# wrote.
 _base_ = [
     '../_base_/models/mask_rcnn_r50_fpn_torchvision.py',
     '../_base_/datasets/coco_instance.py',

@@ -1,5 +1,5 @@
-# torchvision's second version (47.4 box mAP, 41.8 mask mAP): batch normalisation in FPN and heads too, all of it trained, two
-# convolutions in the RPN and four in the box head.
+# torchvision's second version (47.4 box mAP, 41.8 mask mAP): batch normalisation in FPN and heads too, all of it
+# trained, two convolutions in the RPN and four in the box head.
 _base_ = './mask_rcnn_r50_fpn_coco.py'
 
 norm = dict(type='BN', eps=1e-5, requires_grad=True)

@@ -9,6 +9,7 @@ from typing import IO
 
 import numpy as np
 import safetensors.torch
+from torch import Tensor
 
 from damamba.checkpoint.files import CheckpointError, read
 from damamba.checkpoint.states import state_dict_of
@@ -58,14 +59,41 @@ def write_named_by_hash(content: dict, target: Path) -> Path:
         return _settle(file, target, digest)
 
 
+def write_weights(state: Mapping[str, Tensor], meta: dict | None, target: Path) -> None:
+    """Write weights under this very name, ending in ``.pth`` or ``.safetensors``.
+
+    Args:
+        meta: what JSON holds, kept as the checkpoint's ``meta``; None: the weights alone, a bare state dict.
+
+    Raises:
+        CheckpointError: the name ends otherwise, or the file could not be written.
+    """
+    state = {name: value.contiguous().clone() for name, value in state.items()}  # a slice brings its whole storage
+    if target.suffix == '.safetensors':
+        data = _safetensors(state, {} if meta is None else {'meta': json.dumps(meta)}, target)
+        with explained(target, state), part_of(target) as file:
+            file.write(data)
+            settle(file, target)
+    elif target.suffix == '.pth':
+        with explained(target, state), part_of(target) as file:
+            save(state if meta is None else {'meta': meta, 'state_dict': state}, file)
+            settle(file, target)
+    else:
+        raise CheckpointError(f'{target} must end in .pth or .safetensors')
+
+
 def _write_safetensors(state: dict, metadata: dict[str, str], target: Path) -> Path:
-    try:
-        data = safetensors.torch.save(state, metadata)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f'{target} could not be written: {error}') from error
+    data = _safetensors(state, metadata, target)
     with explained(target, state), part_of(target) as file:
         file.write(data)
         return _settle(file, target, hashlib.sha256(data).hexdigest())
+
+
+def _safetensors(state: dict, metadata: dict[str, str], target: Path) -> bytes:
+    try:
+        return safetensors.torch.save(state, metadata)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f'{target} could not be written: {error}') from error
 
 
 def _settle(file: IO[bytes], target: Path, digest: str) -> Path:

@@ -55,6 +55,7 @@ GROUPS = {
         'publish-model': Command(
             'write the weights of a training checkpoint', 'work_dirs/first/epoch_12.pth model.pth'
         ),
+        'convert-weights': Command("bring torchvision's weights here, or back", 'latest.pt armbench.pth'),
     },
     'Data': {
         'convert-data': Command("turn another tool's labels into COCO, or into YOLO", 'labelled/ data/mine'),

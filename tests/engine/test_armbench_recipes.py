@@ -18,7 +18,8 @@ from tests.detection import ROOT
 FOLDER = ROOT / 'configs' / 'armbench'
 DAMAMBA = [f'mask_rcnn_DAMamba_{size}_fpn_armbench' for size in ('tiny', 'small', 'base')]
 R50, MASK2FORMER = 'mask_rcnn_r50_fpn_armbench', 'mask2former_swin-b-p4-w12-384_armbench'
-FAMILIES = [*DAMAMBA, R50, MASK2FORMER]
+TORCHVISION = 'mask_rcnn_r50_fpn_torchvision_armbench'  # ARMBench's own, which needs a conversion
+FAMILIES = [*DAMAMBA, R50, MASK2FORMER, TORCHVISION]
 DEMOS = [
     'mask_rcnn_DAMamba_nano_fpn_armbench_demo',
     'mask_rcnn_r50_fpn_armbench_demo',
@@ -54,9 +55,8 @@ def test_all_families_see_the_same_data_and_are_scored_alike(name):
 @pytest.mark.parametrize('name', FAMILIES)
 def test_each_starts_from_a_published_coco_detector_for_ten_epochs(name):
     cfg = read(name)
-    assert cfg.load_from.startswith(
-        ('https://huggingface.co/ltzovo/DAMamba/resolve/', 'https://download.openmmlab.com/')
-    )
+    published = ('https://huggingface.co/ltzovo/DAMamba/resolve/', 'https://download.openmmlab.com/')
+    assert cfg.load_from.startswith('work_dirs/' if name == TORCHVISION else published)
     assert cfg.train_cfg.max_epochs == 10
     assert cfg.runner_type == 'DAMambaRunner'
     schedulers = cfg.param_scheduler if isinstance(cfg.param_scheduler, list) else [cfg.param_scheduler]
@@ -64,8 +64,9 @@ def test_each_starts_from_a_published_coco_detector_for_ten_epochs(name):
     assert schedulers[-1].end == cfg.train_cfg.max_epochs
 
 
-def test_mask_rcnn_r50_follows_armbenchs_own_recipe():
-    cfg = read(R50)
+@pytest.mark.parametrize('name', [R50, TORCHVISION])
+def test_mask_rcnn_r50_follows_armbenchs_own_recipe(name):
+    cfg = read(name)
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.005, 0.9, 5e-4)
     assert cfg.param_scheduler[1].milestones == [3, 6, 9]

@@ -37,6 +37,8 @@ def convert(
             are not those of the config.
     """
     state, _ = state_dict_of(content)
+    if source and source not in SOURCES:
+        raise CheckpointError(f'{source} is no known source of weights: {_listed()}')
     chosen = SOURCES[source] if source else next((it for it in SOURCES.values() if it.matches(state)), None)
     if chosen is None or not chosen.matches(state):
         raise CheckpointError(f'these are {describe(state)}; wanted weights in the form of {source or _listed()}')

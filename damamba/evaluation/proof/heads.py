@@ -83,7 +83,8 @@ class ResultsHead:
 class RoIHead:
     """Mask R-CNN's: class scores and box deltas of each object's RoI, then its mask in the box, pasted.
 
-    The threshold of scores and NMS are left out, since they would drop true objects that overlap.
+    The threshold of scores and NMS are left out, since they would drop true objects that overlap; and so is the pasting
+    of a head that moves masks by a part of a pixel, as torchvision does.
     """
 
     boxes_from_masks = False
@@ -96,13 +97,15 @@ class RoIHead:
         parts = [part for part in (self.bbox_head, self.mask_head) if part is not None]
         self.name = ', '.join(type(part).__name__ for part in parts)
         self.makes_masks = self.mask_head is not None
+        self.pastes_exactly = not getattr(self.mask_head, 'rounds_boxes', False)
+        self.name += '' if self.pastes_exactly else ', masks from its results on'
         self.classes = {type(part).__name__: part.num_classes for part in parts}
 
     def __call__(self, objects: Objects) -> InstanceData:
         boxes, scores, labels = self._boxes(objects)
         found = InstanceData(bboxes=boxes, scores=scores, labels=labels)
         if objects.masks is not None:
-            found.masks = self._masks(objects, labels)
+            found.masks = self._masks(objects, labels) if self.pastes_exactly else objects.all_decoded()
         return found[: self.test_cfg.get('max_per_img', len(labels))]
 
     def _boxes(self, objects: Objects) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,7 @@ CONFIGS = [
     'armbench/mask_rcnn_DAMamba_tiny_fpn_armbench',
     'armbench/mask_rcnn_DAMamba_nano_fpn_armbench_demo',  # masks whatever the class
     'armbench/mask2former_swin-b-p4-w12-384_armbench',
+    'torchvision/mask_rcnn_r50_fpn_v2_coco',
     'mask_rcnn_DAMamba_tiny_fpn_1x_coco',  # 80 classes
 ]
 

@@ -1,0 +1,173 @@
+"""Mask R-CNN of our configs and torchvision's, with the same weights: the same detections, from the same pixels."""
+
+import copy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import PolygonMasks
+from mmdet.utils import get_test_pipeline_cfg
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import Compose
+from mmengine.structures import InstanceData
+from torchvision.models.detection.faster_rcnn import _default_anchorgen
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+import damamba.register  # noqa: F401
+from damamba import detection
+from damamba.checkpoint.conversion import Converted, convert, restore
+from damamba.torchvision_detection import RoundedAnchorGenerator, TorchvisionMaskHead, TorchvisionPreprocessor
+from tests.torchvision_models import LIMITS, ROOT, SIZES, build, detect, drawn, finding, fine_tuned, narrowed, ours
+
+OTHER = ('nut', 'bolt', 'washer')
+
+
+def converted(version: int, rows: int) -> tuple:
+    """torchvision's detector and its weights in ours."""
+    theirs = finding(version) if rows == 91 else fine_tuned(version, rows)
+    return theirs, convert(theirs.state_dict(), classes=OTHER if rows == 4 else None)
+
+
+def sample_of(picture: np.ndarray) -> DetDataSample:
+    return DetDataSample(metainfo=dict(ori_shape=picture.shape[:2], img_shape=picture.shape[:2]))
+
+
+def found_by(model: torch.nn.Module, pictures: list[np.ndarray]) -> list[InstanceData]:
+    inputs = [torch.from_numpy(it).permute(2, 0, 1) for it in pictures]
+    with torch.no_grad():
+        results = model.test_step(dict(inputs=inputs, data_samples=[sample_of(it) for it in pictures]))
+    return [it.pred_instances for it in results]
+
+
+def assert_same(theirs: dict, found: InstanceData, given: Converted) -> None:
+    """Boxes within 0.05 pixels, scores within 1e-4, masks of an IoU of 0.999; and something to be wrong about."""
+    assert len(found) == len(theirs['scores']) >= 8
+    assert torch.equal(torch.tensor(given.rows)[found.labels], theirs['labels'])
+    torch.testing.assert_close(found.bboxes, theirs['boxes'], rtol=0, atol=0.05)
+    torch.testing.assert_close(found.scores, theirs['scores'], rtol=0, atol=1e-4)
+    masks = theirs['masks'][:, 0] >= 0.5
+    both, either = (found.masks & masks).sum((1, 2)), (found.masks | masks).sum((1, 2))
+    assert (either > 0).sum() >= 8
+    assert (both >= 0.999 * either).all()
+
+
+@pytest.mark.parametrize(('version', 'rows'), [(1, 91), (2, 91), (1, 3), (2, 4)])
+def test_detections_are_torchvisions(version, rows):
+    theirs, given = converted(version, rows)
+    pictures = [drawn(3), drawn(4, 200, 130)]  # of two sizes, in one batch
+    found = found_by(ours(given), pictures)
+    for truth, result in zip(detect(theirs, pictures), found, strict=True):
+        assert_same(truth, result, given)
+
+
+@pytest.mark.parametrize(('version', 'rows'), [(1, 3), (2, 91)])
+def test_detections_are_torchvisions_on_photographs_through_the_configs_own_pipeline(version, rows, shared):
+    theirs, given = converted(version, rows)
+    path = sorted((shared / 'data' / 'coco_tiny' / 'val2017').glob('*.jpg'))[version]
+    steps = get_test_pipeline_cfg(Config.fromfile(ROOT / given.config))
+    pipeline = Compose([TRANSFORMS.build(step) for step in steps if step['type'] != 'LoadAnnotations'])
+    prepared = pipeline(dict(img_path=str(path), img_id=1))
+    with torch.no_grad():
+        (result,) = ours(given).test_step({key: [value] for key, value in prepared.items()})
+    assert_same(detect(theirs, [cv2.imread(str(path))])[0], result.pred_instances, given)
+
+
+def test_a_changed_detector_of_ours_finds_the_same_under_torchvisions_names():
+    _, given = converted(1, 3)
+    model, pictures = ours(given), [drawn(5)]
+    with torch.no_grad():
+        for value in model.parameters():
+            value *= 1 + 0.01 * torch.randn_like(value)  # as if it had been fine-tuned
+    back = restore(model.state_dict(), given.classes)
+    theirs = build(1, 3, **SIZES, **LIMITS)
+    theirs.load_state_dict(back.state, strict=True)
+    assert back.classes == ('Tote', 'Object') and back.rows == (2, 1)
+    assert_same(detect(theirs, pictures)[0], found_by(model, pictures)[0], given)
+
+
+# Parts
+
+
+def test_pictures_and_their_objects_are_resized_as_torchvision_resizes():
+    pictures = [drawn(1, 2048, 2448), drawn(2, 300, 1000)]  # the shorter side decides, and the longer
+    theirs = build(1, 3).transform
+    boxes = torch.tensor([[10.0, 20, 110, 90]])
+    tensors = [torch.from_numpy(it[..., ::-1].copy()).permute(2, 0, 1).float() / 255 for it in pictures]
+    batch, targets = theirs(tensors, [dict(boxes=boxes)] * 2)
+    samples = [sample_of(it) for it in pictures]
+    for sample, picture in zip(samples, pictures, strict=True):
+        masks = PolygonMasks([[np.array([10.0, 20, 110, 20, 110, 90])]], *picture.shape[:2])
+        sample.gt_instances = InstanceData(bboxes=boxes.clone(), masks=masks)
+    inputs = [torch.from_numpy(it).permute(2, 0, 1) for it in pictures]
+    data = TorchvisionPreprocessor()(dict(inputs=inputs, data_samples=samples), training=True)
+    assert torch.equal(data['inputs'], batch.tensors)
+    for sample, size, target in zip(data['data_samples'], batch.image_sizes, targets, strict=True):
+        assert sample.img_shape == tuple(size)
+        assert sample.batch_input_shape == tuple(batch.tensors.shape[-2:])
+        objects = sample.gt_instances
+        torch.testing.assert_close(objects.bboxes, target['boxes'], rtol=0, atol=1e-4)
+        assert (objects.masks.height, objects.masks.width) == tuple(size)
+        corner = objects.masks.masks[0][0][2:4]
+        torch.testing.assert_close(torch.tensor(corner), target['boxes'][0, [2, 1]].double(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize('size', [(800, 1088), (96, 64), (160, 416)])
+def test_anchors_are_torchvisions(size):
+    maps = [(size[0] // stride, size[1] // stride) for stride in (4, 8, 16, 32)]
+    maps.append(tuple(-(-side // 2) for side in maps[-1]))
+    pictures = ImageList(torch.zeros(1, 3, *size), [size])
+    (truth,) = _default_anchorgen()(pictures, [torch.zeros(1, 1, *it) for it in maps])
+    ours = RoundedAnchorGenerator(strides=[4, 8, 16, 32, 64], ratios=[0.5, 1.0, 2.0], scales=[8])
+    assert torch.equal(torch.cat(ours.grid_priors(maps, device='cpu')), truth)
+
+
+@pytest.mark.parametrize('rescale', [True, False], ids=['rescaled', 'as tested'])
+def test_masks_are_pasted_as_torchvision_pastes_them(monkeypatch, rescale):
+    monkeypatch.setattr(detection, 'CHUNK', 3 * 12 * 90 * 120)  # three at a time
+    maps, labels = 3 * torch.randn(7, 4, 28, 28), torch.tensor([0, 3, 1, 2, 2, 0, 1])
+    corners = 40 * torch.rand(7, 2) - 5  # some lie over the edge
+    boxes = torch.cat([corners, corners + 2 + 30 * torch.rand(7, 2)], dim=1)
+    meta = dict(ori_shape=(90, 120), img_shape=(45, 60), scale_factor=(0.5, 0.5))
+    given, head = InstanceData(bboxes=boxes.clone(), labels=labels), TorchvisionMaskHead(num_classes=4)
+    (found,) = head.predict_by_feat((maps,), [given], [meta], ConfigDict(mask_thr_binary=0.5), rescale=rescale)
+    boxes, size = (2 * boxes, (90, 120)) if rescale else (boxes, (45, 60))
+    chosen = maps.sigmoid()[range(7), labels][:, None]
+    assert torch.equal(found.masks, paste_masks_in_image(chosen, boxes, size)[:, 0] >= 0.5)
+    assert torch.equal(found.bboxes, boxes) and found.masks.any((1, 2)).all()
+
+
+@pytest.mark.parametrize('version', [1, 2])
+def test_it_learns_and_what_torchvision_freezes_stays(version):
+    _, given = converted(version, 3 if version == 1 else 4)
+    cfg = narrowed(Config.fromfile(ROOT / given.config).model, len(given.classes))
+    cfg.train_cfg.rpn_proposal.update(nms_pre=100, max_per_img=30)
+    cfg.train_cfg.rcnn.sampler.num = 16
+    model = MODELS.build(cfg)
+    model.load_state_dict(given.state)
+    model.train()
+    before, picture = copy.deepcopy(model.state_dict()), drawn(6)
+    sample = sample_of(picture)
+    corners = np.array([[[30.0, 30, 90, 30, 90, 100, 30, 100]], [[100.0, 60, 200, 60, 200, 150, 100, 150]]])
+    boxes = torch.tensor([[30.0, 30, 90, 100], [100, 60, 200, 150]])
+    masks = PolygonMasks([list(it) for it in corners], *picture.shape[:2])
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([0, 1]), masks=masks)
+    data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
+    losses = model(**model.data_preprocessor(data, training=True), mode='loss')
+    total, values = model.parse_losses(losses)
+    total.backward()
+    assert {name for name in values if 'loss' in name} == {
+        'loss', 'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask',
+    }  # fmt: skip
+    assert all(torch.isfinite(torch.as_tensor(value)) for value in values.values())
+    learns = {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
+    idle = {name for name, _ in model.named_parameters()} - learns
+    norms = {name for name in idle if '.bn' in name or 'downsample.1' in name}
+    assert {name.split('.')[1] for name in idle - norms} == {'conv1', 'layer1'}
+    assert bool({name for name in norms if name.startswith('backbone.layer4')}) == (version == 1)
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert bool(moved) == (version == 2)
+    assert all('running' in name or 'tracked' in name for name in moved)
