@@ -88,7 +88,7 @@ def listing() -> str:
     lines = ['usage: damamba COMMAND ...']
     for title, group in GROUPS.items():
         lines += [title, *(f'  {name:<{width}}  {command.summary}' for name, command in group.items())]
-    return '\n'.join([*lines, '', 'damamba COMMAND --help says what a command takes, with an example.'])
+    return '\n'.join([*lines, 'damamba COMMAND --help says what a command takes, with an example.'])
 
 
 def command_parser(name: str, description: str) -> argparse.ArgumentParser:
