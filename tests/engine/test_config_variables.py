@@ -69,6 +69,12 @@ def test_classes_reach_data_sets_and_heads(classes):
         assert list(former[f'{split}_dataloader'].dataset.metainfo.classes) == list(classes)
 
 
+def test_what_torchvisions_files_do_not_say_is_a_variable():
+    cfg = read(ROOT / 'configs/torchvision/mask_rcnn_r50_fpn_coco.py', norm_eps=1e-5, min_size=640, max_size=999)
+    assert cfg.model.backbone.norm_cfg == dict(type='BN', eps=1e-5, requires_grad=False)
+    assert (cfg.model.data_preprocessor.min_size, cfg.model.data_preprocessor.max_size) == (640, 999)
+
+
 def test_sizes_are_told_apart_by_their_names_though_they_are_equal():
     demo = MASK2FORMER.with_name(f'{MASK2FORMER.stem}_demo.py')
     cfg = read(demo, scale=(512, 512))

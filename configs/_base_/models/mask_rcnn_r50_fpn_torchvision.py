@@ -1,7 +1,7 @@
 # Mask R-CNN with ResNet-50 and FPN that computes what torchvision's maskrcnn_resnet50_fpn computes, and trains like it.
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
-min_size = 800  # of the shorter side, in pixels, or several to draw from in training
+min_size = 800  # of the shorter side, in pixels
 max_size = 1333
 norm_eps = 0.0  # of models that began from torchvision's COCO weights; 1e-5 of those that began from ImageNet's
 smooth_l1 = dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
