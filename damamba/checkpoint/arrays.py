@@ -66,6 +66,20 @@ def reconstruct(kind: type, shape: tuple, typecode: bytes) -> PlainArray:
     return PlainArray()
 
 
+def from_buffer(data: bytes | bytearray, kind: PlainType, shape: tuple, order: str) -> PlainArray:
+    """Stand in for NumPy's ``_frombuffer``, which pickles of protocol 5 call for an array from its bytes."""
+    array = PlainArray()
+    array.__setstate__((1, shape, kind, order == 'F', bytes(data) if type(data) is bytearray else data))
+    return array
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    """Stand in for ``_codecs.encode``, with which pickles of protocol 2 bring bytes as text."""
+    if encoding != 'latin1':
+        raise _refusal('_codecs.encode', f'to {encoding!r}')
+    return text.encode('latin1')
+
+
 def scalar(kind: PlainType, data: bytes = b'') -> np.generic:
     """Stand in for NumPy's ``scalar``: one number or text from its bytes."""
     dtype = _plain(kind, 'numpy.generic')

@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from damamba.checkpoint.arrays import PlainArray, PlainType, no_bytes, reconstruct, scalar
 from damamba.checkpoint.checks import first_sentence, kind_of, why_hollow, why_too_large
+from damamba.checkpoint.plain_pickles import protocol_of, read_model
 
 logger = logging.getLogger('damamba.checkpoint')
 
@@ -135,6 +136,8 @@ def _read_torch(path: Path, map_location) -> object:
     try:
         if reason := why_too_large(path):
             raise CheckpointError(f'{path} was not read: {reason}; {WANTED}')
+        if protocol_of(path):
+            return _read_plain(path, map_location)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', UserWarning)  # of protocols and the like, to who wrote the file
             if _trusted:
@@ -147,6 +150,16 @@ def _read_torch(path: Path, map_location) -> object:
         raise CheckpointError(f'{path} needs a package that is not installed: {error}') from error
     except Exception as error:  # what torch's readers raise on bytes that are no checkpoint has no end
         raise CheckpointError(_reason(path, error)) from error
+
+
+def _read_plain(path: Path, map_location) -> dict:
+    try:
+        return read_model(path, map_location or 'cpu')
+    except Exception as error:  # as of torch's readers
+        met = str(error).removeprefix('GLOBAL ') or type(error).__name__
+        raise CheckpointError(
+            f'{path} is {kind_of(path)}: {met}; wanted arrays under "model", as detectron2 writes them'
+        ) from error
 
 
 def _reason(path: Path, error: Exception) -> str:
