@@ -35,7 +35,8 @@ DETECTION = [
 ]
 SERVING = ['gradio>=6,<7', 'pandas>=2']
 TUNING = ['optuna>=5,<6', 'psycopg2-binary>=2.9']  # the latter for studies in PostgreSQL
-DEV = ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6', 'ruff>=0.9', 'timm>=1.0']  # timm is measured beside
+# timm is measured beside, and transformers is what converted weights are held against.
+DEV = ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6', 'ruff>=0.9', 'timm>=1.0', 'transformers>=5,<6']
 
 
 def read_version() -> str:
