@@ -6,7 +6,7 @@ file is converted, or left with a reason; what no rule knows is an error.
 
 from collections.abc import Mapping, Sequence
 
-from damamba.checkpoint.conversion import torchvision
+from damamba.checkpoint.conversion import mask2former, torchvision
 from damamba.checkpoint.conversion.parts import Converted, Source
 from damamba.checkpoint.conversion.torchvision import Restored, restore
 from damamba.checkpoint.files import CheckpointError
@@ -14,7 +14,7 @@ from damamba.checkpoint.states import describe, state_dict_of
 
 __all__ = ['SOURCES', 'Converted', 'Restored', 'Source', 'convert', 'restore']
 
-SOURCES = {source.name: source for source in (torchvision.SOURCE,)}
+SOURCES = {source.name: source for source in (torchvision.SOURCE, *mask2former.SOURCES)}
 
 
 def convert(
