@@ -19,6 +19,7 @@ FOLDER = ROOT / 'configs' / 'armbench'
 DAMAMBA = [f'mask_rcnn_DAMamba_{size}_fpn_armbench' for size in ('tiny', 'small', 'base')]
 R50, MASK2FORMER = 'mask_rcnn_r50_fpn_armbench', 'mask2former_swin-b-p4-w12-384_armbench'
 TORCHVISION = 'mask_rcnn_r50_fpn_torchvision_armbench'  # ARMBench's own, which needs a conversion
+FROM_INSTANCES = 'mask2former_swin-b-p4-w12-384_coco-instance_armbench'  # which needs one, too
 FAMILIES = [*DAMAMBA, R50, MASK2FORMER, TORCHVISION]
 DEMOS = [
     'mask_rcnn_DAMamba_nano_fpn_armbench_demo',
@@ -32,7 +33,7 @@ def read(name):
 
 
 def test_there_is_nothing_else_in_the_folder():
-    assert {path.stem for path in FOLDER.glob('*.py')} == {*FAMILIES, *DEMOS}
+    assert {path.stem for path in FOLDER.glob('*.py')} == {*FAMILIES, FROM_INSTANCES, *DEMOS}
 
 
 @pytest.mark.parametrize('name', [*FAMILIES, *DEMOS])
@@ -72,6 +73,12 @@ def test_mask_rcnn_r50_follows_armbenchs_own_recipe(name):
     assert cfg.param_scheduler[1].milestones == [3, 6, 9]
     assert cfg.param_scheduler[1].gamma == 0.1
     assert cfg.auto_scale_lr.base_batch_size == 4
+
+
+def test_mask2former_from_instances_differs_in_its_start_alone():
+    cfg, other = read(FROM_INSTANCES), read(MASK2FORMER)
+    assert cfg.pop('load_from') == 'work_dirs/mask2former_swin-b_coco.pth' and other.pop('load_from')
+    assert cfg.to_dict() == other.to_dict()
 
 
 def test_mask2former_counts_epochs_everywhere_or_nowhere():

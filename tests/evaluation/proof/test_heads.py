@@ -18,6 +18,7 @@ CONFIGS = [
     'armbench/mask2former_swin-b-p4-w12-384_armbench',
     'torchvision/mask_rcnn_r50_fpn_v2_coco',
     'mask_rcnn_DAMamba_tiny_fpn_1x_coco',  # 80 classes
+    'mask2former/mask2former_swin-l_coco',  # 80 classes and 200 queries
 ]
 
 
