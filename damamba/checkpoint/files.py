@@ -157,8 +157,9 @@ def _read_plain(path: Path, map_location) -> dict:
         return read_model(path, map_location or 'cpu')
     except Exception as error:  # as of torch's readers
         met = str(error).removeprefix('GLOBAL ') or type(error).__name__
+        whole = 'is' if isinstance(error, pickle.UnpicklingError) else 'is cut off or is not a torch checkpoint, but'
         raise CheckpointError(
-            f'{path} is {kind_of(path)}: {met}; wanted arrays under "model", as detectron2 writes them'
+            f'{path} {whole} {kind_of(path)}: {met}; wanted arrays under "model", as detectron2 writes them'
         ) from error
 
 

@@ -38,7 +38,12 @@ def theirs(size: str, classes: int = 80, **backbone) -> nn.Module:
 
 def ours(size: str, **backbone) -> nn.Module:
     """The model of our config, not initialised."""
-    cfg = Config.fromfile(ROOT / f'configs/mask2former/mask2former_swin-{size}_coco.py')
+    return built(f'configs/mask2former/mask2former_swin-{size}_coco.py', **backbone)
+
+
+def built(config: str, **backbone) -> nn.Module:
+    """The model of any of our configs."""
+    cfg = Config.fromfile(ROOT / config)
     cfg.model.backbone.update(backbone, init_cfg=None)
     detector = MODELS.build(cfg.model)
     detector.eval()  # Swin's eval returns nothing
