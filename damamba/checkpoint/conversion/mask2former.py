@@ -27,7 +27,7 @@ SIZES = {  # as published, with the number of queries
     'l': (Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12), 200),
 }
 CONFIG = 'configs/mask2former/mask2former_swin-{}_coco.py'
-ARMBENCH_CONFIG = 'configs/armbench/mask2former_swin-b-p4-w12-384_coco-instance_armbench.py'
+ARMBENCH_CONFIG = 'configs/armbench/mask2former_swin-b-p4-w12-384_armbench.py'
 ARMBENCH_ORDER = ('Object', 'Tote')  # of that config
 ZOO = 'MODEL_ZOO.md of https://github.com/facebookresearch/Mask2Former puts what it links under CC BY-NC 4.0'
 CLASS_LAYER = 'panoptic_head.cls_embed'
@@ -129,20 +129,20 @@ def convert(
     _refuse_others(form, state)
     account = Account(state, form.what)
     result, backbone, head = to_mmdet(account, form)
+    indices = [f'backbone.{swin.INDEX.format(*block)}' for block in backbone.blocks()]
     size = _size(backbone)
     config, classes, order = _settled(head.classes, size, classes, order)
     rows = places(classes, order)
     for part in ('weight', 'bias'):
         name = f'{CLASS_LAYER}.{part}'
         result[name] = result[name][[*rows, head.classes]]
-    indices = f'{sum(backbone.depths)} tensors of the backbone named relative_position_index'
     return Converted(
         source=form.name,
         variant=f'Mask2Former with Swin-{size.upper()} and {head.queries} queries',
         state=result,
         used=account.used,
         left=account.left,
-        added={indices: "what follows from the window's size"},
+        added=dict.fromkeys(indices, "what follows from the window's size"),
         classes=order,
         rows=tuple(rows),
         config=config,
@@ -208,4 +208,4 @@ def _notes(head: Head, size: str) -> tuple[str, ...]:
     if head.queries == queries:
         return ()
     setting = f'--cfg-options model.panoptic_head.num_queries={head.queries}'
-    return (f'it has {head.queries} queries, and the config {queries}: {setting}',)
+    return (f'it has {head.queries} queries, and the config {queries}: give {setting} with it',)

@@ -129,7 +129,13 @@ def test_every_tensor_of_a_full_model_fills_one_of_ours(size, form, on_meta):
         'weight',
         'bias',
     }
-    assert len(result.classes) == 80 and result.rows == tuple(range(80)) and not result.notes
+    assert all(name.endswith('relative_position_index') for name in result.added)
+    assert (
+        len(result.state) == len(fit.filled)
+        and len(result.classes) == 80
+        and result.rows == tuple(range(80))
+        and not result.notes
+    )
 
 
 def test_a_file_of_transformers_is_read_as_its_model(tiny, tmp_path):
@@ -185,6 +191,7 @@ def test_cocos_instances_fit_armbenchs_config_but_for_the_classes(on_meta):
 def test_other_numbers_of_queries_are_said(on_meta):
     state = models.theirs('t').state_dict()
     few = {name: value[:7] if 'queries_' in name else value for name, value in state.items()}
-    assert convert(few).notes == (
-        'it has 7 queries, and the config 100: --cfg-options model.panoptic_head.num_queries=7',
+    (note,) = convert(few).notes
+    assert note == (
+        'it has 7 queries, and the config 100: give --cfg-options model.panoptic_head.num_queries=7 with it'
     )
