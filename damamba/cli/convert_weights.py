@@ -28,6 +28,7 @@ from damamba.types import class_of
 
 GUIDE = 'docs/bring_your_model.md'
 TRANSFORM = 'TorchvisionPreprocessor'  # in the text of each config that computes what torchvision does
+QUERIES = 'panoptic_head.query_feat.weight'
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -82,6 +83,8 @@ def _convert(args: argparse.Namespace, content: Mapping) -> None:
     config = args.config or _shown(CONFIGS / Path(converted.config).relative_to('configs'))
     cfg = cfg or read_config(config)
     fits = tuple(map(str.casefold, _classes_of(cfg))) == tuple(map(str.casefold, converted.classes))
+    if not args.config and (queries := converted.state.get(QUERIES)) is not None:
+        cfg.model.panoptic_head.num_queries = len(queries)  # where the number differs, a note says so
     model = _model_of(cfg, None if fits else len(converted.classes))
     fill(model, converted.state, args.source, needs_all=True)
     told = {key: getattr(converted, key) for key in ('source', 'variant', 'licence')}
@@ -103,10 +106,13 @@ def _classes_of(cfg: Config) -> tuple[str, ...]:
 def _model_of(cfg: Config, classes: int | None) -> nn.Module:
     """The config's model without weights, for so many classes where they are not its own."""
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    head = cfg.model.get('roi_head')
+    head, former = cfg.model.get('roi_head'), cfg.model.get('panoptic_head')
     if classes and head:
         head.bbox_head.num_classes = head.mask_head.num_classes = classes
         head.bbox_head.pop('absent', None)
+    if classes and former:
+        former.num_things_classes = cfg.model.panoptic_fusion_head.num_things_classes = classes
+        former.loss_cls.class_weight = [1.0] * classes + [0.1]
     return MODELS.build(cfg.model)
 
 
@@ -117,18 +123,22 @@ def _report(converted: Converted, model: nn.Module, config: str) -> list[str]:
         'classes: ', [f'{n} <- row {row}' for n, row in zip(converted.classes, converted.rows, strict=True)]
     )
     lines.append(f'filled: {len(converted.state)} of {len(model.state_dict())} parameters and buffers of {config}')
-    lines += [f'  {line}' for line in _grouped(converted.added, 'the source does not have')]
-    lines += [f'left: {name}: {reason}' for name, reason in converted.left.items()] or ['left: nothing']
+    lines += [f'  {line}' for line in _grouped(converted.added, 'that the source does not have, ')]
+    lines += [f'left: {line}' for line in _grouped(converted.left)] or ['left: nothing']
     lines += [line for note in converted.notes for line in _wrapped('note: ', [note])]
     return [*lines, *_wrapped('licence: ', [converted.licence])]
 
 
-def _grouped(added: dict[str, str], what: str) -> list[str]:
-    """Names with the same reason on one line: how many, and the first."""
+def _grouped(reasons: dict[str, str], what: str = '') -> list[str]:
+    """Names with the same reason on one line, if there are more than a few: how many, and the first."""
     groups: dict[str, list[str]] = {}
-    for name, reason in added.items():
+    for name, reason in reasons.items():
         groups.setdefault(reason, []).append(name)
-    return [f'{len(names)} that {what}, {names[0]} ...: {reason}' for reason, names in groups.items()]
+    lines = []
+    for reason, names in groups.items():
+        few = not what and len(names) < 3
+        lines += [f'{it}: {reason}' for it in names] if few else [f'{len(names)} {what}{names[0]} ...: {reason}']
+    return lines
 
 
 def _wrapped(start: str, items: list[str]) -> list[str]:
@@ -157,7 +167,7 @@ def _report_back(restored: Restored, classes) -> list[str]:
     lines = [f"torchvision's {restored.variant}: {len(restored.state)} tensors"]
     lines += _wrapped('classes: row 0 is background, ', named)
     lines += [f'filled: {name}: {value}' for name, value in restored.added.items()]
-    return lines + [f'left: {line}' for line in _grouped(restored.left, 'torchvision does not have')]
+    return lines + [f'left: {line}' for line in _grouped(restored.left, 'that torchvision does not have, ')]
 
 
 def _shown(path: Path) -> str:
