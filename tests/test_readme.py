@@ -38,6 +38,7 @@ OF_READERS = {
     'mended.py',
     'why.py',
     'configs/theirs.py',
+    'former.py',
     'best.py',
     'trial_0003.py',
 }  # what a reader writes, or has tools/tune.py write

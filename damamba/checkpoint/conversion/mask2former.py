@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from damamba.checkpoint.conversion import mask2former_layout, swin
@@ -33,7 +34,6 @@ ZOO = 'MODEL_ZOO.md of https://github.com/facebookresearch/Mask2Former puts what
 CLASS_LAYER = 'panoptic_head.cls_embed'
 UNUSED = {  # by the end of the name
     'criterion.empty_weight': 'the weights of the classes in the loss, which are in the config',
-    '.relative_position_index': "where in the table two places of a window stand: it follows from the window's size",
     '.swin.layernorm.weight': 'a norm of Swin as a classifier, which Mask2Former does not use',
     '.swin.layernorm.bias': 'a norm of Swin as a classifier, which Mask2Former does not use',
 }
@@ -84,7 +84,7 @@ def to_mmdet(account: Account, form: Form) -> tuple[dict[str, Tensor], Swin, Hea
         for name, value in take_over(account, sizes.tensors(), backbone).items()
     }
     for block in sizes.blocks():
-        state[f'backbone.{swin.INDEX.format(*block)}'] = swin.index_of_positions(sizes.window)
+        state[f'backbone.{swin.INDEX.format(*block)}'] = _index(account, backbone(swin.INDEX, block)[0], sizes.window)
     rest = _head(account, head, sizes)
     state |= {f'panoptic_head.{name}': value for name, value in take_over(account, rest.tensors(), head).items()}
     for name in account.state:
@@ -93,6 +93,16 @@ def to_mmdet(account: Account, form: Form) -> tuple[dict[str, Tensor], Swin, Hea
                 account.leave(name, reason)
     account.close()
     return state, sizes, rest
+
+
+def _index(account: Account, name: str, window: int) -> Tensor:
+    """Which row of a table belongs to each two places of a window; sources that keep it all have the same."""
+    index = swin.index_of_positions(window)
+    if name in account.state:
+        theirs = account.take(name, index.shape)
+        if not (theirs.is_meta or torch.equal(theirs, index)):
+            raise CheckpointError(f'{account.what} has {name} that is not of a window of {window} x {window}')
+    return index
 
 
 def _head(account: Account, naming: Naming, backbone: Swin) -> Head:
@@ -130,6 +140,8 @@ def convert(
     account = Account(state, form.what)
     result, backbone, head = to_mmdet(account, form)
     indices = [f'backbone.{swin.INDEX.format(*block)}' for block in backbone.blocks()]
+    if any(name.endswith('.relative_position_index') for name in account.used):
+        indices = []
     size = _size(backbone)
     config, classes, order = _settled(head.classes, size, classes, order)
     rows = places(classes, order)

@@ -134,7 +134,8 @@ def in_our_order(name: str, value: Tensor) -> Tensor:
 
 def index_of_positions(window: int) -> Tensor:
     """Where in the table the offset between each two of a window's places lies, [w^2, w^2]."""
-    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing='ij')
+    side = torch.arange(window, device='cpu')
+    rows, columns = torch.meshgrid(side, side, indexing='ij')
     rows, columns = rows.flatten(), columns.flatten()
     down = rows[:, None] - rows + window - 1
     return down * (2 * window - 1) + columns[:, None] - columns + window - 1

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+from transformers.models.swin.modeling_swin import SwinRelativePositionBias
 
 import damamba.register  # noqa: F401
 from tests.detection import ROOT
@@ -136,6 +137,7 @@ def in_detectron2(state: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             result[name] = value
         if name.endswith('.relative_position_bias_table'):
-            area = ((round(len(value) ** 0.5) + 1) // 2) ** 2
-            result[name.replace('bias_table', 'index')] = torch.zeros(area, area, dtype=torch.int64)
+            window = (round(len(value) ** 0.5) + 1) // 2
+            index = SwinRelativePositionBias(1, (window, window)).relative_position_index
+            result[name.replace('bias_table', 'index')] = index.view(window**2, window**2)
     return result | {name: torch.cat([parts[one] for one in 'qkv']) for name, parts in threes.items()}

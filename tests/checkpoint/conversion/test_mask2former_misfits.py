@@ -53,6 +53,13 @@ def test_a_tensor_that_is_missing_or_too_many_or_of_another_shape_is_named(state
     assert error_of(convert, state | {more: torch.ones(9)}).startswith(f'{what} should not have {more}: ')
 
 
+def test_positions_of_another_order_are_refused(on_meta):
+    state = state_of('detectron2', models.theirs('t'))
+    name = 'backbone.layers.0.blocks.1.attn.relative_position_index'
+    text = error_of(convert, state | {name: torch.zeros(49, 49, dtype=torch.int64, device='cpu')})
+    assert text == f"detectron2's Mask2Former has {name} that is not of a window of 7 x 7"
+
+
 def test_another_backbone_is_no_swin(state, names):
     state = {name: value for name, value in state.items() if name != names['patches']}
     assert error_of(convert, state) == 'the backbone is no Swin of four stages; wanted Mask2Former with Swin'
