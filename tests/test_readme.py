@@ -114,6 +114,7 @@ def parsers(monkeypatch):
         publish_model,
         report,
         serve,
+        split_data,
         test,
         train,
         tune,
@@ -128,6 +129,7 @@ def parsers(monkeypatch):
         'prove_evaluation': prove_evaluation.parse,
         'check_dataset': check_dataset.parse,
         'convert_data': convert_data.parse,
+        'split_data': split_data.parse,
         'browse_dataset': browse_dataset.parse,
         'report': report.parse,
         'tune': tune.parse,
@@ -247,7 +249,7 @@ def arguments_of(words):
     if words[0] == 'damamba':
         return words[1].replace('-', '_'), words[2:]
     names = ('train', 'test', 'eval_results', 'prove_evaluation', 'get_flops', 'make_demo_data')
-    names += ('check_dataset', 'browse_dataset', 'convert_data', 'convert_weights')
+    names += ('check_dataset', 'browse_dataset', 'convert_data', 'convert_weights', 'split_data')
     scripts = {f'tools/{name}.py': name for name in (*names, 'publish_model')}
     at = next((i for i, word in enumerate(words) if word in scripts), None)
     return at if at is None else (scripts[words[at]], words[at + 1 :])
@@ -257,7 +259,7 @@ def test_every_command_is_understood(parsers):
     calls = [call for words in commands(MANUAL) if (call := arguments_of(words))]
     documented = {'train', 'test', 'eval_results', 'get_flops', 'make_demo_data', 'publish_model'}
     documented |= {'check_dataset', 'browse_dataset', 'prove_evaluation', 'predict', 'explain', 'diagnose', 'report'}
-    documented |= {'convert_data', 'convert_weights'}
+    documented |= {'convert_data', 'convert_weights', 'split_data'}
     assert {name for name, _ in calls} == documented
     for name, arguments in calls:
         parsers[name].parse_args(arguments)

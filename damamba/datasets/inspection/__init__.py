@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from damamba.datasets.inspection.annotation_files import InspectionError, compare_categories, read_annotation_files
 from damamba.datasets.inspection.defects import KINDS, Defect
@@ -12,7 +13,7 @@ from damamba.datasets.inspection.duplicate_pictures import find_duplicates
 from damamba.datasets.inspection.picture_files import compare_with_listed, read_picture_files
 from damamba.datasets.inspection.records import AnnotationFile, tally_files
 
-__all__ = ['KINDS', 'AnnotationFile', 'Defect', 'Inspection', 'InspectionError', 'inspect_dataset']
+__all__ = ['KINDS', 'AnnotationFile', 'Defect', 'Inspection', 'InspectionError', 'inspect_dataset', 'inspect_files']
 
 
 @dataclass
@@ -64,7 +65,21 @@ def inspect_dataset(
     ``on_picture`` is called with how many are done, and of how many. Raises InspectionError without annotations.
     """
     files, left_out = read_annotation_files(path, images)
-    root = path if path.is_dir() else None
+    return inspect_files(files, path if path.is_dir() else None, decode, workers, on_picture, left_out)
+
+
+def inspect_files(
+    files: list[AnnotationFile],
+    root: Path | None = None,
+    decode: bool = True,
+    workers: int | None = None,
+    on_picture: Callable[[int, int], object] = lambda done, total: None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> Inspection:
+    """Look through annotation files that have been read; the rest is as for :func:`inspect_dataset`.
+
+    Their pictures lie below ``root``, or else each file's in its own folder.
+    """
     pictures = read_picture_files(files, decode, workers or os.cpu_count() or 1, on_picture, root)
     notes = compare_categories(files)
     notes += [f'{file.name}: {sentence}' for file in files for sentence in file.left_out_notes() if sentence]
@@ -73,4 +88,4 @@ def inspect_dataset(
     notes += find_duplicates(files, pictures)
     defects = [defect for file in files for defect in file.defects]
     tallies = [tally_files([file]) for file in files]
-    return Inspection(files, tallies, tally_files(files), defects, notes, left_out, decode)
+    return Inspection(files, tallies, tally_files(files), defects, notes, dict(left_out), decode)

@@ -1,7 +1,7 @@
 """The check for duplicate images: the same bytes in two splits, which is a leak, or twice in a file."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -12,8 +12,7 @@ from damamba.datasets.inspection.records import AnnotationFile
 
 def find_duplicates(annotations: Sequence[AnnotationFile], files: dict[Path, PictureFile]) -> list[str]:
     """Report leaks between splits, and copies within a file; return other pictures that files share as notes."""
-    lengths = Counter(file.bytes for file in files.values() if file.bytes)  # others can't be equal, and are not read
-    contents = {path: _digest_file(path) if lengths[file.bytes] > 1 else path for path, file in files.items()}
+    contents = contents_of(files)
     listed, shared = defaultdict(list), defaultdict(list)
     for file in annotations:
         for picture, path in file.located():
@@ -31,6 +30,12 @@ def find_duplicates(annotations: Sequence[AnnotationFile], files: dict[Path, Pic
             else:
                 shared[file.name, other.name].append(picture.file_name)
     return [f'{a} and {b} share {count_pictures(names)}: {list_names(names)}' for (a, b), names in shared.items()]
+
+
+def contents_of(files: dict[Path, PictureFile]) -> dict[Path, Hashable]:
+    """For each file what is equal for those of the same bytes."""
+    lengths = Counter(file.bytes for file in files.values() if file.bytes)  # others can't be equal, and are not read
+    return {path: _digest_file(path) if lengths[file.bytes] > 1 else path for path, file in files.items()}
 
 
 def _digest_file(path: Path) -> bytes | Path:

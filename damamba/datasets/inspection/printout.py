@@ -83,7 +83,7 @@ def _notes(inspection: Inspection) -> str:
         names = [name for name, reason in inspection.left_out.items() if reason == why]
         notes.append(f"not COCO's, left out ({why}): {list_names(names)}")
     if not inspection.decoded:
-        notes.append('only the headers of the pictures were read: without --no-pixels they are read to their end')
+        notes.append('only the headers of the pictures were read: check-dataset without --no-pixels reads all')
     return '\n'.join(['Notes', *(f'  {_on_one_line(note)}' for note in notes)]) if notes else ''
 
 
