@@ -28,6 +28,7 @@ DETECTION = [
     'matplotlib>=3.8',
     'pillow>=10',
     'pyyaml>=6',
+    'defusedxml>=0.7',
     'supervision>=0.27',
     'rich>=13',
     'jinja2>=3.1',

@@ -41,6 +41,7 @@ OF_READERS = {
     'former.py',
     'best.py',
     'trial_0003.py',
+    'labelmap.txt',
 }  # what a reader writes, or has tools/tune.py write
 HUB = 'https://huggingface.co/ltzovo/DAMamba/resolve/main/'
 

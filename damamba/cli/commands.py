@@ -58,11 +58,14 @@ GROUPS = {
         'convert-weights': Command("bring torchvision's weights here, or back", 'latest.pt armbench.pth'),
     },
     'Data': {
-        'convert-data': Command("turn another tool's labels into COCO, or into YOLO", 'labelled/ data/mine'),
+        'convert-data': Command(
+            "turn another tool's labels into COCO, or into YOLO", 'labelled/ data/mine', 'SRC DST [FLAG ...]'
+        ),
         'check-dataset': Command('look through a data set: what is wrong with it', 'data/coco/annotations'),
         'split-data': Command(
             'split a data set: by fractions, no group in two parts',
             f'all.json data/mine/annotations {NEXT}--fractions 0.8 0.1 0.1 --group-by scene',
+            'ANNOTATIONS OUT [FLAG ...]',
         ),
         'browse-dataset': Command('draw what a config feeds its model', f'{TINY} {NEXT}--count 8'),
         'make-demo-data': Command('draw a data set of synthetic scenes', 'shapes data/shapes --images 100'),

@@ -53,6 +53,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--copy', action='store_true', help=copy)
     follow = 'read pictures too to which links lead out of SRC'
     parser.add_argument('--follow-links', action='store_true', help=follow)
+    values = 'what a value in pictures of labels is: an object, or a class, each of whose connected pieces is an object'
+    parser.add_argument('--values', choices=['objects', 'classes'], help=values)
+    mapped = 'JSON or CSV with the class of each value in pictures of labels, such as a line a.png,1,cat'
+    parser.add_argument('--class-map', type=Path, metavar='FILE', help=mapped)
+    crowds = 'leave masks crowds that CVAT marks as such, which are all that were painted'
+    parser.add_argument('--keep-crowds', action='store_true', help=crowds)
     return parser.parse_args(argv)
 
 
@@ -83,7 +89,8 @@ def config_of(done: Conversion, target: Path) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = parse(argv)
-    options = Options(tuple(args.classes), args.boxes_as_masks, args.follow_links)
+    flags = args.boxes_as_masks, args.follow_links, args.values, args.class_map, args.keep_crowds
+    options = Options(tuple(args.classes), *flags)
     formats = args.source_format, args.target_format
     try:
         with progress('converting', 'converting pictures') as show:

@@ -4,13 +4,14 @@ Polygons, run lengths, compressed or not, and boxes alone are read; further keys
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.broken import why_no_runs
+from damamba.datasets.conversion.coco_exports import mended, picture_file
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size
 from damamba.datasets.conversion.reading import SPLITS, Reading, stated_size
 from damamba.datasets.inspection.annotation_files import find_picture_folder, split_of
@@ -18,7 +19,9 @@ from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.inspection.records import is_finite_number
 from damamba.datasets.json_files import read_json
 
-TITLE = 'COCO'
+TITLE = 'COCO, that of CVAT and Label Studio too'
+AGAIN = 'the picture is listed again'
+GONE = ('the file is not there', 'the picture is not there')  # said of pictures, and of objects
 LISTS = ('images', 'annotations', 'categories')
 IMAGE_KEYS = ('id', 'file_name', 'width', 'height')  # written anew
 OBJECT_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area', 'segmentation', 'iscrowd')
@@ -66,7 +69,7 @@ def _splits(files: list[Path], reading: Reading) -> list[str]:
 
 
 def _read_file(path: Path, split: str, listed: set[Path], reading: Reading) -> Iterator[LabelledPicture]:
-    document, shown = _document(path), reading.shown(path)
+    document, shown = mended(_document(path), reading), reading.shown(path)
     names = _categories(document, shown, reading)
     images = [it for it in document['images'] if isinstance(it, Mapping) and isinstance(it.get('file_name'), str)]
     reading.leave_out('no file_name', shown, 'pictures', len(document['images']) - len(images))
@@ -75,13 +78,8 @@ def _read_file(path: Path, split: str, listed: set[Path], reading: Reading) -> I
         entry = entry if isinstance(entry, Mapping) else {}
         by_image[_key(entry.get('image_id'))].append((f'{shown}: annotations[{place}]', entry))
     folder = find_picture_folder(path, [it['file_name'] for it in images])
-    for image in images:
-        entries = by_image.pop(_key(image.get('id')), [])
-        file = reading.below(image['file_name'], folder, path.parent, path.parent / 'images', reading.root)
-        if file is None:
-            reading.leave_out('the file is not there', f'{shown}: {short_repr(image["file_name"])}', 'pictures')
-            reading.leave_out('the picture is not there', entries[0][0] if entries else '', count=len(entries))
-            continue
+    rows = [(image, by_image.pop(_key(image.get('id')), [])) for image in images]
+    for image, entries, file in _with_files(rows, shown, [folder, path.parent, path.parent / 'images'], reading):
         listed.add(file)
         stated = stated_size(image.get('width'), image.get('height'))
         picture = reading.picture(file, split, _name(file, folder, reading), stated, labels=len(entries))
@@ -92,6 +90,23 @@ def _read_file(path: Path, split: str, listed: set[Path], reading: Reading) -> I
             yield picture
     for entries in by_image.values():
         reading.leave_out('no picture has the image_id', entries[0][0], count=len(entries))
+
+
+def _with_files(
+    rows: Sequence[tuple[Mapping, list]], shown: str, folders: Sequence[Path], reading: Reading
+) -> Iterator[tuple[Mapping, list, Path]]:
+    """Images with their annotations and their files; of a file that is listed again the first with annotations."""
+    files = [picture_file(image['file_name'], reading, *folders, reading.root) for image, _ in rows]
+    best: dict[Path | None, int] = {}
+    for place in sorted(range(len(rows)), key=lambda place: not rows[place][1]):
+        best.setdefault(files[place], place)
+    for place, ((image, entries), file) in enumerate(zip(rows, files, strict=True)):
+        if file is not None and best[file] == place:
+            yield image, entries, file
+            continue
+        what, why = GONE if file is None else (AGAIN, AGAIN)
+        reading.leave_out(what, f'{shown}: {short_repr(image["file_name"])}', 'pictures')
+        reading.leave_out(why, entries[0][0] if entries else '', count=len(entries))
 
 
 def _key(number: object) -> object:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from damamba.datasets.conversion import coco, labelme, supervisely, yolo
+from damamba.datasets.conversion import coco, label_pngs, labelme, supervisely, voc, yolo
 from damamba.datasets.conversion.labels import ConversionError
 from damamba.datasets.conversion.reading import Reader
 
@@ -19,8 +19,10 @@ class Format(NamedTuple):
 
 FORMATS = {
     'coco': Format(coco.TITLE, coco.recognise, coco.read),
+    'label-png': Format(label_pngs.TITLE, label_pngs.recognise, label_pngs.read),
     'labelme': Format(labelme.TITLE, labelme.recognise, labelme.read),
     'supervisely': Format(supervisely.TITLE, supervisely.recognise, supervisely.read),
+    'voc': Format(voc.TITLE, voc.recognise, voc.read),
     'yolo': Format(yolo.TITLE, yolo.recognise, yolo.read),
 }
 

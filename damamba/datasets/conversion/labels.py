@@ -91,11 +91,18 @@ class Options:
             are wanted of one that has.
         boxes_as_masks: objects of which there is only a box get its rectangle as their mask.
         follow_links: read pictures too to which links lead out of the source's folder.
+        values: what a value of a picture of labels is: one of the objects, or one of the classes, so that each of its
+            connected pieces is an object; None where the source says it.
+        class_map: a file that says which class a value of a picture of labels is.
+        keep_crowds: take what CVAT marks as a crowd, which is every mask that was painted, for one.
     """
 
     classes: Sequence[str] = ()
     boxes_as_masks: bool = False
     follow_links: bool = False
+    values: str | None = None  # objects or classes
+    class_map: Path | None = None
+    keep_crowds: bool = False
 
 
 def rle_of(mask: np.ndarray) -> dict:

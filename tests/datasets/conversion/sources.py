@@ -144,5 +144,55 @@ def coco(folder: Path) -> None:
     write_text(folder / 'annotations' / 'instances_train2017.json', document)
 
 
-SOURCES = dict(yolo=yolo, labelme=labelme, supervisely=supervisely, coco=coco)
+def write_labels(path: Path, values: np.ndarray, palette=None) -> None:
+    """A picture of labels, of 8 or 16 bits as they need."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(values.astype(np.uint8 if values.max() < 256 else np.uint16))
+    if palette is not None:
+        picture = picture.convert('P')
+        picture.putpalette(palette)
+    picture.save(path)
+
+
+def labels_of_a(*values: int) -> np.ndarray:
+    """The labels of a.png, with these values for its three objects."""
+    labels = np.zeros(SIZE[::-1], int)
+    for value, (_, mask) in zip(values, MASKS['a.png'], strict=True):
+        labels[mask] = value
+    return labels
+
+
+def voc_xml(name: str, *objects: tuple, database='Unknown', size=SIZE) -> str:
+    """An XML file of Pascal VOC; an object is its class and its box's left, top, right and bottom."""
+    ends = ('xmin', 'ymin', 'xmax', 'ymax')
+    boxes = [
+        (label, ''.join(f'<{end}>{it}</{end}>' for end, it in zip(ends, box, strict=True))) for label, *box in objects
+    ]
+    inner = ''.join(f'<object><name>{label}</name><bndbox>{box}</bndbox></object>' for label, box in boxes)
+    sides = '<size><width>{}</width><height>{}</height><depth>3</depth></size>'.format(*size)
+    source = f'<source><database>{database}</database></source>'
+    return f'<annotation><filename>{name}</filename>{source}{sides}{inner}</annotation>'
+
+
+def voc_colours() -> list[int]:
+    """VOC's palette, as its own files have it: the bits of the number are dealt out to red, green and blue."""
+    bits = [f'{number:09b}'[::-1] for number in range(256)]
+    return [int((own[channel::3]).ljust(8, '0'), 2) for own in bits for channel in range(3)]
+
+
+def voc(folder: Path) -> None:
+    write_pictures(folder / 'JPEGImages')
+    void = labels_of_a(1, 2, 3)
+    void[void == 0] = np.where(np.arange((void == 0).sum()) < 50, 255, 0)  # a border, which belongs to nothing
+    classes = np.where(void == 255, 255, np.array([0, 8, 12, 8, *[0] * 252])[void])  # cat and dog
+    write_labels(folder / 'SegmentationObject' / 'a.png', void, voc_colours())
+    write_labels(folder / 'SegmentationClass' / 'a.png', classes, voc_colours())
+    x, y, width, height = BOX
+    box = ('dog', x + 1, y + 1, x + width, y + height)  # of pixels, from 1 on
+    write_text(folder / 'Annotations' / 'b.xml', voc_xml('b.jpg', box, database='The VOC2012 Database'))
+    write_text(folder / 'ImageSets' / 'Segmentation' / 'train.txt', 'a\nb\nempty\n')
+    write_text(folder / 'ImageSets' / 'Segmentation' / 'trainval.txt', 'a\nb\nempty\n')
+
+
+SOURCES = dict(yolo=yolo, labelme=labelme, supervisely=supervisely, coco=coco, voc=voc)
 SPLITS = dict(labelme='all')  # of the others it is train

@@ -1,0 +1,110 @@
+"""Pictures whose pixels are labels: a number, or a colour that is one, for each object or for each class.
+
+Shapes: values [H, W]. mask [H, W].
+"""
+
+import math
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from damamba.datasets.conversion.labels import Size
+from damamba.datasets.inspection.picture_files import DENSEST, LARGE
+
+LOSSLESS = ('.png', '.tif', '.tiff', '.bmp')  # a JPEG's pixels are no numbers
+ADDED = re.compile(
+    r'[ ._-]?(gt|ids?|instances?|instance_?ids?|labels?|labelids|masks?|seg|segmentation)$', re.IGNORECASE
+)
+PLAIN = ('1', 'L', 'P', 'I', 'I;16', 'I;16B')
+GREEN, BLUE = 2**8, 2**16  # a colour is the number red + 256 green + 65536 blue
+
+
+def colour_number(colour: tuple[int, int, int]) -> int:
+    """Red, green and blue as one number."""
+    return colour[0] + GREEN * colour[1] + BLUE * colour[2]
+
+
+class LabelImageError(ValueError):
+    """Not a picture of labels; the text says why, in a few words."""
+
+
+class LabelImage(NamedTuple):
+    """The labels of a picture, and for numbers of a palette their colours."""
+
+    values: np.ndarray  # [H, W] int32
+    palette: np.ndarray | None  # [N, 3] uint8
+    coloured: bool  # the values are colours
+
+    @property
+    def size(self) -> Size:
+        return self.values.shape[1], self.values.shape[0]
+
+    def colour(self, value: int) -> tuple[int, int, int] | None:
+        """Red, green and blue of a value; None of a plain number."""
+        if self.coloured:
+            return value % GREEN, value // GREEN % GREEN, value // BLUE
+        if self.palette is None or value >= len(self.palette):
+            return None
+        return tuple(self.palette[value].tolist())
+
+    def masks(self, left_out: Collection[int] = (0,)) -> Iterator[tuple[int, np.ndarray]]:
+        """Each value, in their order, with the pixels that have it."""
+        for value in np.unique(self.values).tolist():
+            if value not in left_out:
+                yield value, self.values == value
+
+
+def read_label_image(path: Path) -> LabelImage:
+    """The labels in a file, of 8 or 16 bits; grey ones that were saved as colours are their grey.
+
+    Raises:
+        LabelImageError: it can't be decoded, or its pixels are no numbers.
+    """
+    try:
+        with Image.open(path) as picture:
+            if math.prod(picture.size) > max(LARGE, DENSEST * os.path.getsize(path)):
+                raise LabelImageError(f'{picture.width} x {picture.height} pixels are too many for its length')
+            return _labels_in(picture)
+    except LabelImageError:
+        raise
+    except Exception as error:  # a broken file raises whatever its decoder stumbles upon
+        raise LabelImageError('the picture of labels can not be decoded') from error
+
+
+def _labels_in(picture: Image.Image) -> LabelImage:
+    if picture.mode in PLAIN:
+        palette = picture.getpalette('RGB') if picture.mode == 'P' else None
+        colours = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
+        return LabelImage(np.asarray(picture).astype(np.int32), colours, False)
+    if picture.mode == 'LA':
+        return LabelImage(np.asarray(picture.getchannel('L')).astype(np.int32), None, False)
+    if picture.mode not in ('RGB', 'RGBA'):
+        raise LabelImageError(f'its pixels are no labels (mode {picture.mode})')
+    red, green, blue = np.moveaxis(np.asarray(picture.convert('RGB')).astype(np.int32), -1, 0)
+    is_grey = bool((red == green).all() and (green == blue).all())
+    return LabelImage(red if is_grey else red + GREEN * green + BLUE * blue, None, not is_grey)
+
+
+def pieces(mask: np.ndarray) -> Iterator[np.ndarray]:
+    """The connected pieces of a mask, each as one; pixels that touch at a corner are connected."""
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    for number in range(1, count):
+        yield numbers == number
+
+
+def key_of(shown: str, folders: Iterable[str]) -> str:
+    """What a picture and its labels have in common: the path without suffix, and without these folders."""
+    path = PurePosixPath(shown)
+    kept = [step for step in path.parent.parts if step.lower() not in folders]
+    return '/'.join([*kept, path.stem])
+
+
+def without_addition(key: str) -> str:
+    """A key without what labels' names often end with: ``a_mask`` is ``a``."""
+    return ADDED.sub('', key) or key
