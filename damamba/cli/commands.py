@@ -55,7 +55,7 @@ GROUPS = {
         'publish-model': Command(
             'write the weights of a training checkpoint', 'work_dirs/first/epoch_12.pth model.pth'
         ),
-        'convert-weights': Command("bring torchvision's weights here, or back", 'latest.pt armbench.pth'),
+        'convert-weights': Command('bring weights of torchvision, Hugging Face, detectron2', 'latest.pt armbench.pth'),
     },
     'Data': {
         'convert-data': Command(

@@ -1,14 +1,13 @@
 """Every command of the documents, in order, since some need what earlier ones left.
 
-Those on ARMBench need only the demo of these: they are in test_armbench_documents.py, which another process can run.
+Those on ARMBench need only the demo of these, and those on models and data of others nothing: they are in
+test_armbench_documents.py and test_bring_your_model.py, which another process can run.
 """
 
-import csv
 import json
 import re
 
 import pytest
-import torch
 
 from tests.e2e.documents import cases, run_block
 
@@ -23,7 +22,6 @@ CASES = cases(
     'docs/predict.md',
     'docs/explain.md',
     'docs/custom_dataset.md',
-    'docs/bring_your_model.md',
 )
 
 
@@ -40,16 +38,6 @@ def test_they_left_what_the_documents_say(checkout):
     assert {f'work_dirs/mine_tuning/{name}' for name in ('best.py', 'trials.csv', 'history.png')} <= found
     assert any(re.fullmatch(r'work_dirs/mine/\d+_\d+/pictures/.*\.jpg', name) for name in found)
     assert any(re.fullmatch(r'tiny-[0-9a-f]{8}\.pth', name) for name in found)
-
-
-def test_a_converted_detector_scores_what_torchvisions_own_results_score(checkout):
-    with (checkout / 'work_dirs/theirs_report/comparison.csv').open(encoding='utf-8') as file:
-        ours, theirs = csv.DictReader(file)
-    assert (ours['run'], theirs['run']) == ('theirs', 'torchvision')
-    for name in ('bbox_mAP', 'bbox_mAP_50', 'segm_mAP', 'segm_mAP_50'):
-        assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1e-4)
-    told = torch.load(checkout / 'back.pth', weights_only=True)
-    assert len(told) == 307 and 'roi_heads.mask_predictor.mask_fcn_logits.bias' in told
 
 
 def test_the_diagnosis_of_the_documents_says_what_they_say(checkout):
