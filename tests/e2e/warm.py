@@ -72,6 +72,9 @@ def become(command: dict, files: list[int]) -> None:
     if first == '-c':
         sys.argv, sys.path[:0] = ['-c', *rest[1:]], ['']
         exec(rest[0], {'__name__': '__main__'})
+    elif first == '-':
+        sys.argv, sys.path[:0] = ['-', *rest], ['']
+        exec(sys.stdin.read(), {'__name__': '__main__'})
     elif first == '-m':
         sys.argv, sys.path[:0] = rest, [os.getcwd()]
         runpy.run_module(rest[0], run_name='__main__', alter_sys=True)
