@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import PolygonMasks
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import _default_anchorgen
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import paste_masks_in_image
@@ -124,6 +125,16 @@ def test_anchors_are_torchvisions(size):
     (truth,) = _default_anchorgen()(pictures, [torch.zeros(1, 1, *it) for it in maps])
     ours = RoundedAnchorGenerator(strides=[4, 8, 16, 32, 64], ratios=[0.5, 1.0, 2.0], scales=[8])
     assert torch.equal(torch.cat(ours.grid_priors(maps, device='cpu')), truth)
+
+
+def test_boxes_are_refined_as_torchvision_refines_them_however_far():
+    model = Config.fromfile(ROOT / 'configs/torchvision/mask_rcnn_r50_fpn_coco.py').model
+    boxes = torch.tensor([[10.0, 20, 200, 90], [300, 5, 420, 400], [0, 0, 1300, 800]])
+    deltas = torch.tensor([[40.0, -9, 60, -60], [0.3, 0.2, -25, 1], [-900, 2, 0, 30]])  # beyond both of mmdet's bounds
+    heads = ((model.roi_head.bbox_head, (10.0, 10.0, 5.0, 5.0)), (model.rpn_head, (1.0, 1.0, 1.0, 1.0)))
+    for head, weights in heads:
+        found = TASK_UTILS.build(head.bbox_coder).decode(boxes, deltas)
+        torch.testing.assert_close(found, BoxCoder(weights).decode_single(deltas, boxes), rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize('rescale', [True, False], ids=['rescaled', 'as tested'])

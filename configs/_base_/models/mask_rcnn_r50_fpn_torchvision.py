@@ -6,7 +6,7 @@ max_size = 1333
 norm_eps = 0.0  # of models that began from torchvision's COCO weights; 1e-5 of those that began from ImageNet's
 smooth_l1 = dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
 # Sizes are bounded above alone: shifts may be as large as this, so that they are not.
-bounds = dict(type='Float32BBoxCoder', add_ctr_clamp=True, ctr_clamp=1e6)
+bounds = dict(type='Float32BBoxCoder', add_ctr_clamp=True, ctr_clamp=1e9)
 roi_layer = dict(sampling_ratio=2, aligned=False)
 roi_extractor = dict(type='Float32RoIExtractor', roi_layer=roi_layer)
 model = dict(
