@@ -62,7 +62,7 @@ def _turned(state: State) -> list[Mend]:
     least = BETTER * bench.cover(AS_IT_IS)
     forms = zip(TURNS, turned(AS_IT_IS), strict=True)
     better = [(what, form.words[0].replace('boxes', 'masks', 1)) for what, form in forms if bench.cover(form) > least]
-    return [_simple('masks-turned', words, TURNED, BACK[what]) for what, words in better]
+    return [replace(_simple('masks-turned', words, TURNED, BACK[what]), gain=0.05) for what, words in better]
 
 
 def _of_polygons(state: State) -> list[Mend]:

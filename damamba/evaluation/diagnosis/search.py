@@ -141,7 +141,7 @@ def _ranked(ways: list[Way]) -> list[Way]:
             best[key] = way
     kept = []
     for way in sorted(best.values(), key=lambda it: (-it.worth, len(it.faults))):
-        fewer = [it.mean_ap for key, it in best.items() if key < frozenset(way.faults)]
+        fewer = [it.mean_ap for key, it in best.items() if key and key < frozenset(way.faults)]
         if not fewer or way.mean_ap >= max(fewer) + max(0.005, (ADDED - 1) * max(fewer)):
             kept.append(way)
     return kept

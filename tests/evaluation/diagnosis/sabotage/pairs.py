@@ -17,7 +17,7 @@ PAIRS = {
     ('scores-reversed-of-the-background', 'ids-shifted-one-lower'): ('totes coco', 'bbox segm'),
     ('part-of-pictures-the-first-half', 'ids-shifted-one-higher'): ('coco shapes', 'bbox segm'),
     ('part-of-pictures-every-second', 'boxes-transposed-y-before-x'): ('totes coco', 'bbox'),
-    ('duplicates-no-suppression', 'boxes-cxcywh-centres'): ('shapes coco', 'bbox'),
+    ('duplicates-no-suppression', 'boxes-cxcywh-centres'): ('shapes coco', 'bbox segm'),
     ('ids-shifted-one-lower', 'masks-resized-256-x-256'): ('shapes coco', 'segm'),
     ('classes-permuted-all', 'boxes-xyxy-corners'): ('shapes', 'bbox'),
     ('classes-permuted-two', 'images-shifted-one-lower'): ('shapes', 'bbox segm'),
