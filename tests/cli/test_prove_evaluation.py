@@ -182,7 +182,7 @@ def test_prove_goes_with_figures_alone(capsys):
 
 def test_figures_that_look_wrong_are_an_error_after_they_are_written(checkpoint, data, tmp_path, monkeypatch, capsys):
     fault = Fault('swapped', '107 of 107 detections')
-    monkeypatch.setattr('damamba.evaluation.metric.diagnose', lambda *args: [fault])
+    monkeypatch.setattr('damamba.evaluation.metric.name_faults', lambda *args: [fault])
     monkeypatch.setattr('damamba.cli.test._prove', lambda cfg: {'passed': True})
     with pytest.raises(ProofError, match='these figures look wrong: swapped: 107 of 107 detections'):
         metrics_of(checkpoint, data, tmp_path, '--prove')

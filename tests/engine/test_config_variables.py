@@ -41,7 +41,9 @@ def edited(path: Path, folder: Path, **values) -> Config:
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
 def test_the_command_line_gives_what_editing_the_lines_gives(path, tmp_path):
-    options = dict(data_root='/data/some coco', max_epochs=2)
+    options = dict(data_root='/data/some coco')
+    if path.parent.name != 'mask2former':  # MMDetection's, which count iterations
+        options['max_epochs'] = 2
     assert read(path, **options).to_dict() == edited(path, tmp_path, **options).to_dict() != read(path).to_dict()
 
 
