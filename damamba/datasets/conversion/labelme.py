@@ -41,7 +41,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             reading.leave_out('no file of LabelMe', shown, 'label files')
             continue
         shapes = document['shapes']
-        named = reading.below(str(document.get('imagePath') or ''), path.parent) or _beside(path)
+        named = _picture_of(str(document.get('imagePath') or ''), path, reading)
         if named is None:
             reading.leave_out('the picture is not there', shown, 'label files')
             reading.leave_out('the picture is not there', shown, count=len(shapes))
@@ -70,6 +70,11 @@ def _document(path: Path) -> Mapping | None:
         return None
     is_own = isinstance(found, Mapping) and isinstance(found.get('shapes'), list) and 'imagePath' in found
     return found if is_own else None
+
+
+def _picture_of(name: str, path: Path, reading: Reading) -> Path | None:
+    """The picture that a file of labels names: from its folder on, beside it, from the source on, or wherever it is."""
+    return reading.below(name, path.parent) or _beside(path) or reading.below(name) or reading.only(name)
 
 
 def _beside(path: Path) -> Path | None:

@@ -1,6 +1,7 @@
 """What readers of all formats share: pictures as MMDetection sees them, names of files, and a count of all there is."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -91,15 +92,31 @@ class Reading:
     def below(self, name: str, *folders: Path) -> Path | None:
         """The file that a label names, in one of these folders or below the root; None if there is none inside.
 
-        Windows' separators, absolute paths and steps up of another machine are cut until a file is found.
+        Steps up are taken where they end in the source. Else Windows' separators, absolute paths and steps up of
+        another machine are cut until a file is found.
         """
-        steps = [step for step in PurePosixPath(*PureWindowsPath(name).parts).parts if step not in ('..', '/', '\\')]
-        for start in range(len(steps)):
+        name = PurePosixPath(*PureWindowsPath(name).parts)
+        steps = [step for step in name.parts if step not in ('..', '/', '\\')]
+        ends = [name] if '..' in name.parts else []
+        ends += [PurePosixPath(*steps[start:]) for start in range(len(steps))]
+        for end in ends:
             for folder in folders or (self.root,):
-                path = folder.joinpath(*steps[start:])
-                if path.is_file() and not self.why_unused(path):
+                path = Path(os.path.normpath(folder / end))
+                if path.is_file() and path.is_relative_to(os.path.normpath(self.root)) and not self.why_unused(path):
                     return path
         return None
+
+    def only(self, name: str) -> Path | None:
+        """The one picture file of the source that has the name at the end of a path; None if there are none or more."""
+        found = self._by_name.get(PureWindowsPath(name).name, [])
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        found = defaultdict(list)
+        for path in self.picture_files(self.root):
+            found[path.name].append(path)
+        return found
 
     def picture_files(self, folder: Path) -> list[Path]:
         """Every picture file below a folder, in the order of names; folders that links lead out to are left out."""

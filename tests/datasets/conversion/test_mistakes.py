@@ -161,6 +161,19 @@ def test_a_shape_of_labelme_that_is_no_object_is_left_out_with_its_reason(why, t
     assert done.left_out.counts['objects', why] == 1 and done.written.objects == 2
 
 
+@pytest.mark.parametrize('name', [r'..\images\a.png', '../../labelme/images/a.png', 'images/a.png', '/home/me/a.png'])
+def test_pictures_of_labelme_lie_in_another_folder_of_the_source(name, tmp_path):
+    write_pictures(tmp_path / 'labelme' / 'images')
+    content = dict(imagePath=name, shapes=[shape('cat', ONE)])
+    write_text(tmp_path / 'labelme' / 'labels' / 'a.json', content)
+    done = convert(tmp_path / 'labelme', tmp_path / 'coco')
+    document = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_all.json').read_text())
+    assert [it['file_name'] for it in document['images'] if it['id'] == document['annotations'][0]['image_id']] == [
+        'a.png'
+    ]
+    assert (done.written.pictures, done.written.objects) == (3, 1) and not done.left_out.counts
+
+
 def test_groups_and_circles_of_labelme(tmp_path):
     SOURCES['labelme'](tmp_path / 'labelme')
     boxed = [shape('cat', ONE, group=1), shape('cat', [[1, 1], [9, 9]], 'rectangle', group=1)]
