@@ -71,13 +71,21 @@ def convert(
             writer.add(picture)
             on_picture(done)
         if not names:
-            raise ConversionError(
-                f'{source} has no picture that can be used: {"; ".join(reasons_of(reading.left_out))}'
-            )
+            raise ConversionError(_without(source, 'picture that can be used', reading))
         check_classes(reading)
+        if not reading.wanted:
+            raise ConversionError(_without(source, f'class when it is read as {name}', reading))
         written = writer.finish()
         _compare(reading, written)
+        if reading.met.objects and not written.objects:
+            raise ConversionError(_without(source, f'object that can be used, of {reading.met.objects:,}', reading))
     return Conversion(name, why, target_format, reading.wanted, reading.met, written, reading.left_out, reading.notes)
+
+
+def _without(source: Path, what: str, reading: Reading) -> str:
+    """That a source has nothing of a kind, with all that was left out and what is known of it."""
+    reasons = '; '.join([*reasons_of(reading.left_out), *reading.notes])
+    return f'{source} has no {what}{f": {reasons}" if reasons else ""}'
 
 
 def _compare(reading: Reading, written: Tally) -> None:

@@ -43,8 +43,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
         shapes = document['shapes']
         named = _picture_of(str(document.get('imagePath') or ''), path, reading)
         if named is None:
-            reading.leave_out('the picture is not there', shown, 'label files')
-            reading.leave_out('the picture is not there', shown, count=len(shapes))
+            reading.lost(path, len(shapes))
             continue
         if named in labelled:
             reading.leave_out('another file has labels of the same picture', shown, 'label files')
@@ -58,7 +57,7 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             picture.objects = _objects(shapes, shown, picture, stated, reading)
             yield picture
     for path in reading.picture_files(reading.root):
-        if path not in labelled and (picture := reading.picture(path, *split_and_name(reading.shown(path)))):
+        if path not in labelled and (picture := reading.unlabelled(path, *split_and_name(reading.shown(path)))):
             yield picture
 
 

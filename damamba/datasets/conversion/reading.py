@@ -17,6 +17,7 @@ from damamba.datasets.inspection.picture_files import SWAPPING, read_picture_fil
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.jp2', '.mpo')
 SPLITS = {'train': 'train', 'val': 'val', 'valid': 'val', 'validation': 'val', 'test': 'test'}  # by names of folders
+UNSURE = 'it has no labels, and there are labels without a picture, which may be its own'
 PICTURES = ('images', 'img', 'imgs')  # folders that no picture is named by
 
 
@@ -35,6 +36,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)  # sentences that a user should know
     met: Tally = field(default_factory=Tally)  # what the source has
     cut: int = 0  # objects that are cut at the edge of their picture
+    _lost: int = 0  # objects whose picture is not there
     _outside: set[Path] = field(default_factory=set)  # what leads out of the source and was counted
 
     def picture(
@@ -78,6 +80,18 @@ class Reading:
         self.left_out.add(what, why, where, count)
         if what in COUNTED:
             setattr(self.met, what, getattr(self.met, what) + count)
+
+    def lost(self, path: Path, count: int, why: str = 'the picture is not there') -> None:
+        """Count a file of labels whose picture is not known, with its objects."""
+        self.leave_out(why, self.shown(path), 'label files')
+        self.leave_out(why, self.shown(path), count=count)
+        self._lost += count
+
+    def unlabelled(self, path: Path, split: str, name: str) -> LabelledPicture | None:
+        """A picture that no labels belong to; None, and counted, while there are labels that may be its own."""
+        if self._lost:
+            return self.leave_out(UNSURE, self.shown(path), 'pictures')
+        return self.picture(path, split, name)
 
     def category(self, name: str) -> str:
         """The name of a category, which is added to the others if it is new."""

@@ -61,30 +61,34 @@ def _read_json(path: Path) -> object:
 
 
 def _read_folder(folder: Path, reading: Reading) -> Iterator[LabelledPicture]:
-    used = set()
-    for picture_file in reading.picture_files(folder.parent / 'img'):
-        names = (f'{picture_file.name}.json', f'{picture_file.stem}.json')  # the second is that of old projects
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
-        used.add(path)
+    pictures = {path: _labels_of(path, folder) for path in reading.picture_files(folder.parent / 'img')}
+    for path in sorted(set(folder.glob('*.json')) - set(pictures.values())):
+        document = _read_json(path)
+        objects = document.get('objects') if isinstance(document, Mapping) else None
+        reading.lost(path, len(objects) if isinstance(objects, list) else 0)
+    for picture_file, path in pictures.items():
         document = _read_json(path) if path and not reading.is_outside(path, 'label files') else {}
         if not isinstance(document, Mapping) or not isinstance(document.get('objects', []), list):
             reading.leave_out('no file of Supervisely', reading.shown(path), 'label files')
             document = {}
         objects, size = document.get('objects', []), document.get('size')
         stated = stated_size(size.get('width'), size.get('height')) if isinstance(size, Mapping) else None
-        split, name = split_and_name(reading.shown(picture_file).replace('/img/', '/'))
-        picture = reading.picture(picture_file, split, name, stated, labels=len(objects))
-        if picture:
-            picture.extra = _tags(document)
-            picture.objects = _objects(objects, reading.shown(path) if path else '', stated or picture.size, reading)
-            yield picture
-    for path in sorted(folder.glob('*.json')):
-        if path not in used:
-            document = _read_json(path)
-            objects = document.get('objects') if isinstance(document, Mapping) else None
-            count = len(objects) if isinstance(objects, list) else 0
-            reading.leave_out('the picture is not there', reading.shown(path), 'label files')
-            reading.leave_out('the picture is not there', reading.shown(path), count=count)
+        named = split_and_name(reading.shown(picture_file).replace('/img/', '/'))
+        of = (
+            reading.picture(picture_file, *named, stated, len(objects))
+            if path
+            else reading.unlabelled(picture_file, *named)
+        )
+        if of:
+            of.extra = _tags(document)
+            of.objects = _objects(objects, reading.shown(path) if path else '', stated or of.size, reading)
+            yield of
+
+
+def _labels_of(picture: Path, folder: Path) -> Path | None:
+    """The file of a picture's labels; None if there is none."""
+    names = (f'{picture.name}.json', f'{picture.stem}.json')  # the second is that of old projects
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _objects(entries: list, shown: str, size: Size, reading: Reading) -> list[LabelledObject]:

@@ -56,14 +56,19 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
     for labels, count in stems.items():
         if count > 1:
             reading.notes.append(f'{count} pictures share the labels {reading.shown(labels)}: each has its objects')
+    _report_orphans(reading, set(stems))
     for path, split, name in pictures:
         labels = _labels_of(path, reading.root)
         lines = _lines(labels, reading)
-        picture = reading.picture(path, split, name, labels=len(lines))
+        is_labelled = labels.is_file()
+        picture = (
+            reading.picture(path, split, name, labels=len(lines))
+            if is_labelled
+            else reading.unlabelled(path, split, name)
+        )
         if picture:
             picture.objects = [it for line in lines if (it := _object(*line, picture, names, keypoints, reading))]
             yield picture
-    _report_orphans(reading, set(stems))
     reading.note_unlisted({path for path, *_ in pictures})
 
 
@@ -250,5 +255,4 @@ def _report_orphans(reading: Reading, used: set[Path]) -> None:
     for path in sorted(path for folder in {path.parent for path in used} for path in folder.glob('*.txt')):
         is_label = 'labels' in path.parent.parts[len(reading.root.parts) :] or _is_label_file(path)
         if path not in used and path.name not in NOT_LABELS and is_label:
-            reading.leave_out('the picture is not there', reading.shown(path), 'label files')
-            reading.leave_out('the picture is not there', reading.shown(path), count=len(_lines(path, reading)))
+            reading.lost(path, len(_lines(path, reading)))

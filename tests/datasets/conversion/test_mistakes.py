@@ -11,7 +11,7 @@ from PIL import Image
 
 from damamba.datasets.conversion import ConversionError, Options, convert
 from damamba.datasets.conversion.counting import reasons_of
-from damamba.datasets.conversion.reading import Reading
+from damamba.datasets.conversion.reading import UNSURE, Reading
 from tests.datasets.conversion.sources import (
     BOX,
     ONE,
@@ -128,6 +128,7 @@ def test_labels_without_a_picture_and_pictures_without_a_split_are_named(tmp_pat
     done = convert(tmp_path / 'yolo', tmp_path / 'coco')
     assert reasons_of(done.left_out) == [
         '1 label file, 2 objects: the picture is not there (labels/train/gone.txt)',
+        f'1 picture: {UNSURE} (images/train/empty.png)',
     ]
     others = 'images/test/a.png, images/test/b.jpg, images/test/empty.png'
     assert done.notes == [
@@ -184,6 +185,22 @@ def test_groups_and_circles_of_labelme(tmp_path):
     found = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_all.json').read_text())['annotations']
     assert [it['category_id'] for it in found] == [1, 2, 1, 2] and done.categories == ['cat', 'dog']
     assert abs(found[2]['area'] - np.pi * 10**2) < 4
+
+
+def test_what_keeps_no_object_is_refused_and_a_picture_whose_labels_lost_it_is_no_background(tmp_path):
+    write_pictures(tmp_path / 'labelme')
+    write_text(tmp_path / 'labelme' / 'a.json', dict(imagePath='a1.png', shapes=[shape('cat', ONE)]))
+    (tmp_path / 'labelme' / 'a.png').rename(tmp_path / 'labelme' / 'other.png')
+    write_text(tmp_path / 'labelme' / 'b.json', dict(imagePath='b.jpg', shapes=[shape('cat', ONE[:2], 'line')]))
+    with pytest.raises(
+        ConversionError, match=r'has no object that can be used, of 2: [^\n]+ not there \(a.json\)[^\n]+$'
+    ):
+        convert(tmp_path / 'labelme', tmp_path / 'coco')
+    assert [it.name for it in tmp_path.iterdir()] == ['labelme']
+    write_text(tmp_path / 'labelme' / 'b.json', dict(imagePath='b.jpg', shapes=[shape('cat', ONE)]))
+    done = convert(tmp_path / 'labelme', tmp_path / 'coco')
+    assert [path.name for path in (tmp_path / 'coco' / 'all').iterdir()] == ['b.jpg']
+    assert done.left_out.counts['pictures', UNSURE] == 2
 
 
 BOMB = base64.b64encode(zlib.compress(bytes(2**24))).decode()
@@ -276,8 +293,11 @@ def test_pictures_that_can_not_be_used_are_left_out_with_their_labels(tmp_path):
     (tmp_path / 'labelme' / 'd.json').symlink_to(tmp_path / 'secret' / 'd.json')
     (tmp_path / 'labelme' / 'links').symlink_to(tmp_path / 'secret')
     (tmp_path / 'labelme' / 'again').symlink_to(tmp_path / 'labelme')
+    with pytest.raises(ConversionError, match=r'has no picture that can be used: [^\n]+ \(a.png\)[^\n]+$'):
+        convert(tmp_path / 'labelme', tmp_path / 'coco')
+    write_text(tmp_path / 'labelme' / 'e.json', dict(imagePath='empty.png', shapes=[shape('cat', TWO[0])]))
     done = convert(tmp_path / 'labelme', tmp_path / 'coco')
-    assert done.written.pictures == 1 and done.written.objects == 0
+    assert done.written.pictures == 1 and done.written.objects == 1
     size = 'the labels are of another size than the picture (64 x 48 pixels)'
     assert done.left_out.counts == {
         ('pictures', size): 1,
@@ -287,7 +307,7 @@ def test_pictures_that_can_not_be_used_are_left_out_with_their_labels(tmp_path):
         ('label files', 'the picture is not there'): 1,
         ('objects', 'the picture is not there'): 1,
         ('label files', 'no file of LabelMe'): 1,
-        ('pictures', 'it leads out of the folder'): 1,
+        ('pictures', UNSURE): 1,
         ('label files', 'it leads out of the folder'): 1,
         ('folders', 'it leads out of the folder'): 1,
     }
