@@ -133,10 +133,17 @@ def _text(path: Path) -> list[tuple[int, str]]:
 
 def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str, str]]:
     """Each picture with its split and its name there."""
-    root, found = reading.root, []
+    root, found, of_splits = reading.root, [], {}
     for key, split in SPLITS.items():
         entries = settings.get(key)
-        for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+        entries = entries if isinstance(entries, list) else [entries] if entries else []
+        first = of_splits.setdefault(repr(entries), split)
+        if first != split and entries:
+            reading.notes.append(
+                f'{split} of data.yaml has the same pictures as {first}: they are read as {first} alone'
+            )
+            continue
+        for entry in entries:
             found += _in_entry(reading, settings, entry, split)
     if found:
         return _once(found)

@@ -21,6 +21,10 @@ from damamba.datasets.conversion.reading import Reading
 from damamba.datasets.outlines import in_one, outlines_of
 
 DIGITS = 6  # of shares; a thousandth of a pixel
+ONE_SPLIT = (
+    'data.yaml names the same pictures for train and for val, which Ultralytics asks for: split-data makes parts of a '
+    'set in the format of COCO'
+)
 
 
 class YoloWriter:
@@ -35,8 +39,9 @@ class YoloWriter:
 
     def add(self, picture: LabelledPicture) -> None:
         """Put a picture into the folder of its split, and its labels beside that."""
-        self.splits.setdefault(picture.split, f'images/{picture.split}')
-        stem = PurePosixPath(picture.split, picture.name).with_suffix('')
+        place_in = place_of(picture)
+        self.splits.setdefault(picture.split, f'images/{place_in.parts[0]}')
+        stem = place_in.with_suffix('')
         self.stems[stem] += 1
         if self.stems[stem] > 1:
             raise ConversionError(f'two pictures are called {stem}, and would share their labels: rename one')
@@ -47,7 +52,7 @@ class YoloWriter:
         labels = self.folder / 'labels' / f'{stem}.txt'
         labels.parent.mkdir(parents=True, exist_ok=True)
         labels.write_text(''.join(f'{line}\n' for line in lines), encoding='ascii')
-        place(picture.path, self.folder / 'images' / picture.split / picture.name, self.copy)
+        place(picture.path, self.folder / 'images' / place_in, self.copy)
 
     def _line(self, it: LabelledObject, picture: LabelledPicture) -> str:
         values = self._outline(it, picture) if not self.boxes else None
@@ -69,7 +74,7 @@ class YoloWriter:
     def finish(self) -> Tally:
         """Write ``data.yaml``; return what is there, read again."""
         names = dict(enumerate(self.reading.wanted))
-        settings = {('train' if split == 'all' else split): place for split, place in self.splits.items()}
+        settings = self._settings()
         text = yaml.safe_dump({**settings, 'names': names}, sort_keys=False, allow_unicode=True)
         (self.folder / 'data.yaml').write_text(text, encoding='utf-8')
         again = Reading(self.folder)
@@ -77,11 +82,26 @@ class YoloWriter:
             pass
         return again.met
 
+    def _settings(self) -> dict[str, str | list[str]]:
+        """Where the pictures of each split lie; Ultralytics asks for ``train``, all but val and test, and ``val``."""
+        known = {split: self.splits[split] for split in ('val', 'test') if split in self.splits}
+        train = [place for split, place in self.splits.items() if split not in known] or [next(iter(known.values()))]
+        if not known or train[0] in known.values():
+            self.reading.notes.append(ONE_SPLIT)
+        train = train if len(train) > 1 else train[0]
+        return {'train': train, 'val': known.get('val', known.get('test', train)), **known}
+
 
 class YoloBoxWriter(YoloWriter):
     """Writes the box of each object."""
 
     boxes = True
+
+
+def place_of(picture: LabelledPicture) -> PurePosixPath:
+    """Where a picture lies below ``images``, of which no step is called so: its labels lie where the last one is."""
+    steps = PurePosixPath(picture.split if picture.split != 'images' else 'all', picture.name).parts
+    return PurePosixPath(*(step for step in steps[:-1] if step != 'images'), steps[-1])
 
 
 def box_of(it: LabelledObject) -> tuple[float, float, float, float]:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from pycocotools.coco import COCO
 
 from damamba.datasets.conversion import Options, convert
@@ -66,14 +67,14 @@ def label_studio(folder, names, numbers=(0, 1, 2)) -> None:
     write_text(folder / 'result.json', json.dumps(document, indent=2).replace('/', r'\/'))  # as it escapes them
 
 
-def read_scene(folder):
+def read_scene(folder, split='all'):
     """The scene, its pictures named without a folder."""
-    path = folder / 'annotations' / 'instances_all.json'
+    path = folder / 'annotations' / f'instances_{split}.json'
     document = json.loads(path.read_text())
     for image in document['images']:
         image['file_name'] = image['file_name'].split('/')[-1].split('-')[-1]
     path.write_text(json.dumps(document))
-    assert_scene(folder, 'all')
+    assert_scene(folder, split)
     return document['annotations']
 
 
@@ -87,6 +88,24 @@ def test_what_cvat_paints_is_an_object_and_its_attributes_stay(tmp_path):
         assert it['attributes'] == dict(occluded=False, rotation=0.0, track_id=3, keyframe=True)
     kept = convert(tmp_path / 'source', tmp_path / 'kept', options=Options(keep_crowds=True))
     assert kept.written.crowds == 1 and len(kept.notes) == 1
+
+
+@pytest.mark.parametrize('tool', ['CVAT', 'Label Studio'])
+def test_exports_go_to_yolo_and_back(tool, tmp_path):
+    """Their pictures lie in folders ``images`` within one another, of which labels go by the last."""
+    if tool == 'CVAT':
+        cvat(tmp_path / 'source')
+    else:
+        write_pictures(tmp_path / 'source' / 'more' / 'images')
+        label_studio(tmp_path / 'source', [f'more/images/{it}' for it in NAMES])
+    done = convert(tmp_path / 'source', tmp_path / 'yolo', target_format='yolo-seg')
+    back = convert(tmp_path / 'yolo', tmp_path / 'back')
+    assert done.read.objects == back.read.objects and counts_of(back.written) == (COUNTS, CLASSES)
+    assert any('split-data' in note for note in done.notes) and not back.left_out.counts
+    assert back.notes == ['val of data.yaml has the same pictures as train: they are read as train alone']
+    settings = yaml.safe_load((tmp_path / 'yolo' / 'data.yaml').read_text())
+    assert (tmp_path / 'yolo' / settings['train']).is_dir() and settings['train'] == settings['val']
+    read_scene(tmp_path / 'back', 'train')
 
 
 @pytest.mark.parametrize('posing', [False, True])
