@@ -41,10 +41,45 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             files.append(path)
         else:
             reading.leave_out('no images, annotations and categories in it', reading.shown(path), 'label files')
+    files = _without_repeats(files, reading)
     listed = set()
     for path, split in zip(files, _splits(files, reading), strict=True):
         yield from _read_file(path, split, listed, reading)
     reading.note_unlisted(listed)
+
+
+def _without_repeats(files: list[Path], reading: Reading) -> list[Path]:
+    """Of files of one split that list the same pictures the one with most masks: COCO has further ones of keypoints."""
+    by_split = defaultdict(list)
+    for path in files:
+        by_split[split_of(path)].append(path)
+    left = set()
+    for own in by_split.values():
+        content = {path: _pictures_and_masks(path) for path in own} if len(own) > 1 else {}
+        kept: list[Path] = []
+        for path in sorted(content, key=lambda it: content[it][1], reverse=True):
+            pictures, _, count = content[path]
+            best = next((it for it in kept if pictures <= content[it][0]), None)
+            if best is None:
+                kept.append(path)
+                continue
+            left.add(path)
+            why = f'{reading.shown(best)} lists the same pictures, and no fewer masks'
+            reading.leave_out(why, reading.shown(path), 'label files')
+            reading.leave_out(why, reading.shown(path), count=count)
+    return [path for path in files if path not in left]
+
+
+def _pictures_and_masks(path: Path) -> tuple[set[Path], int, int]:
+    """The files of pictures that a file lists, how many masks it has, and how many annotations."""
+    document = _document(path)
+    names = [
+        it['file_name'] for it in document['images'] if isinstance(it, Mapping) and isinstance(it.get('file_name'), str)
+    ]
+    entries = document['annotations']
+    masks = sum(bool(it.get('segmentation')) for it in entries if isinstance(it, Mapping))
+    folder = find_picture_folder(path, names)
+    return {folder / name for name in names}, masks, len(entries)
 
 
 def _json_files(folder: Path) -> list[Path]:

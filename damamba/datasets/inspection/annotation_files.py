@@ -97,7 +97,8 @@ def split_of(path: Path) -> str | None:
 def find_picture_folder(path: Path, names: Sequence[str]) -> Path:
     """The folder that most of the pictures are in, of those where COCO, ARMBench and others have theirs."""
     beside, above = path.parent, path.parent.parent
-    own = dict.fromkeys([path.stem, path.stem.split('_', 1)[-1], split_of(path) or 'images'])
+    ends = path.stem.split('_', 1)[-1], path.stem.rsplit('_', 1)[-1]  # person_keypoints_train2017
+    own = dict.fromkeys([path.stem, *ends, split_of(path) or 'images'])
     places = [*(above / name for name in own), beside / 'images', *(beside / name for name in own)]
     places += [above / 'images', *(above / 'images' / name for name in own), beside, above]
     sample = names[:: max(len(names) // SAMPLE, 1)][:SAMPLE]

@@ -259,6 +259,25 @@ def test_an_annotation_of_coco_that_is_no_object_is_left_out_with_its_reason(why
     assert done.left_out.counts['objects', why] == 1 and done.written.objects == 3
 
 
+def test_the_layout_of_coco_itself_has_further_files_of_the_same_pictures(tmp_path):
+    source = tmp_path / 'coco'
+    SOURCES['coco'](source)
+    document = json.loads((source / 'annotations' / 'instances_train2017.json').read_text())
+    for split in ('train2017', 'val2017'):
+        write_pictures(source / split)
+        people = dict(document, annotations=[dict(document['annotations'][0], keypoints=[1, 1, 2], num_keypoints=1)])
+        captions = dict(images=document['images'], annotations=[dict(id=1, image_id=5, caption='a cat')])
+        for kind, content in (('captions', captions), ('instances', document), ('person_keypoints', people)):
+            write_text(source / 'annotations' / f'{kind}_{split}.json', content)
+    done = convert(source, tmp_path / 'clean')
+    assert done.written.splits == dict(train=3, val=3) and done.written.objects == 8
+    assert (tmp_path / 'clean' / 'annotations' / 'instances_val.json').is_file()
+    assert done.left_out.total('label files') == 4 and done.left_out.total('objects') == 2
+    yolo = convert(source, tmp_path / 'yolo', target_format='yolo-seg')
+    settings = (tmp_path / 'yolo' / 'data.yaml').read_text()
+    assert settings.startswith('train: images/train\nval: images/val\n') and yolo.written.splits == dict(train=3, val=3)
+
+
 @pytest.mark.parametrize('orientation', [1, 3, 6, 8])
 def test_labels_of_a_picture_as_it_is_stored_are_turned_with_it(orientation, tmp_path):
     """Of one that lies on its side; sizes tell nothing of one that stands on its head: tools show it turned."""
