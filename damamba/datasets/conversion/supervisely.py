@@ -1,10 +1,15 @@
 """Supervisely: ``meta.json`` with the classes, and folders of pictures in ``img`` beside their labels in ``ann``.
 
 Polygons have holes (interior), bitmaps lie at an origin, rectangles are boxes. Objects with one ``instance`` are one.
+
+Whole numbers count pixels, as Supervisely's SDK has them: the last pixel of a rectangle is in it, and the corners of a
+polygon are the middles of pixels. Fractions are places in the picture.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
 from damamba.datasets.conversion.geometry import unite
@@ -122,11 +127,20 @@ def _object(entry: object, where: str, size: Size, reading: Reading) -> Labelled
         return reading.leave_out('the exterior is no list of x and y', where)
     if kind == 'rectangle':
         (left, top), (right, bottom) = exterior.min(0).tolist(), exterior.max(0).tolist()
-        return LabelledObject(box=(left, top, right - left, bottom - top), **own)
+        last = int(_counts_pixels(exterior))
+        return LabelledObject(box=(left, top, right - left + last, bottom - top + last), **own)
     interior = points.get('interior')
     holes = [points_of(hole) for hole in interior] if isinstance(interior, list) else []
     reading.leave_out('the interior is no list of x and y', where, 'holes', sum(hole is None for hole in holes))
-    return LabelledObject(parts=(Part(exterior, tuple(hole for hole in holes if hole is not None)),), **own)
+    rings = [exterior, *(hole for hole in holes if hole is not None)]
+    middle = 0.5 if all(map(_counts_pixels, rings)) else 0
+    outline, *inner = (ring + middle for ring in rings)
+    return LabelledObject(parts=(Part(outline, tuple(inner)),), **own)
+
+
+def _counts_pixels(points: np.ndarray) -> bool:
+    """Whether points [N, 2] are numbers of pixels: the SDK rounds down to these, the server has fractions."""
+    return bool(np.all(points % 1 == 0))
 
 
 def _bitmap(bitmap: object, own: dict, size: Size, reading: Reading) -> LabelledObject | None:

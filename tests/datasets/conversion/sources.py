@@ -104,18 +104,20 @@ def supervisely_object(title: str, kind: str, exterior=(), interior=(), **more) 
 
 
 def supervisely(folder: Path) -> None:
+    """Corners are the middles of pixels; what goes through these pycocotools gives to the left, or above."""
     write_pictures(folder / 'train' / 'img')
     classes = [dict(title='cat', shape='any'), dict(title='dog', shape='any')]
     write_text(folder / 'meta.json', dict(classes=classes, tags=[]))
-    two = [supervisely_object('dog', 'polygon', outline, instance='i') for outline in TWO]
+    *two, ring, hole = (np.subtract(outline, 1).tolist() for outline in (*TWO, RING, HOLE))
+    two = [supervisely_object('dog', 'polygon', outline, instance='i') for outline in two]
     one = dict(data=bitmap_text(mask_of(ONE)[3:13, 2:12]), origin=[2, 3])
     objects = [
         supervisely_object('cat', 'bitmap', bitmap=one),
         *two,
-        supervisely_object('cat', 'polygon', RING, [HOLE]),
+        supervisely_object('cat', 'polygon', ring, [hole]),
     ]
     x, y, width, height = BOX
-    box = supervisely_object('dog', 'rectangle', [(x, y), (x + width, y + height)])
+    box = supervisely_object('dog', 'rectangle', [(x, y), (x + width - 1, y + height - 1)])
     for name, own in (('a.png', objects), ('b.jpg', [box]), ('empty.png', [])):
         size = dict(width=SIZE[0], height=SIZE[1])
         write_text(folder / 'train' / 'ann' / f'{name}.json', dict(size=size, tags=[], objects=own))

@@ -219,6 +219,27 @@ OBJECTS = {  # by the reason, an object of Supervisely
 }
 
 
+PIXELS = {  # by what is labelled, the box around what is read: all of the picture, a pixel, fractions
+    ('rectangle', ((0, 0), (63, 47))): (0, 0, 64, 48),
+    ('rectangle', ((63, 7), (5, 3))): (5, 3, 59, 5),
+    ('rectangle', ((5, 3), (5, 3))): (5, 3, 1, 1),
+    ('rectangle', ((0, 0.5), (63.25, 47))): (0, 0.5, 63.25, 46.5),
+    ('polygon', ((0, 0), (63, 0), (63, 47), (0, 47))): (0.5, 0.5, 63, 47),
+    ('polygon', ((0, 0), (63.5, 0), (63, 47), (0, 47))): (0, 0, 63.5, 47),
+}
+
+
+@pytest.mark.parametrize(('kind', 'points'), PIXELS)
+def test_whole_numbers_of_supervisely_count_pixels(kind, points, tmp_path):
+    SOURCES['supervisely'](tmp_path / 'sly')
+    write_text(
+        tmp_path / 'sly' / 'train' / 'ann' / 'a.png.json', dict(objects=[supervisely_object('cat', kind, points)])
+    )
+    convert(tmp_path / 'sly', tmp_path / 'coco')
+    found = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_train.json').read_text())['annotations']
+    assert found[0]['bbox'] == [*PIXELS[kind, points]]
+
+
 @pytest.mark.parametrize('why', OBJECTS)
 def test_an_object_of_supervisely_that_is_none_is_left_out_with_its_reason(why, tmp_path):
     SOURCES['supervisely'](tmp_path / 'sly')
