@@ -52,7 +52,9 @@ def mended(document: Mapping, reading: Reading) -> Mapping:
     return {**document, 'annotations': annotations}
 
 
-def _mended(entry: Mapping, reading: Reading, counts: Counter) -> Mapping:
+def _mended(entry: object, reading: Reading, counts: Counter) -> object:
+    if not isinstance(entry, Mapping):
+        return entry
     is_rectangle, corners = is_rectangle_of_box(entry), turned_box(entry)
     if entry.get('iscrowd') and isinstance(entry.get('segmentation'), Mapping) and not reading.options.keep_crowds:
         counts[PAINTED] += 1

@@ -78,6 +78,16 @@ def read_scene(folder, split='all'):
     return document['annotations']
 
 
+def test_entries_of_cvat_that_are_no_objects_are_left_out(tmp_path):
+    cvat(tmp_path / 'source')
+    path = tmp_path / 'source' / 'annotations' / 'instances_default.json'
+    document = json.loads(path.read_text())
+    document['annotations'] += [None, 5, 'x', [], dict(attributes=dict(occluded=0), bbox='x', segmentation=[None])]
+    write_text(path, document)
+    done = convert(tmp_path / 'source', tmp_path / 'coco')
+    assert done.written.objects == 4 and done.left_out.total('objects') == 5
+
+
 def test_what_cvat_paints_is_an_object_and_its_attributes_stay(tmp_path):
     cvat(tmp_path / 'source')
     done = convert(tmp_path / 'source', tmp_path / 'coco')
