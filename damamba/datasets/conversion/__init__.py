@@ -1,5 +1,6 @@
 """Other tools' labels to COCO and to YOLO, counted on both sides: nothing is dropped in silence."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def convert(
     name, why = (source_format, 'as asked for') if source_format else recognise(source)
     reading = Reading(source, options or Options())
     with made_whole(target) as folder:
+        reading.scratch = folder / '.embedded'
         writer = WRITERS[target_format](folder, reading, copy)
         names = set()
         for done, picture in enumerate(checked_pictures(reading, FORMATS[name].read), 1):
@@ -75,6 +77,7 @@ def convert(
         check_classes(reading)
         if not reading.wanted:
             raise ConversionError(_without(source, f'class when it is read as {name}', reading))
+        shutil.rmtree(reading.scratch, ignore_errors=True)
         written = writer.finish()
         _compare(reading, written)
         if reading.met.objects and not written.objects:

@@ -1,4 +1,7 @@
-"""Masks that lie within JSON as base64 of a PNG, maybe compressed by zlib: decoded, no larger than their picture."""
+"""Masks and pictures that lie within JSON as base64.
+
+Masks are PNG, maybe compressed by zlib: decoded, no larger than their picture. Pictures are JPEG or PNG.
+"""
 
 import base64
 import binascii
@@ -14,8 +17,11 @@ from damamba.datasets.conversion.labels import Size, rle_of
 HEAD = 2**12  # bytes of a PNG beside its pixels
 
 
+SUFFIXES = {'JPEG': '.jpg', 'PNG': '.png'}
+
+
 class BitmapError(ValueError):
-    """Not a mask; the text says why, in a few words."""
+    """Not a mask, or no picture; the text says why, in a few words."""
 
 
 def mask_at(text: object, origin: np.ndarray, size: Size) -> tuple[dict, bool]:
@@ -53,6 +59,24 @@ def decode(text: object, size: Size) -> np.ndarray:
         raise BitmapError('the bitmap is no base64 of a PNG') from error
     except Exception as error:  # a broken file raises whatever its decoder stumbles upon
         raise BitmapError('the bitmap is no PNG') from error
+
+
+def embedded_picture(text: object) -> tuple[bytes, str]:
+    """The file that base64 stands for, and its suffix; of its pixels nothing is decoded.
+
+    Raises:
+        BitmapError: it is no JPEG and no PNG, or larger than Pillow takes for harmless.
+    """
+    if not isinstance(text, str):
+        raise BitmapError('imageData is no text')
+    try:
+        content = base64.b64decode(''.join(text.split()), validate=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=list(SUFFIXES)) as picture:
+                return content, SUFFIXES[picture.format]
+    except Exception as error:  # a broken file raises whatever its decoder stumbles upon
+        raise BitmapError('imageData is no base64 of a JPEG or PNG') from error
 
 
 def _inflate(content: bytes, size: Size) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
+from damamba.datasets.conversion.bitmaps import BitmapError, embedded_picture, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size
 from damamba.datasets.conversion.reading import SUFFIXES, Reading, points_of, split_and_name, stated_size
@@ -20,7 +20,7 @@ from damamba.datasets.json_files import read_json
 TITLE = 'LabelMe'
 PROBED = 20  # JSON files that are looked into to know the format
 ROUND = 0.05  # pixels by which the polygon of a circle may leave it
-POLYGONS = ('polygon', 'oriented_rectangle')
+POLYGONS = ('polygon', 'oriented_rectangle', 'rotation', 'quadrilateral')  # the last two are X-AnyLabeling's
 BOXED = 'a box of an object that has a mask'
 
 
@@ -34,7 +34,7 @@ def recognise(folder: Path) -> str | None:
 
 def read(reading: Reading) -> Iterator[LabelledPicture]:
     """The pictures of each file in the order of names, then those without one."""
-    labelled = set()
+    labelled, unpacked = set(), 0
     for path in reading.label_files('*.json'):
         shown, document = reading.shown(path), _document(path)
         if document is None:
@@ -42,6 +42,13 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             continue
         shapes = document['shapes']
         named = _picture_of(str(document.get('imagePath') or ''), path, reading)
+        if named is None and document.get('imageData') and reading.scratch:
+            try:
+                named = _unpacked(document['imageData'], path, reading)
+                unpacked += 1
+            except BitmapError as error:
+                reading.lost(path, len(shapes), f'the picture is not there, and {error}')
+                continue
         if named is None:
             reading.lost(path, len(shapes))
             continue
@@ -59,6 +66,19 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
     for path in reading.picture_files(reading.root):
         if path not in labelled and (picture := reading.unlabelled(path, *split_and_name(reading.shown(path)))):
             yield picture
+    if unpacked:
+        reading.notes.append(
+            f'pictures that lie in the label files alone are taken from there (imageData): {unpacked:,}'
+        )
+
+
+def _unpacked(text: object, path: Path, reading: Reading) -> Path:
+    """The picture that lies in a label file, as a file of the same name."""
+    content, suffix = embedded_picture(text)
+    file = reading.scratch / reading.shown(path.with_suffix(suffix))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
 
 
 def _document(path: Path) -> Mapping | None:
@@ -124,7 +144,7 @@ def _object(shape: object, where: str, size: Size, reading: Reading) -> Labelled
         return LabelledObject(parts=(Part(points),), **own)
     if kind not in ('rectangle', 'circle', 'mask'):
         return reading.leave_out(f'a {short_repr(kind)[1:-1]} encloses nothing', where)
-    if len(points) != 2:
+    if len(points) != 2 and (kind, len(points)) != ('rectangle', 4):  # X-AnyLabeling has all corners
         return reading.leave_out(f'a {kind} of {len(points)} points, not 2', where)
     if kind == 'rectangle':
         (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()

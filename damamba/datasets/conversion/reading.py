@@ -36,6 +36,7 @@ class Reading:
     notes: list[str] = field(default_factory=list)  # sentences that a user should know
     met: Tally = field(default_factory=Tally)  # what the source has
     cut: int = 0  # objects that are cut at the edge of their picture
+    scratch: Path | None = None  # a folder for pictures that lie in label files
     _lost: int = 0  # objects whose picture is not there
     _outside: set[Path] = field(default_factory=set)  # what leads out of the source and was counted
 
@@ -69,6 +70,8 @@ class Reading:
 
     def why_unused(self, path: Path) -> str | None:
         """Why a file is not read: it leads out of the source's folder."""
+        if self.scratch and path.is_relative_to(self.scratch):
+            return None
         return 'it leads out of the folder' if self._folder.why_outside(str(path)) else None
 
     @cached_property
@@ -101,6 +104,8 @@ class Reading:
 
     def shown(self, path: Path) -> str:
         """A path below the source, with slashes."""
+        if self.scratch and path.is_relative_to(self.scratch):
+            return path.relative_to(self.scratch).as_posix()
         return Path(os.path.relpath(path, self.root)).as_posix()
 
     def below(self, name: str, *folders: Path) -> Path | None:

@@ -175,6 +175,35 @@ def test_pictures_of_labelme_lie_in_another_folder_of_the_source(name, tmp_path)
     assert (done.written.pictures, done.written.objects) == (3, 1) and not done.left_out.counts
 
 
+@pytest.mark.parametrize('target', ['coco', 'yolo'])
+def test_pictures_that_lie_in_files_of_labelme_are_taken_from_there(target, tmp_path):
+    pictures = {name: (write_pictures(tmp_path / 'p') / name).read_bytes() for name in ('a.png', 'b.jpg')}
+    for name, content in (*pictures.items(), ('c.bmp', b'BM none'), ('d.gif', b'GIF89a')):
+        text = base64.b64encode(content).decode()
+        label = dict(imagePath=rf'C:\x\{name}', imageData=text, shapes=[shape('cat', ONE)])
+        write_text(tmp_path / 'labelme' / 'sub' / f'{name[0]}.json', label)
+    done = convert(tmp_path / 'labelme', tmp_path / 'out', target_format=target)
+    folder = tmp_path / 'out' / ('all' if target == 'coco' else 'images/all') / 'sub'
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == pictures
+    why = 'the picture is not there, and imageData is no base64 of a JPEG or PNG'
+    assert done.left_out.counts == {('label files', why): 2, ('objects', why): 2} and done.written.objects == 2
+    assert '(imageData): 2' in done.notes[0] and not list((tmp_path / 'out').glob('.*'))
+
+
+def test_shapes_of_x_anylabeling(tmp_path):
+    SOURCES['labelme'](tmp_path / 'labelme')
+    shapes = [
+        shape('cat', ONE[::-1], 'rectangle'),
+        shape('dog', TWO[0], 'rotation'),
+        shape('dog', TWO[1], 'quadrilateral'),
+    ]
+    write_text(tmp_path / 'labelme' / 'a.json', dict(imagePath='a.png', shapes=shapes))
+    convert(tmp_path / 'labelme', tmp_path / 'coco')
+    found = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_all.json').read_text())['annotations']
+    assert [it['bbox'] for it in found[:3]] == [[2, 3, 10, 10], [20, 5, 6, 4], [30, 7, 10, 10]]
+    assert [it['area'] for it in found[:3] if it['segmentation']] == [24, 100]
+
+
 def test_groups_and_circles_of_labelme(tmp_path):
     SOURCES['labelme'](tmp_path / 'labelme')
     boxed = [shape('cat', ONE, group=1), shape('cat', [[1, 1], [9, 9]], 'rectangle', group=1)]
