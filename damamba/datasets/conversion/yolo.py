@@ -9,6 +9,7 @@ that are walked there and back.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ NOT_LABELS = (*NAMES, 'train.txt', 'val.txt', 'test.txt')
 LARGEST = 2**20  # bytes of a data.yaml; COCO's has 3,000
 LONGEST = 2**28  # bytes of a file of labels
 PROBED = 20  # text files that are looked into to know the format
+DARKNET = re.compile(r'^obj_(\w+)_data$')  # a folder of a split
 BOX = 5  # numbers of a line
 
 
@@ -83,7 +85,15 @@ def _find_settings(folder: Path) -> tuple[Path, Mapping] | None:
         else:
             if isinstance(found, Mapping) and 'names' in found:
                 return path, found
-    return None
+    return next(((path, _darknet(path)) for path in sorted(folder.glob('*.data')) if 'names' in _darknet(path)), None)
+
+
+def _darknet(path: Path) -> dict:
+    """What Darknet's ``obj.data`` says, as CVAT writes it: lines such as ``train = data/train.txt``."""
+    pairs = [line.partition('=') for _, line in _text(path)] if path.stat().st_size <= LARGEST else []
+    settings: dict = {key.strip(): value.strip() for key, _, value in pairs}
+    names = path.parent / Path(settings.pop('names', '')).name
+    return settings | dict(names=[line for _, line in _text(names)]) if names.is_file() else settings
 
 
 def _load(path: Path) -> object:
@@ -150,7 +160,7 @@ def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str,
     images = root / 'images' if (root / 'images').is_dir() else root
     for path in reading.picture_files(images):
         first, *rest = path.relative_to(images).parts
-        split = SPLITS.get(first) if rest else None
+        split = SPLITS.get(DARKNET.sub(r'\1', first)) if rest else None
         steps = [step for step in (rest if split else (first, *rest)) if split is None or step != 'images']
         found.append((path, split or 'all', '/'.join(steps)))
     return found
@@ -177,7 +187,11 @@ def _in_entry(reading: Reading, settings: Mapping, entry: object, split: str) ->
         if path is None:
             reading.leave_out('the file is not there', f'{reading.shown(place)}:{number}', 'pictures')
         else:
-            steps = [step for step in reading.shown(path).split('/') if step not in ('images', *SPLITS)]
+            steps = [
+                step
+                for step in reading.shown(path).split('/')
+                if step not in ('images', *SPLITS) and not DARKNET.match(step)
+            ]
             found.append((path, split, '/'.join(steps)))
     return found
 

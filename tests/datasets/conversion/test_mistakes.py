@@ -120,6 +120,26 @@ def test_layouts_of_yolo_are_found(text, tmp_path):
     assert (tmp_path / 'coco' / 'val' / 'a.png').is_file() and done.categories == ['cat', 'dog']
 
 
+@pytest.mark.parametrize('lists', [True, False])
+def test_splits_of_cvat_as_yolo_are_those_of_its_lists_or_its_folders(lists, tmp_path):
+    source, options = tmp_path / 'yolo', Options(classes=() if lists else ('cat', 'dog'))
+    for split in ('train', 'valid'):
+        write_pictures(source / f'obj_{split}_data')
+        write_text(source / f'obj_{split}_data' / 'a.txt', GOOD)
+        if lists:
+            names = ('a.png', 'b.jpg', 'empty.png')
+            write_text(source / f'{split}.txt', ''.join(f'data/obj_{split}_data/{it}\n' for it in names))
+    if lists:
+        write_text(source / 'obj.names', 'cat\ndog\n')
+        settings = (
+            'classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\nbackup = backup/\n'
+        )
+        write_text(source / 'obj.data', settings)
+    done = convert(source, tmp_path / 'coco', options=options)
+    assert done.written.splits == dict(train=3, val=3) and done.written.objects == 2 and not done.left_out.counts
+    assert (tmp_path / 'coco' / 'val' / 'a.png').is_file() and done.categories == ['cat', 'dog']
+
+
 def test_labels_without_a_picture_and_pictures_without_a_split_are_named(tmp_path):
     SOURCES['yolo'](tmp_path / 'yolo')
     write_pictures(tmp_path / 'yolo' / 'images' / 'test')
