@@ -1,5 +1,6 @@
 """Other tools' labels to COCO and to YOLO, counted on both sides: nothing is dropped in silence."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from damamba.datasets.conversion.labels import ConversionError, LeftOut, Options
 from damamba.datasets.conversion.placing import check_name, check_places, made_whole
 from damamba.datasets.conversion.reading import Reading, check_classes
 from damamba.datasets.conversion.yolo_writing import YoloBoxWriter, YoloWriter
+from damamba.datasets.inspection.defects import list_names
 
 __all__ = ['FORMATS', 'WRITERS', 'Conversion', 'ConversionError', 'Options', 'convert']
 
@@ -75,13 +77,14 @@ def convert(
         if not names:
             raise ConversionError(_without(source, 'picture that can be used', reading))
         check_classes(reading)
-        if not reading.wanted:
-            raise ConversionError(_without(source, f'class when it is read as {name}', reading))
         shutil.rmtree(reading.scratch, ignore_errors=True)
         written = writer.finish()
         _compare(reading, written)
         if reading.met.objects and not written.objects:
             raise ConversionError(_without(source, f'object that can be used, of {reading.met.objects:,}', reading))
+        if not reading.wanted:
+            raise ConversionError(_without(source, f'class when it is read as {name}', reading))
+        _note_empty_classes(reading, written)
     return Conversion(name, why, target_format, reading.wanted, reading.met, written, reading.left_out, reading.notes)
 
 
@@ -89,6 +92,17 @@ def _without(source: Path, what: str, reading: Reading) -> str:
     """That a source has nothing of a kind, with all that was left out and what is known of it."""
     reasons = '; '.join([*reasons_of(reading.left_out), *reading.notes])
     return f'{source} has no {what}{f": {reasons}" if reasons else ""}'
+
+
+def _note_empty_classes(reading: Reading, written: Tally) -> None:
+    """Say which classes have no object, and how they are left out, unless they were asked for."""
+    used = [name for name in reading.wanted if written.classes[name]]
+    if not reading.options.classes and 0 < len(used) < len(reading.wanted):
+        empty = list_names([name for name in reading.wanted if name not in used])
+        line = shlex.join(['--classes', *used])
+        reading.notes.append(
+            f'classes without an object, which a training learns nothing of: {empty}; without them: {line}'
+        )
 
 
 def _compare(reading: Reading, written: Tally) -> None:

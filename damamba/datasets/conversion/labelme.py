@@ -110,6 +110,7 @@ def _objects(
     for number, shape in enumerate(shapes):
         it = _object(shape, f'{shown}: shape {number + 1}', size, reading)
         if it:
+            reading.category(it.category)
             group = shape.get('group_id')
             key = number if group is None else (it.category, repr(group))
             found.setdefault(key, []).append(it)
@@ -137,9 +138,8 @@ def _object(shape: object, where: str, size: Size, reading: Reading) -> Labelled
     points = points_of(shape.get('points'))
     if points is None:
         return reading.leave_out('the points are no list of x and y', where)
-    category = reading.category(shape['label'])
     attributes = {key: shape[key] for key in ('flags', 'description') if shape.get(key)}
-    own = dict(category=category, where=where, extra=dict(attributes=attributes) if attributes else {})
+    own = dict(category=shape['label'], where=where, extra=dict(attributes=attributes) if attributes else {})
     if kind in POLYGONS:
         return LabelledObject(parts=(Part(points),), **own)
     if kind not in ('rectangle', 'circle', 'mask'):

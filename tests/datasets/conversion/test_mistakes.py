@@ -224,6 +224,23 @@ def test_shapes_of_x_anylabeling(tmp_path):
     assert [it['area'] for it in found[:3] if it['segmentation']] == [24, 100]
 
 
+def test_a_class_without_an_object_is_named_with_the_line_that_leaves_it_out(tmp_path):
+    """Of LabelMe only what encloses something makes a class; COCO of Roboflow begins with one for all others."""
+    SOURCES['labelme'](tmp_path / 'labelme')
+    shapes = [shape('path', [[1, 1], [5, 5]], 'line'), shape('cat', ONE)]
+    write_text(tmp_path / 'labelme' / 'a.json', dict(imagePath='a.png', shapes=shapes))
+    done = convert(tmp_path / 'labelme', tmp_path / 'out')
+    assert done.categories == ['cat', 'dog'] and not done.notes
+    SOURCES['coco'](tmp_path / 'coco')
+    path = tmp_path / 'coco' / 'annotations' / 'instances_train2017.json'
+    document = json.loads(path.read_text())
+    document['categories'] = [dict(id=0, name='all pets'), *document['categories'], dict(id=10, name='bird')]
+    write_text(path, document)
+    (note,) = convert(tmp_path / 'coco', tmp_path / 'clean').notes
+    assert ': all pets, bird; ' in note and note.endswith(': --classes cat dog')
+    assert not convert(tmp_path / 'coco', tmp_path / 'less', options=Options(classes=('cat', 'dog'))).notes
+
+
 def test_groups_and_circles_of_labelme(tmp_path):
     SOURCES['labelme'](tmp_path / 'labelme')
     boxed = [shape('cat', ONE, group=1), shape('cat', [[1, 1], [9, 9]], 'rectangle', group=1)]
