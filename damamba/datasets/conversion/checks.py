@@ -7,7 +7,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from damamba.datasets.broken import FARTHEST, LONGEST
-from damamba.datasets.conversion.geometry import area_of, beyond, cut_at_edges, enclosed, turn_mask, turn_points
+from damamba.datasets.conversion.geometry import area_of, beyond, cut_at_edges, draw, enclosed, turn_mask, turn_points
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size, rle_of
 from damamba.datasets.conversion.reading import Reader, Reading
 from damamba.datasets.inspection.defects import short_repr
@@ -61,6 +61,8 @@ def _sound_parts(it: LabelledObject, size: Size, reading: Reading) -> LabelledOb
     for what, why, count in left:
         reading.left_out.add(what, why, it.where, count)
     reading.cut += any(beyond(np.asarray(part.outline), size) > EDGE for part in it.parts)
+    if any(enclosed(ring) < NO_AREA for part in kept for ring in (part.outline, *part.holes)):  # it crosses itself
+        return replace(it, parts=(), mask=rle_of(draw(kept, size)))
     return replace(it, parts=tuple(kept))
 
 
@@ -88,13 +90,21 @@ def sound_outline(outline: np.ndarray, size: Size) -> tuple[np.ndarray | None, s
         return None, 'a coordinate is not finite'
     if np.abs(outline).max() > FARTHEST or np.abs(np.diff(outline, axis=0)).sum() > LONGEST:
         return None, 'far beyond any picture, or longer'
-    if enclosed(outline) < NO_AREA:
+    if _encloses_nothing(outline, size):
         return None, 'no area'
     if beyond(outline, size) > 0:
         outline = cut_at_edges(outline, size)
-        if len(outline) < 3 or enclosed(outline) < NO_AREA:
+        if len(outline) < 3 or _encloses_nothing(outline, size):
             return None, 'outside of the picture'
     return outline, None
+
+
+def _encloses_nothing(outline: np.ndarray, size: Size) -> bool:
+    """Whether an outline has no pixels by its form; one that crosses itself may, whatever the shoelace formula says."""
+    if enclosed(outline) >= NO_AREA:
+        return False
+    is_line = np.linalg.svd(outline - outline.mean(0), compute_uv=False)[-1] < LEAST
+    return bool(is_line or not area_of(Part(outline), size))
 
 
 def _turned(it: LabelledObject, picture: LabelledPicture) -> LabelledObject:

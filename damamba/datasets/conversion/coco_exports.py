@@ -68,7 +68,12 @@ def _mended(entry: object, reading: Reading, counts: Counter) -> object:
 
 
 def is_of_cvat(document: Mapping) -> bool:
-    """Whether CVAT wrote a file: each of its objects says whether it is occluded."""
+    """Whether CVAT wrote a file: it has the licences, and each of its objects says whether it is occluded.
+
+    What was converted from one keeps the second, and not the first.
+    """
+    if 'licenses' not in document:
+        return False
     attributes = [it.get('attributes') for it in document['annotations'] if isinstance(it, Mapping)]
     return bool(attributes) and all(isinstance(it, Mapping) and 'occluded' in it for it in attributes)
 

@@ -13,8 +13,7 @@ import numpy as np
 from damamba.datasets.conversion.bitmaps import BitmapError, embedded_picture, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size
-from damamba.datasets.conversion.reading import SUFFIXES, Reading, points_of, split_and_name, stated_size
-from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.conversion.reading import SUFFIXES, Reading, points_of, split_and_name, stated_size, with_article
 from damamba.datasets.json_files import read_json
 
 TITLE = 'LabelMe'
@@ -143,7 +142,7 @@ def _object(shape: object, where: str, size: Size, reading: Reading) -> Labelled
     if kind in POLYGONS:
         return LabelledObject(parts=(Part(points),), **own)
     if kind not in ('rectangle', 'circle', 'mask'):
-        return reading.leave_out(f'a {short_repr(kind)[1:-1]} encloses nothing', where)
+        return reading.leave_out(f'{with_article(kind)} encloses nothing', where)
     if len(points) != 2 and (kind, len(points)) != ('rectangle', 4):  # X-AnyLabeling has all corners
         return reading.leave_out(f'a {kind} of {len(points)} points, not 2', where)
     if kind == 'rectangle':

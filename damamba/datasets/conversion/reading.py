@@ -199,6 +199,12 @@ def split_and_name(shown: str) -> tuple[str, str]:
     return split or 'all', '/'.join(steps[1:] if len(steps) > 1 and steps[0] in PICTURES else steps)
 
 
+def with_article(kind: object) -> str:
+    """What a label calls a kind of shape, as a message has it: a line, an alpha_mask."""
+    shown = short_repr(kind).strip("'")
+    return f'{"an" if shown[:1].lower() in tuple("aeiou") else "a"} {shown}'
+
+
 def stated_size(width: object, height: object) -> Size | None:
     """The size that labels have; None where they have none of use."""
     return (width, height) if type(width) is int and type(height) is int and min(width, height) > 0 else None

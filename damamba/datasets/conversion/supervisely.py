@@ -14,7 +14,7 @@ import numpy as np
 from damamba.datasets.conversion.bitmaps import BitmapError, mask_at
 from damamba.datasets.conversion.geometry import unite
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part, Size
-from damamba.datasets.conversion.reading import Reading, points_of, split_and_name, stated_size
+from damamba.datasets.conversion.reading import Reading, points_of, split_and_name, stated_size, with_article
 from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.json_files import read_json
 
@@ -117,7 +117,7 @@ def _object(entry: object, where: str, size: Size, reading: Reading) -> Labelled
     kind = entry.get('geometryType')
     own = dict(category=entry['classTitle'], where=where, extra=_tags(entry))
     if kind not in ENCLOSING:
-        return reading.leave_out(f'a {short_repr(kind).strip(chr(39))} is no mask and no box', where)
+        return reading.leave_out(f'{with_article(kind)} is no mask and no box', where)
     if kind == 'bitmap':
         return _bitmap(entry.get('bitmap'), own, size, reading)
     points = entry.get('points')

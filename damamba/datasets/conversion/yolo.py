@@ -20,7 +20,7 @@ import yaml
 from damamba.datasets.conversion.geometry import take_apart
 from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, Part
 from damamba.datasets.conversion.reading import SPLITS, Reading
-from damamba.datasets.inspection.defects import short_repr
+from damamba.datasets.inspection.defects import list_names, short_repr
 
 TITLE = 'YOLO, outlines or boxes'
 NAMES = ('classes.txt', 'obj.names')  # a name a line, where there is no data.yaml
@@ -53,6 +53,9 @@ def read(reading: Reading) -> Iterator[LabelledPicture]:
             f'{reading.root} has no pictures where {TITLE} has them: in images/, or beside the labels'
         )
     names, keypoints = _names(reading, settings), _keypoints(settings)
+    again = [name for name, count in Counter(names).items() if count > 1]
+    if again:
+        reading.notes.append(f'several class numbers have one name, and become one class: {list_names(again)}')
     reading.categories.extend(name for name in dict.fromkeys(names) if name not in reading.categories)
     stems = Counter(_labels_of(path, reading.root) for path, *_ in pictures)
     for labels, count in stems.items():
@@ -126,10 +129,11 @@ def _names(reading: Reading, settings: Mapping) -> list[str]:
     return [str(name) for name in names]
 
 
-def _keypoints(settings: Mapping) -> int:
-    """How many numbers of keypoints stand behind a box; 0 where there are none."""
+def _keypoints(settings: Mapping) -> tuple[int, int]:
+    """How many keypoints stand behind a box, and of how many numbers each; 0 where there are none."""
     shape = settings.get('kpt_shape')
-    return math.prod(shape) if isinstance(shape, list) and all(type(it) is int for it in shape) else 0
+    is_shape = isinstance(shape, list) and len(shape) == 2 and all(type(it) is int for it in shape)
+    return (shape[0], shape[1]) if is_shape else (0, 0)
 
 
 def _text(path: Path) -> list[tuple[int, str]]:
@@ -242,7 +246,7 @@ def _lines(path: Path, reading: Reading) -> list[tuple[str, str]]:
 
 
 def _object(
-    where: str, line: str, picture: LabelledPicture, names: list[str], keypoints: int, reading: Reading
+    where: str, line: str, picture: LabelledPicture, names: list[str], keypoints: tuple[int, int], reading: Reading
 ) -> LabelledObject | None:
     """The object of a line; None if it is none, which is counted."""
     try:
@@ -254,9 +258,9 @@ def _object(
         return reading.leave_out(f'the class number is none of 0 to {len(names) - 1}', where)
     if len(values) < BOX - 1:
         return reading.leave_out('the line has fewer than 5 numbers', where)
-    points = values[4:] if len(values) == 4 + keypoints else []
+    points = values[4:] if len(values) == 4 + math.prod(keypoints) else []
     if points:
-        reading.leave_out('not read', where, 'keypoints', len(points))
+        reading.leave_out('not read', where, 'keypoints', keypoints[0])
     elif len(values) % 2:
         reading.leave_out('not read', where, 'confidences')
     if points or len(values) <= BOX:

@@ -98,6 +98,7 @@ def test_what_cvat_paints_is_an_object_and_its_attributes_stay(tmp_path):
         assert it['attributes'] == dict(occluded=False, rotation=0.0, track_id=3, keyframe=True)
     kept = convert(tmp_path / 'source', tmp_path / 'kept', options=Options(keep_crowds=True))
     assert kept.written.crowds == 1 and len(kept.notes) == 1
+    assert convert(tmp_path / 'kept', tmp_path / 'again').written.crowds == 1
 
 
 @pytest.mark.parametrize('tool', ['CVAT', 'Label Studio'])

@@ -12,6 +12,7 @@ from PIL import Image
 from damamba.datasets.conversion import ConversionError, Options, convert
 from damamba.datasets.conversion.counting import reasons_of
 from damamba.datasets.conversion.reading import UNSURE, Reading
+from damamba.datasets.inspection import inspect_dataset
 from tests.datasets.conversion.sources import (
     BOX,
     ONE,
@@ -76,8 +77,26 @@ def test_keypoints_and_confidences_are_left_out_and_counted(tmp_path):
     text = yolo_box(1, BOX).strip() + ' .1 .1 2 .2 .2 1\n' + yolo_box(1, BOX).strip() + ' .9\n' + GOOD.strip() + ' .8\n'
     write_text(tmp_path / 'yolo' / 'labels' / 'train' / 'a.txt', text)
     done = convert(tmp_path / 'yolo', tmp_path / 'coco')
-    assert done.left_out.counts == {('keypoints', 'not read'): 6, ('confidences', 'not read'): 2}
+    assert done.left_out.counts == {('keypoints', 'not read'): 2, ('confidences', 'not read'): 2}
     assert (done.written.objects, done.written.boxes) == (4, 3)
+
+
+@pytest.mark.parametrize('target', ['coco', 'yolo-seg'])
+def test_what_crosses_itself_is_what_it_draws_and_a_name_twice_is_one_class(target, tmp_path):
+    """Two triangles that meet in a point: what the shoelace formula adds for one, it takes away for the other."""
+    SOURCES['yolo'](tmp_path / 'yolo')
+    bowtie = [(10, 10), (30, 30), (30, 10), (10, 30)]
+    text = yolo_line(0, bowtie) + yolo_line(2, ONE) + yolo_line(0, [(1, 1), (9, 9), (5, 5), (9, 9)])
+    write_text(tmp_path / 'yolo' / 'labels' / 'train' / 'a.txt', text)
+    write_text(tmp_path / 'yolo' / 'data.yaml', 'names: [cat, dog, cat]\ntrain: images/train\n')
+    done = convert(tmp_path / 'yolo', tmp_path / 'out', target_format=target)
+    assert (
+        done.written.classes == dict(cat=2, dog=1) and done.left_out.counts['objects', 'nothing is left (no area)'] == 1
+    )
+    assert done.notes[0] == 'several class numbers have one name, and become one class: cat'
+    if target == 'coco':
+        found = json.loads((tmp_path / 'out' / 'annotations' / 'instances_train.json').read_text())['annotations']
+        assert abs(found[0]['area'] - 200) <= 20 and not inspect_dataset(tmp_path / 'out').kinds.get('broken_polygon')
 
 
 SETTINGS = {  # by a data.yaml, what is said
@@ -273,6 +292,7 @@ BOMB = base64.b64encode(zlib.compress(bytes(2**24))).decode()
 OBJECTS = {  # by the reason, an object of Supervisely
     'meta.json has no such class': supervisely_object('bird', 'polygon', ONE),
     'the object has no classTitle': dict(geometryType='polygon'),
+    'an alpha_mask is no mask and no box': supervisely_object('cat', 'alpha_mask', ONE),
     'a line is no mask and no box': supervisely_object('cat', 'line', ONE),
     'the exterior is no list of x and y': supervisely_object('cat', 'polygon'),
     'the bitmap is longer than a mask of the picture': supervisely_object(
