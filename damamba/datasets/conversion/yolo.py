@@ -153,9 +153,7 @@ def _find_pictures(reading: Reading, settings: Mapping) -> list[tuple[Path, str,
         entries = entries if isinstance(entries, list) else [entries] if entries else []
         first = of_splits.setdefault(repr(entries), split)
         if first != split and entries:
-            reading.notes.append(
-                f'{split} of data.yaml has the same pictures as {first}: they are read as {first} alone'
-            )
+            reading.notes.append(f'{split} has the same pictures as {first}: they are read as {first} alone')
             continue
         for entry in entries:
             found += _in_entry(reading, settings, entry, split)
@@ -181,7 +179,7 @@ def _in_entry(reading: Reading, settings: Mapping, entry: object, split: str) ->
         inside = _below(reading, Path(base) / entry) if isinstance(base, str) else None
         place = inside or _below(reading, Path(entry))
     if place is None:
-        reading.notes.append(f'{split} of data.yaml, {short_repr(entry)}, is not in the folder: it is left out')
+        reading.notes.append(f'{split}, {short_repr(entry)}, is not in the folder: it is left out')
         return []
     if place.is_dir():
         return [(path, split, path.relative_to(place).as_posix()) for path in reading.picture_files(place)]

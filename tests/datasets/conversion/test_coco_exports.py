@@ -113,7 +113,7 @@ def test_exports_go_to_yolo_and_back(tool, tmp_path):
     back = convert(tmp_path / 'yolo', tmp_path / 'back')
     assert done.read.objects == back.read.objects and counts_of(back.written) == (COUNTS, CLASSES)
     assert any('split-data' in note for note in done.notes) and not back.left_out.counts
-    assert back.notes == ['val of data.yaml has the same pictures as train: they are read as train alone']
+    assert back.notes == ['val has the same pictures as train: they are read as train alone']
     settings = yaml.safe_load((tmp_path / 'yolo' / 'data.yaml').read_text())
     assert (tmp_path / 'yolo' / settings['train']).is_dir() and settings['train'] == settings['val']
     read_scene(tmp_path / 'back', 'train')

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from damamba.datasets.conversion import ConversionError, Options, convert
 from damamba.datasets.conversion.counting import reasons_of
@@ -157,6 +158,18 @@ def test_labels_without_a_picture_and_pictures_without_a_split_are_named(tmp_pat
     ]
     with pytest.raises(ConversionError, match='two pictures are called train/a, and would share their labels'):
         convert(tmp_path / 'yolo', tmp_path / 'again', target_format='yolo-seg')
+
+
+def test_splits_that_ultralytics_does_not_know_are_trained_on(tmp_path):
+    SOURCES['coco'](tmp_path / 'coco')
+    document = json.loads((tmp_path / 'coco' / 'annotations' / 'instances_train2017.json').read_text())
+    for name in ('monday', 'images', 'val'):
+        write_pictures(tmp_path / 'more' / name)
+        write_text(tmp_path / 'more' / 'annotations' / f'instances_{name}.json', document)
+    done = convert(tmp_path / 'more', tmp_path / 'yolo', target_format='yolo-seg')
+    settings = yaml.safe_load((tmp_path / 'yolo' / 'data.yaml').read_text())
+    assert settings['val'] == 'images/val' and len(settings['train']) == 2 and done.written.objects == 12
+    assert done.written.splits == dict(train=6, val=3)
 
 
 def test_boxes_of_yolo_are_written_too(tmp_path):
