@@ -81,7 +81,8 @@ def _labels_in(picture: Image.Image) -> LabelImage:
     if picture.mode in PLAIN:
         palette = picture.getpalette('RGB') if picture.mode == 'P' else None
         colours = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
-        return LabelImage(np.asarray(picture).astype(np.int32), colours, False)
+        values = np.asarray(picture).astype(np.int32)
+        return _by_colour(values, colours) or LabelImage(values, colours, False)
     if picture.mode == 'LA':
         return LabelImage(np.asarray(picture.getchannel('L')).astype(np.int32), None, False)
     if picture.mode not in ('RGB', 'RGBA'):
@@ -89,6 +90,14 @@ def _labels_in(picture: Image.Image) -> LabelImage:
     red, green, blue = np.moveaxis(np.asarray(picture.convert('RGB')).astype(np.int32), -1, 0)
     is_grey = bool((red == green).all() and (green == blue).all())
     return LabelImage(red if is_grey else red + GREEN * green + BLUE * blue, None, not is_grey)
+
+
+def _by_colour(values: np.ndarray, palette: np.ndarray | None) -> LabelImage | None:
+    """Numbers as their colours, where black, the background, is used and is not number 0: they were dealt out anew."""
+    used = np.unique(values)
+    if palette is None or used[-1] >= len(palette) or not palette[0].any() or palette[used].any(axis=1).all():
+        return None
+    return LabelImage((palette.astype(np.int32) @ (1, GREEN, BLUE)).astype(np.int32)[values], None, True)
 
 
 def pieces(mask: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,7 +1,8 @@
 """Pictures of labels: a PNG for each picture, with a value for each object, of 8 or 16 bits, or a colour.
 
 They lie in a folder such as ``masks`` beside that of the pictures, or beside the pictures, as ``a_mask.png``. A class
-map says which class a value is; without one, all objects are of one class. 0 is the background.
+map says which class a value is; without one, all objects are of one class. The background is 0, or the black of a
+palette, whose other colours are the values then.
 """
 
 from collections.abc import Iterator, Sequence

@@ -94,6 +94,22 @@ def test_splits_and_colours_and_a_map_in_json(tmp_path):
     assert_scene(tmp_path / 'coco', 'val')
 
 
+@pytest.mark.parametrize('first', ['dog', 'black at the end'])
+def test_black_is_the_background_of_a_palette_whatever_its_number(tmp_path, first):
+    """As Pillow's quantize() deals numbers out: 0 is an object, and the same colour has another number elsewhere."""
+    source = write_source(tmp_path / 'source', (1, 2, 3))
+    numbers = np.array([2, 1, 0, 3] if first == 'dog' else [3, 0, 1, 2])  # of the background and the three objects
+    palette = np.zeros((4, 3), int)
+    palette[numbers] = colours(np.arange(4))
+    write_labels(source / 'masks' / 'a.png', numbers[labels_of_a(1, 2, 3)], palette.ravel().tolist())
+    Image.fromarray(colours(FILLED * 3)).quantize().save(source / 'masks' / 'b.png')
+    by_colour = [f'{it[0] + 256 * it[1] + 65536 * it[2]}' for it in colours(np.arange(1, 4)).astype(int)]
+    write_text(source / 'class_map.csv', classes_csv(by_colour))
+    done = convert(source, tmp_path / 'coco')
+    assert counts_of(done.read) == counts_of(done.written) == (COUNTS, CLASSES) and not done.left_out.counts
+    assert_scene(tmp_path / 'coco')
+
+
 def test_drawn_scenes_come_back_pixel_by_pixel(tmp_path):
     write_shapes(tmp_path / 'shapes', images=4, val_images=1, size=96, seed=8)
     truth = COCO(tmp_path / 'shapes' / 'annotations' / 'instances_train2017.json')
