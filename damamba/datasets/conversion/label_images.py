@@ -60,8 +60,8 @@ class LabelImage(NamedTuple):
                 yield value, self.values == value
 
 
-def read_label_image(path: Path) -> LabelImage:
-    """The labels in a file, of 8 or 16 bits; grey ones that were saved as colours are their grey.
+def read_label_image(path: Path, may_be_grey: bool = True) -> LabelImage:
+    """The labels in a file, of 8 or 16 bits; grey ones that were saved as colours are their grey, if they may be.
 
     Raises:
         LabelImageError: it can't be decoded, or its pixels are no numbers.
@@ -70,14 +70,14 @@ def read_label_image(path: Path) -> LabelImage:
         with Image.open(path) as picture:
             if math.prod(picture.size) > max(LARGE, DENSEST * os.path.getsize(path)):
                 raise LabelImageError(f'{picture.width} x {picture.height} pixels are too many for its length')
-            return _labels_in(picture)
+            return _labels_in(picture, may_be_grey)
     except LabelImageError:
         raise
     except Exception as error:  # a broken file raises whatever its decoder stumbles upon
         raise LabelImageError('the picture of labels can not be decoded') from error
 
 
-def _labels_in(picture: Image.Image) -> LabelImage:
+def _labels_in(picture: Image.Image, may_be_grey: bool) -> LabelImage:
     if picture.mode in PLAIN:
         palette = picture.getpalette('RGB') if picture.mode == 'P' else None
         colours = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
@@ -88,7 +88,7 @@ def _labels_in(picture: Image.Image) -> LabelImage:
     if picture.mode not in ('RGB', 'RGBA'):
         raise LabelImageError(f'its pixels are no labels (mode {picture.mode})')
     red, green, blue = np.moveaxis(np.asarray(picture.convert('RGB')).astype(np.int32), -1, 0)
-    is_grey = bool((red == green).all() and (green == blue).all())
+    is_grey = may_be_grey and bool((red == green).all() and (green == blue).all())
     return LabelImage(red if is_grey else red + GREEN * green + BLUE * blue, None, not is_grey)
 
 

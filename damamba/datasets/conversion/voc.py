@@ -16,7 +16,6 @@ from damamba.datasets.conversion.label_images import (
     colour_number,
     key_of,
     pieces,
-    read_label_image,
 )
 from damamba.datasets.conversion.labels import LabelledObject, LabelledPicture, Part, Size, rle_of
 from damamba.datasets.conversion.reading import Reading, split_and_name
@@ -102,12 +101,12 @@ def _picture(source: VocSet, key: str, split: str, name: str) -> LabelledPicture
 
 def _masks(source: VocSet, key: str) -> tuple[list[LabelledObject], Size]:
     """Each value of SegmentationObject as an object, and the size of the labels."""
-    labels, shown, found = read_label_image(source.objects[key]), source.reading.shown(source.objects[key]), []
-    classes = read_label_image(source.classes[key]) if key in source.classes else None
+    labels, shown, found = source.labels(source.objects[key]), source.reading.shown(source.objects[key]), []
+    classes = source.labels(source.classes[key]) if key in source.classes else None
     if classes is None or classes.size != labels.size:
         raise LabelImageError(f'{CLASSES} has none of its size')
-    nothing = _nothing(classes)
-    for value, mask in labels.masks(left_out=_nothing(labels)):
+    nothing = _nothing(source, classes)
+    for value, mask in labels.masks(left_out=_nothing(source, labels)):
         own = classes.values[mask]
         numbers, counts = np.unique(own[~np.isin(own, nothing)], return_counts=True)
         where = f'{shown}: value {value}'
@@ -121,17 +120,20 @@ def _masks(source: VocSet, key: str) -> tuple[list[LabelledObject], Size]:
 
 def _connected(source: VocSet, key: str) -> tuple[list[LabelledObject], Size]:
     """Each connected piece of each class as an object, and the size of the labels."""
-    labels, shown, found = read_label_image(source.classes[key]), source.reading.shown(source.classes[key]), []
-    for value, mask in labels.masks(left_out=_nothing(labels)):
+    labels, shown, found = source.labels(source.classes[key]), source.reading.shown(source.classes[key]), []
+    for value, mask in labels.masks(left_out=_nothing(source, labels)):
         category = source.reading.category(source.name_of(labels, value))
         for number, piece in enumerate(pieces(mask), 1):
             found.append(LabelledObject(category, f'{shown}: value {value}, piece {number}', mask=rle_of(piece)))
     return found, labels.size
 
 
-def _nothing(labels: LabelImage) -> list[int]:
-    """The values of the background, and of the void around objects."""
-    return [NONE, colour_number(VOID_COLOUR) if labels.coloured else VOID]
+def _nothing(source: VocSet, labels: LabelImage) -> list[int]:
+    """The values of the background, and of the void around objects: 255, unless that is the colour of a class."""
+    if labels.coloured:
+        return [NONE, colour_number(VOID_COLOUR)]
+    is_class = labels.colour(VOID) in source.colours and labels.colour(VOID) != VOID_COLOUR
+    return [NONE] if is_class else [NONE, VOID]
 
 
 def _entries(entries: Entries, shown: str, reading: Reading) -> list[LabelledObject]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
-from damamba.datasets.conversion.label_images import LOSSLESS, LabelImage, key_of
+from damamba.datasets.conversion.label_images import LOSSLESS, LabelImage, key_of, read_label_image
 from damamba.datasets.conversion.labels import ConversionError
 from damamba.datasets.conversion.reading import Reading
 from damamba.datasets.conversion.voc_files import (
@@ -84,6 +84,14 @@ class VocSet:
         named = [name for colour, name in self.colours.items() if any(colour)]  # black is the background
         for name in named or (classes if self.numbers[1:] == [*classes] else ()):
             self.reading.category(name)
+
+    def labels(self, path: Path) -> LabelImage:
+        """The labels in a file; where colours have names, grey ones, of 8 bits too where
+
+        Raises:
+            LabelImageError: it has none.
+        """
+        return read_label_image(path, may_be_grey=not self.colours)
 
     def name_of(self, labels: LabelImage, value: int) -> str:
         """The class that a value of SegmentationClass stands for.

@@ -21,8 +21,8 @@ from tests.datasets.conversion.sources import (
 )
 from tests.datasets.conversion.test_there_and_back import assert_scene, counts_of, masks_of
 
-LABELMAP = '# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:10,20,30::\ndog:0,0,128::tail,ears\n'
-CAT, DOG = (10, 20, 30), (0, 0, 128)
+LABELMAP = '# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:{},{},{}::\ndog:{},{},{}::tail,ears\n'
+WHITE, GREY = (255, 255, 255), (128, 128, 128)
 
 
 def test_the_palette_is_the_published_one():
@@ -33,14 +33,23 @@ def test_the_palette_is_the_published_one():
     assert np.reshape([standard_colour(number) for number in range(256)], -1).tolist() == voc_colours()
 
 
-def test_masks_in_colours_with_a_label_map_as_cvat_writes_them(tmp_path):
+@pytest.mark.parametrize(
+    ('cat', 'dog', 'mode'), [((10, 20, 30), (0, 0, 128), 'void'), (WHITE, GREY, 'RGB'), (GREY, WHITE, 'P')]
+)
+def test_masks_in_colours_with_a_label_map_as_cvat_writes_them(tmp_path, cat, dog, mode):
+    """Of grey and white too, which are no numbers there; only VOC's own pale yellow is the void."""
     voc(tmp_path / 'source')
     own = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)], np.uint8)
-    for name, colours in (('Object', own), ('Class', np.array([(0, 0, 0), CAT, DOG, CAT], np.uint8))):
+    for name, colours in (('Object', own), ('Class', np.array([(0, 0, 0), cat, dog, cat], np.uint8))):
         labels = colours[labels_of_a(1, 2, 3)]
-        labels[-1, :] = (224, 224, 192)
+        if mode == 'void':
+            labels[-1, :] = (224, 224, 192)
         Image.fromarray(labels).save(tmp_path / 'source' / f'Segmentation{name}' / 'a.png')
-    write_text(tmp_path / 'source' / 'labelmap.txt', LABELMAP)
+    if mode == 'P':
+        greys = np.repeat(np.arange(256), 3).tolist()
+        values = np.array([0, cat[0], dog[0], cat[0]])[labels_of_a(1, 2, 3)]
+        write_labels(tmp_path / 'source' / 'SegmentationClass' / 'a.png', values, greys)
+    write_text(tmp_path / 'source' / 'labelmap.txt', LABELMAP.format(*cat, *dog))
     done = convert(tmp_path / 'source', tmp_path / 'coco')
     assert not done.left_out.counts and not done.notes and counts_of(done.written) == (COUNTS, CLASSES)
     assert_scene(tmp_path / 'coco', 'train')
