@@ -11,10 +11,24 @@ from mmengine.runner import Runner
 import damamba.register  # noqa: F401
 from damamba.cli.convert_data import config_of
 from damamba.datasets.conversion import Options, convert
-from tests.datasets.conversion.sources import BOX, MASKS, SIZE, SOURCES
+from tests.datasets.conversion.sources import BOX, MASKS, SIZE, SOURCES, write_pictures, write_text
+from tests.datasets.conversion.test_coco_exports import NAMES, cvat, label_studio
+from tests.datasets.conversion.test_label_pngs import classes_csv, write_source
 from tests.detection import write_config
 
 TWO_CLASSES = "for head in ('bbox_head', 'mask_head'):\n    model['roi_head'][head]['num_classes'] = 2\n"
+
+
+def label_studio_with_pictures(folder):
+    write_pictures(folder / 'images')
+    label_studio(folder, [f'images/{it}' for it in NAMES])
+
+
+def label_png(folder):
+    write_text(write_source(folder, (1, 2, 3)) / 'class_map.csv', classes_csv((1, 2, 3)))
+
+
+EXPORTS = {'cvat': cvat, 'label-studio': label_studio_with_pictures, 'label-png': label_png}
 
 
 @pytest.fixture(scope='module')
@@ -26,9 +40,9 @@ def detector(tmp_path_factory):
     return model, OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3))
 
 
-@pytest.mark.parametrize('name', SOURCES)
+@pytest.mark.parametrize('name', [*SOURCES, *EXPORTS])
 def test_a_converted_set_is_trained_on(name, tmp_path, detector):
-    SOURCES[name](tmp_path / 'source')
+    (SOURCES | EXPORTS)[name](tmp_path / 'source')
     done = convert(tmp_path / 'source', tmp_path / 'coco', options=Options(boxes_as_masks=True))
     small = write_config(tmp_path / 'small.py', tmp_path / 'coco')
     first, *lines = config_of(done, tmp_path / 'coco').splitlines()
