@@ -86,5 +86,5 @@ def _count(document: Mapping, split: str, folder: Path, tally: Tally) -> None:
 
 def _pieces(segmentation: Sequence | Mapping) -> tuple[int, int]:
     if isinstance(segmentation, Mapping):
-        return count_pieces(coco_mask.decode(dict(segmentation)))
+        return count_pieces(segmentation)
     return len(segmentation), 0

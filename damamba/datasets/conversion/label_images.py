@@ -37,7 +37,7 @@ class LabelImageError(ValueError):
 class LabelImage(NamedTuple):
     """The labels of a picture, and for numbers of a palette their colours."""
 
-    values: np.ndarray  # [H, W] int32
+    values: np.ndarray  # [H, W] int32, column by column in memory, as run lengths are
     palette: np.ndarray | None  # [N, 3] uint8
     coloured: bool  # the values are colours
 
@@ -70,7 +70,8 @@ def read_label_image(path: Path, may_be_grey: bool = True) -> LabelImage:
         with Image.open(path) as picture:
             if math.prod(picture.size) > max(LARGE, DENSEST * os.path.getsize(path)):
                 raise LabelImageError(f'{picture.width} x {picture.height} pixels are too many for its length')
-            return _labels_in(picture, may_be_grey)
+            found = _labels_in(picture, may_be_grey)
+            return found._replace(values=np.asfortranarray(found.values))
     except LabelImageError:
         raise
     except Exception as error:  # a broken file raises whatever its decoder stumbles upon
@@ -103,6 +104,7 @@ def _by_colour(values: np.ndarray, palette: np.ndarray | None) -> LabelImage | N
 def pieces(mask: np.ndarray) -> Iterator[np.ndarray]:
     """The connected pieces of a mask, each as one; pixels that touch at a corner are connected."""
     count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    numbers = np.asfortranarray(numbers)
     for number in range(1, count):
         yield numbers == number
 

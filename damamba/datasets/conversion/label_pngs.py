@@ -20,7 +20,7 @@ from damamba.datasets.conversion.label_images import (
     read_label_image,
     without_addition,
 )
-from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, count_pieces, rle_of
+from damamba.datasets.conversion.labels import ConversionError, LabelledObject, LabelledPicture, rle_of
 from damamba.datasets.conversion.reading import PICTURES, Reading, list_pictures, split_and_name
 
 TITLE = 'pictures of labels'
@@ -124,15 +124,17 @@ class _Classes:
         where, shown = f'{self.reading.shown(labels)}: value {value}', self.reading.shown(picture)
         only = self.reading.options.classes[0] if self.reading.options.classes else ANY
         name = self.map.class_of(shown, value) if self.map else only
+        whole = LabelledObject(name or '', where, mask=rle_of(mask))
         self.values += 1
-        self.scattered += count_pieces(mask)[0] > 1
+        self.scattered += self.reading.options.values is None and whole.pieces[0] > 1
         if name is None:
             self.reading.leave_out(f'{self.map.path.name} has no class for it', where)
         elif self.are_classes:
             for number, piece in enumerate(pieces(mask), 1):
                 yield LabelledObject(self.reading.category(name), f'{where}, piece {number}', mask=rle_of(piece))
         else:
-            yield LabelledObject(self.reading.category(name), where, mask=rle_of(mask))
+            self.reading.category(name)
+            yield whole
 
     def check_values(self) -> None:
         """Refuse values that look like classes; say of what is one class what it is.

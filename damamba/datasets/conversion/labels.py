@@ -6,6 +6,7 @@ Outlines are [N, 2], x and y in pixels from the picture's upper left corner; a p
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,11 +42,11 @@ class LabelledObject:
     is_crowd: bool = False
     extra: Mapping = field(default_factory=dict)  # further keys of the COCO annotation, such as attributes
 
-    @property
+    @cached_property
     def pieces(self) -> tuple[int, int]:
         """How many parts and how many holes there are; none in a box alone."""
         if self.mask is not None:
-            return count_pieces(coco_mask.decode(dict(self.mask)))
+            return count_pieces(self.mask)
         return len(self.parts), sum(len(part.holes) for part in self.parts)
 
 
@@ -111,11 +112,12 @@ def rle_of(mask: np.ndarray) -> dict:
     return dict(size=[*map(int, rle['size'])], counts=rle['counts'].decode('ascii'))
 
 
-def count_pieces(mask: np.ndarray) -> tuple[int, int]:
-    """mask [H, W] -> how many parts it has, and how many holes; pixels that touch at a corner are one part."""
-    mask = mask.astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(mask)  # a fraction of most pictures
-    near = mask[top : top + height, left : left + width]
-    _, families = cv2.findContours(near, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE) if width else (None, None)
-    outer = [] if families is None else families[0][:, 3] < 0
+def count_pieces(rle: Mapping) -> tuple[int, int]:
+    """COCO's RLE -> how many parts it has, and how many holes; pixels that touch at a corner are one part."""
+    left, top, width, height = coco_mask.toBbox(dict(rle)).astype(int).tolist()  # a fraction of most pictures
+    if not width:
+        return 0, 0
+    near = np.ascontiguousarray(coco_mask.decode(dict(rle))[top : top + height, left : left + width])
+    _, families = cv2.findContours(near, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outer = families[0][:, 3] < 0
     return int(np.sum(outer)), int(len(outer) - np.sum(outer))

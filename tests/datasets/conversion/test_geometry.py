@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image, ImageOps
+from scipy import ndimage
 
 from damamba.datasets.conversion.geometry import cut_at_edges, draw, enclosed, take_apart, turn_mask, turn_points
-from damamba.datasets.conversion.labels import Part, count_pieces
+from damamba.datasets.conversion.labels import Part, count_pieces, rle_of
 from damamba.datasets.outlines import in_one, outlines_of
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans()).filter(np.any)
@@ -29,9 +30,20 @@ def test_any_mask_as_one_outline_is_the_same_mask(mask):
     np.testing.assert_array_equal(draw(take_apart(one), size), mask)
 
 
+@settings(max_examples=60, deadline=None)
+@given(MASKS, st.integers(0, 40))
+def test_parts_and_holes_are_counted_as_connected_pixels(mask, margin):
+    """Of the mask by corners too, of what is around it by sides alone, where one piece is the outside."""
+    mask = np.pad(mask, ((0, margin), (margin, 1)))
+    _, parts = ndimage.label(mask, np.ones((3, 3)))
+    _, around = ndimage.label(~np.pad(mask, 1))
+    assert count_pieces(rle_of(mask)) == (parts, around - 1)
+    assert count_pieces(rle_of(mask & False)) == (0, 0)
+
+
 def test_parts_and_holes_are_counted_in_outlines_as_in_pixels():
     parts = take_apart(joined(NINE))
-    assert (len(parts), sum(len(part.holes) for part in parts)) == count_pieces(NINE) == (3, 1)
+    assert (len(parts), sum(len(part.holes) for part in parts)) == count_pieces(rle_of(NINE)) == (3, 1)
 
 
 def test_an_outline_that_other_tools_join_is_taken_apart():
