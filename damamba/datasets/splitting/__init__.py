@@ -12,7 +12,7 @@ from damamba.datasets.inspection.annotation_files import find_picture_folder
 from damamba.datasets.inspection.records import AnnotationFile
 from damamba.datasets.json_files import read_json
 from damamba.datasets.splitting.allotment import allot
-from damamba.datasets.splitting.grouping import FOLDER, KEY, NAME, GroupBy, join, labels_of
+from damamba.datasets.splitting.grouping import FOLDER, KEY, NAME, GroupBy, join, labels_of, note_on_labels
 from damamba.datasets.splitting.near_duplicates import ALIKE
 from damamba.datasets.splitting.parts import Part, columns_of, make_parts, notes_on
 from damamba.datasets.splitting.same_pictures import compare_pictures
@@ -79,8 +79,8 @@ def split_dataset(
     document, workers = read_source(annotations), workers or os.cpu_count() or 1
     folder = images or find_picture_folder(annotations, [it['file_name'] for it in document['images']])
     same = compare_pictures(document['images'], folder, near, workers, on_picture)
-    labels = [*same.labels, labels_of(document['images'], by)] if by else same.labels
-    groups = join(len(document['images']), labels)
+    asked = [labels_of(document['images'], by)] if by else []
+    groups = join(len(document['images']), [*same.labels, *asked])
     _check_number(groups, len(paths), by, near)
     owners = owners_of(document)
     columns = columns_of(document, owners, by_objects)
@@ -90,7 +90,8 @@ def split_dataset(
     for part in parts:
         kept = dict(images=part.images, annotations=part.annotations)
         write_text(part.path, json.dumps(document | kept))
-    notes = [*same.notes, *notes_on(document, owners, parts, counted, by_objects)]
+    notes = [*same.notes, *(note for labels in asked for note in note_on_labels(labels, by))]
+    notes += notes_on(document, owners, parts, counted, by_objects)
     return Split(parts, folder, document['categories'], notes, _inspect(parts, folder, workers, on_picture))
 
 

@@ -3,6 +3,7 @@
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from scipy.cluster.hierarchy import DisjointSet
 from damamba.datasets.inspection.defects import count_pictures, list_names, short_repr
 from damamba.datasets.splitting.source import SplitError
 
-DAY = re.compile(r'(\d{4}[-/:]\d\d[-/:]\d\d)[T ]\d\d:\d\d.*')  # of a time
+DAY = re.compile(r'(\d{4})[-/:](\d\d)[-/:](\d\d)(?:[T ]\d\d:\d\d.*)?')  # of a date, or of a time
+ALMOST = 0.9  # of the pictures: a note says so if as many are groups of their own
 KEY, NAME, FOLDER = 'key', 'name', 'folder'
 
 
@@ -41,12 +43,14 @@ def labels_of(images: Sequence[dict], by: GroupBy) -> list[Hashable]:
 
 
 def _by_key(images: Sequence[dict], key: str) -> list[str | None]:
-    """The values of a key, as text; times are taken by day."""
+    """The values of a key, as text; those that are times are taken by day."""
     values = [image.get(key) for image in images]
-    days = [DAY.fullmatch(value) if isinstance(value, str) else None for value in values]
-    if all(days):
-        return [day.group(1) for day in days]
-    return [None if value is None else json.dumps(value, sort_keys=True) for value in values]
+    return [None if value is None else _day(value) or json.dumps(value, sort_keys=True) for value in values]
+
+
+def _day(value: object) -> str | None:
+    found = DAY.fullmatch(value) if isinstance(value, str) else None
+    return found and '-'.join(found.groups())
 
 
 def _by_name(images: Sequence[dict], pattern: str) -> list[tuple | None]:
@@ -60,9 +64,12 @@ def _by_name(images: Sequence[dict], pattern: str) -> list[tuple | None]:
     return [match and match.groups() for match in found]
 
 
-def is_by_day(images: Sequence[dict], by: GroupBy) -> bool:
-    """Whether times were taken by day."""
-    return by.kind == KEY and all(isinstance(it.get(by.value), str) and DAY.fullmatch(it[by.value]) for it in images)
+def note_on_labels(labels: Sequence[Hashable], by: GroupBy) -> list[str]:
+    """A sentence if almost every picture is a group of its own."""
+    alone = sum(count == 1 for count in Counter(labels).values())
+    if alone < ALMOST * len(labels):
+        return []
+    return [f'by {by}, {alone:,} of {count_pictures(labels)} are groups of their own: hardly any are kept together']
 
 
 def join(count: int, labelled: Iterable[Sequence[Hashable]]) -> list[list[int]]:

@@ -74,6 +74,12 @@ def test_parts_are_disjoint_complete_uncut_and_the_same_again(pictures, grouped,
             [f'2024-05-0{day} {hour}:00:00' for day in (1, 2, 3) for hour in ('08', '23')],
             PAIRS,
         ),
+        (
+            GroupBy(KEY, 'date_captured'),
+            None,
+            ['2024-05-01', '2024:05:01 23:00:00', '2024-05-02T08:00', '2024/05/02 23:00:00Z', 'unknown', 'unknown'],
+            PAIRS,
+        ),
         (GroupBy(NAME, r'^(\w+)_'), [f'{it}.png' for it in ('a_1', 'b_1', 'c_1', 'c_2', 'b_2', 'a_2')], None, ABC),
         (GroupBy(FOLDER), [f'{it}.png' for it in ('x/1', './x/2', 'x/y/1', 'x/y/2', '1', '2')], None, PAIRS),
     ],
@@ -83,6 +89,13 @@ def test_groups_by_a_key_a_day_a_name_or_a_folder(tmp_path, by, names, values, g
     done, parts = split(tmp_path, content, dict.fromkeys(NAMES, 1 / 3), by=by)
     found = {''.join(str(it['id']) for it in part['images']) for part in parts.values()}
     assert found == {*groups} and [part.groups for part in done.parts] == [1, 1, 1]
+    assert not any('groups of their own' in note for note in done.notes)
+
+
+def test_a_note_says_that_almost_every_picture_is_a_group_of_its_own(tmp_path):
+    content = document([[1]] * 20, scene=[f's{max(number, 2)}' for number in range(1, 21)])
+    done, _ = split(tmp_path, content, by=GroupBy(KEY, 'scene'))
+    assert 'by scene, 18 of 20 pictures are groups of their own: hardly any are kept together' in done.notes
 
 
 def test_the_same_picture_is_in_one_part_by_its_name_its_bytes_and_its_id(tmp_path):
