@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='+',
         default=[0.8, 0.1, 0.1],
         metavar='F',
-        help='how large each part is; they sum to 1 (default: 0.8 0.1 0.1)',
+        help='how large each part is; they sum to 1, or as percents to 100 (default: 0.8 0.1 0.1)',
     )
     parser.add_argument(
         '--names', nargs='+', metavar='NAME', help='of the parts; by default train val, or train val test'

@@ -60,7 +60,7 @@ def split_dataset(
     Args:
         annotations: a file in COCO's format.
         out: a folder, which is made.
-        fractions: of each part, by its name.
+        fractions: of each part, by its name; they sum to 1, or as percents to 100.
         by: what pictures share that may not be cut apart.
         near: the correlation from which on pictures are near-duplicates, and stay together; None for any.
         images: the folder of the pictures; by default it is looked for.
@@ -73,7 +73,7 @@ def split_dataset(
         SplitError: it can't be split so, or a file is there already; nothing is written.
         OSError: nothing can be written.
     """
-    check_fractions(fractions)
+    fractions = check_fractions(fractions)
     paths = [out / f'instances_{name}.json' for name in fractions]
     _check_free(paths)
     document, workers = read_source(annotations), workers or os.cpu_count() or 1

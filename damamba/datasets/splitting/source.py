@@ -7,6 +7,7 @@ from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.json_files import read_json
 
 LISTS = ('images', 'annotations', 'categories')
+ROUNDED = 1.0001e-3  # by which the sum of fractions may be off 1; of percents, 100 times that off 100
 MORE = 'damamba check-dataset says all that is wrong'
 
 
@@ -49,16 +50,22 @@ def owners_of(document: dict) -> list[int | None]:
     return [places.get(number) if type(number) in (int, str) else None for number in numbers]
 
 
-def check_fractions(named: Mapping[str, float]) -> None:
-    """SplitError unless there are two parts or more, with names that files can have, that sum to 1."""
+def check_fractions(named: Mapping[str, float]) -> dict[str, float]:
+    """Fractions, or percents, as fractions that sum to 1.
+
+    Raises:
+        SplitError: there are fewer than two, their names are none that files can have, or their sum is another.
+    """
     names, fractions = [*named], [*named.values()]
     if len(fractions) < 2:
         raise SplitError('one part is no split: give two fractions or more, such as 0.8 0.2')
-    if not all(0 < fraction < 1 for fraction in fractions) or abs(sum(fractions) - 1) > 1e-6:
-        total, given = sum(fractions), ' '.join(f'{it:g}' for it in fractions)
-        raise SplitError(f'fractions are above 0 and sum to 1, such as 0.8 0.1 0.1; {given} sum to {total:g}')
+    total = sum(fractions)
+    if not all(fraction > 0 for fraction in fractions) or min(abs(total - 1), abs(total - 100) / 100) > ROUNDED:
+        text = f'{" ".join(f"{it:g}" for it in fractions)} sum to {total:g}'
+        raise SplitError(f'fractions are above 0 and sum to 1, such as 0.8 0.1 0.1, or percents to 100; {text}')
     wrong = [name for name in names if not name.replace('-', '').replace('_', '').isalnum()]
     if wrong:
         raise SplitError(f'a name is made of letters, digits, - and _, got {short_repr(wrong[0])}')
     if len({name.casefold() for name in names}) < len(names):
         raise SplitError(f'two parts can not have the same name, got {" ".join(names)}')
+    return {name: fraction / total for name, fraction in named.items()}

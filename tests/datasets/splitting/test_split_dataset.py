@@ -164,13 +164,24 @@ def test_fractions_can_be_of_objects(tmp_path):
     assert [part.objects[1] for part in done.parts] == [40, 40]
 
 
+@pytest.mark.parametrize(
+    ('given', 'sizes'),
+    [((0.333333, 0.333333, 0.333333), [7, 7, 6]), ((33.3, 33.3, 33.3), [7, 7, 6]), ((70, 15, 15), [14, 3, 3])],
+)
+def test_rounded_fractions_and_percents_are_taken_for_what_they_mean(tmp_path, given, sizes):
+    done, _ = split(tmp_path, document([[1]] * 20), dict(zip(NAMES, given, strict=True)))
+    assert [len(part.images) for part in done.parts] == sizes and sum(part.fraction for part in done.parts) == 1
+
+
 FLAWS = [
     (dict(images=[]), {}, 'lists no pictures'),
     (dict(images=None), {}, 'images is None, not a list'),
     (dict(annotations=[7]), {}, 'annotations has 7 in it'),
     (dict(images=[dict(id=1)]), {}, 'picture 0 of the list has no id or no file_name'),
-    ({}, dict(fractions=dict(a=0.5, b=0.4)), 'sum to 1, such as 0.8 0.1 0.1; 0.5 0.4 sum to 0.9'),
-    ({}, dict(fractions=dict(a=80, b=20)), '80 20 sum to 100'),
+    ({}, dict(fractions=dict(a=0.5, b=0.4)), 'sum to 1, such as 0.8 0.1 0.1, or percents to 100; 0.5 0.4 sum to 0.9'),
+    ({}, dict(fractions=dict(a=80, b=20.2)), '80 20.2 sum to 100.2'),
+    ({}, dict(fractions=dict(a=float('nan'), b=0.5)), 'nan 0.5 sum to nan'),
+    ({}, dict(fractions=dict(a=1.5, b=-0.5)), '1.5 -0.5 sum to 1'),
     ({}, dict(fractions=dict(a=1.0)), 'one part is no split'),
     ({}, dict(fractions={'../a': 0.5, 'b': 0.5}), "letters, digits, - and _, got '../a'"),
     ({}, dict(fractions=dict(a=0.5, A=0.5)), 'same name'),
