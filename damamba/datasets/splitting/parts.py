@@ -92,16 +92,25 @@ def notes_on(
 
 
 def _notes_on_classes(document: dict, parts: Sequence[Part], groups: Sequence[Counter]) -> list[str]:
-    notes = []
-    for column, category in enumerate(document['categories'], 1):
-        holders = sum(bool(group[column]) for group in groups)
-        lacking = [part.name for part in parts if not part.objects[id_of(dict(category_id=category.get('id')))]]
+    notes, numbers = [], [id_of(dict(category_id=category.get('id'))) for category in document['categories']]
+    for column, (number, category) in enumerate(zip(numbers, document['categories'], strict=True), 1):
+        holders = [group for group in groups if group[column]]
+        lacking = [part for part in parts if not part.objects[number]]
         if holders and lacking:
-            few = f'of {len(groups):,} groups only {holders} can be given one'
-            many = f'{holders:,} groups have one, and another seed may do better'
-            why = few if holders < len(parts) else many
-            notes.append(f'no {list_names([str(category.get("name"))])} in {", ".join(lacking)}: {why}')
+            why = f'{len(holders):,} groups have one, and another seed may do better'
+            if len(holders) < len(parts):
+                why = f'of {len(groups):,} groups only {len(holders)} can be given one'
+            elif all(_is_held_up(part, numbers, holders) for part in lacking):
+                why = f'{len(holders):,} groups have one, and none beside the classes of the only group there'
+            names = ', '.join(part.name for part in lacking)
+            notes.append(f'no {list_names([str(category.get("name"))])} in {names}: {why}')
     return notes
+
+
+def _is_held_up(part: Part, numbers: Sequence[int | str | None], holders: Sequence[Counter]) -> bool:
+    """Whether a part has a single group, and no other could give it a class without taking away one of its own."""
+    own = [column for column, number in enumerate(numbers, 1) if part.objects[number]]
+    return part.groups == 1 and not any(all(group[column] for column in own) for group in holders)
 
 
 def _notes_on_sizes(parts: Sequence[Part], groups: Sequence[Counter], by_objects: bool) -> list[str]:

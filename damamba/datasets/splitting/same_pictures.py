@@ -35,10 +35,11 @@ def compare_pictures(
     contents = contents_of(files)
     by_bytes = [contents[path] if files[path].bytes else path for path in paths]
     same = Sameness([[image['id'] for image in images], [os.path.normpath(path) for path in paths], by_bytes])
-    _note_equal(same, [image['file_name'] for image in images])
+    names = [image['file_name'] for image in images]
+    _note_equal(same, names)
     _note_unread(same, folder, files)
     if near is not None:
-        _add_near(same, paths, files, near, workers)
+        _add_near(same, names, paths, files, near, workers)
     return same
 
 
@@ -57,20 +58,28 @@ def _note_unread(same: Sameness, folder: Path, files: dict[Path, PictureFile]) -
         same.notes.append(f'{text} ({list_names(lost)})')
 
 
-def _add_near(same: Sameness, paths: Sequence[Path], files: dict[Path, PictureFile], near: float, workers: int) -> None:
+def _add_near(
+    same: Sameness,
+    names: Sequence[str],
+    paths: Sequence[Path],
+    files: dict[Path, PictureFile],
+    near: float,
+    workers: int,
+) -> None:
     numbers, skipped = find_near_duplicates(files, near, workers)
     same.labels.append([numbers[path] for path in paths])
     groups = [group for group in join(len(paths), same.labels[-1:]) if len(group) > 1]
     text = f'near-duplicates (correlation from {near:g} on)'
     if groups:
-        shown = _examples(groups, [path.name for path in paths])
+        shown = _examples(groups, names)
         sizes = f'groups: {len(groups):,}, the largest of {max(map(len, groups)):,} pictures'
         same.notes.append(f'{text} stay together; {sizes}: {shown}')
     else:
         same.notes.append(f'{text}: none')
     if skipped:
         text = 'missing, broken or of one colour, and were not looked at for near-duplicates'
-        same.notes.append(f'pictures that are {text}: {len(skipped):,} ({list_names([it.name for it in skipped])})')
+        named = dict(zip(paths, names, strict=True))
+        same.notes.append(f'pictures that are {text}: {len(skipped):,} ({list_names([named[it] for it in skipped])})')
 
 
 def _examples(groups: Sequence[Sequence[int]], names: Sequence[str]) -> str:

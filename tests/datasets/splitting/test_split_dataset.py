@@ -117,12 +117,12 @@ def test_the_same_picture_is_in_one_part_by_its_name_its_bytes_and_its_id(tmp_pa
 
 def test_near_duplicates_stay_together_in_chains_where_asked(tmp_path):
     """A picture, a smaller copy in another format, one of that with other brightness; and unlike ones."""
-    names = ['a.png', 'b.jpg', 'c.png', *(f'{number}.png' for number in range(9))]
+    names = ['x/a.png', 'b.jpg', 'y/a.png', *(f'z/{number}.png' for number in range(9))]
     write_pictures(tmp_path / 'images', names, [50, 50, 50, *range(9)])
     small = cv2.resize(picture(50), (40, 30), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(tmp_path / 'images' / 'b.jpg'), small)
-    cv2.imwrite(str(tmp_path / 'images' / 'c.png'), cv2.convertScaleAbs(small, alpha=0.8, beta=20))
-    (tmp_path / 'images' / '8.png').write_bytes(b'broken')
+    cv2.imwrite(str(tmp_path / 'images' / 'y' / 'a.png'), cv2.convertScaleAbs(small, alpha=0.8, beta=20))
+    (tmp_path / 'images' / 'z' / '8.png').write_bytes(b'broken')
     content = document([[1]] * 12, file_name=names)
     apart = 0
     for seed in range(4):
@@ -130,9 +130,9 @@ def test_near_duplicates_stay_together_in_chains_where_asked(tmp_path):
         done, parts = split(tmp_path / f'{seed}', content, near=0.95, **options)
         where = part_of(parts)
         assert len({where[name] for name in names[:3]}) == 1
-        group = 'groups: 1, the largest of 3 pictures: a.png = b.jpg = c.png'
+        group = 'groups: 1, the largest of 3 pictures: x/a.png = b.jpg = y/a.png'
         assert f'near-duplicates (correlation from 0.95 on) stay together; {group}' in done.notes
-        assert any(note.endswith('for near-duplicates: 1 (8.png)') for note in done.notes)
+        assert any(note.endswith('for near-duplicates: 1 (z/8.png)') for note in done.notes)
         where = part_of(split(tmp_path / f'{seed} without', content, **options)[1])
         apart += len({where[name] for name in names[:3]}) > 1
     assert apart
@@ -156,6 +156,19 @@ def test_what_a_part_lacks_and_what_is_too_large_is_said(tmp_path):
     (rare,) = [note for note in done.notes if note.startswith('no c2')]
     assert rare.endswith('of 4 groups only 1 can be given one')
     assert any(note.endswith('groups are not cut, and the largest has 6') for note in done.notes)
+
+
+@pytest.mark.parametrize(
+    ('large', 'why'),
+    [([], 'none beside the classes of the only group there'), ([[1, 2]] * 10, 'another seed may do better')],
+)
+def test_another_seed_is_named_where_one_may_help(tmp_path, large, why):
+    """Six cameras of one class each, whose part of one camera lacks the other; and a large one of both, in training."""
+    classes = [*large, *([1 + number // 5 % 2] for number in range(30))]
+    content = document(classes, camera=[-1] * len(large) + [number // 5 for number in range(30)])
+    done, _ = split(tmp_path, content, dict(zip(NAMES, (0.7, 0.15, 0.15), strict=True)), by=GroupBy(KEY, 'camera'))
+    notes = [note for note in done.notes if note.startswith('no c')]
+    assert notes and all(note.endswith(f' groups have one, and {why}') for note in notes)
 
 
 def test_fractions_can_be_of_objects(tmp_path):
