@@ -1,11 +1,11 @@
 """Which class a value of a picture of labels is: a JSON or CSV file, for all pictures alike or for each its own.
 
 JSON: ``{"1": "cat"}``, or ``{"a.png": {"1": "cat"}}``. CSV: lines such as ``1,cat`` or ``a.png,1,cat``; the first line
-may be headings.
+may be headings. 0 is the background, whatever it is called.
 """
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ from damamba.datasets.inspection.defects import short_repr
 from damamba.datasets.json_files import read_json
 
 NAMES = ('class_map.json', 'class_map.csv')  # where it is looked for
+OF_FOLDERS = '_classes.csv'  # one in each folder, as Roboflow writes them for masks whose values are classes
 WANTED = 'lines of a value and a class, or of a picture, a value and a class, are wanted, such as a.png,1,cat'
 
 
@@ -47,7 +48,22 @@ class ClassMap:
         values = (
             self.shared if picture is None else self.own.setdefault(str(PurePosixPath(picture).with_suffix('')), {})
         )
-        values[int(str(value))] = name.strip()
+        if int(str(value)):
+            values[int(str(value))] = name.strip()
+
+
+def find_class_map(root: Path, of_folders: Sequence[Path]) -> ClassMap | None:
+    """The class map in a folder, or what those in the folders below it say alike; None where there are none.
+
+    Raises:
+        ConversionError: one can't be read, or they say different things.
+    """
+    path = next((it for name in NAMES if (it := root / name).is_file()), None)
+    found, *others = [read_class_map(it) for it in ([path] if path else of_folders)] or [None]
+    unlike = next((it.path for it in others if (it.shared, it.own) != (found.shared, found.own)), None)
+    if unlike:
+        raise ConversionError(f'{found.path} and {unlike} name classes differently: convert each folder by itself')
+    return found
 
 
 def read_class_map(path: Path) -> ClassMap:

@@ -8,6 +8,11 @@ from damamba.datasets.conversion import coco, label_pngs, labelme, supervisely, 
 from damamba.datasets.conversion.labels import ConversionError
 from damamba.datasets.conversion.reading import Reader
 
+SBD = (
+    'has .mat files of SBD in cls and inst, which are not read: save GTinst.Segmentation of each as a PNG in a folder '
+    'masks, with GTinst.Categories in a class_map.csv'
+)
+
 
 class Format(NamedTuple):
     """How the labels of a tool are known and read."""
@@ -34,6 +39,8 @@ def recognise(folder: Path) -> tuple[str, str]:
         ConversionError: it looks like none, or like several.
     """
     found = {name: why for name, it in FORMATS.items() if (why := it.recognise(folder))}
+    if not found and any(path.parent.name in ('cls', 'inst') for path in folder.rglob('*.mat')):
+        raise ConversionError(f'{folder} {SBD}')
     if not found:
         titles = ', '.join(f'{it.title} ({name})' for name, it in FORMATS.items())
         raise ConversionError(f'{folder} looks like none of {titles}: say which with --from')

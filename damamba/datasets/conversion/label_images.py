@@ -53,6 +53,11 @@ class LabelImage(NamedTuple):
             return None
         return tuple(self.palette[value].tolist())
 
+    def is_solid(self) -> np.ndarray:
+        """Where the 3 x 3 pixels around one have its value: [H, W] of bool."""
+        values, square = self.values.astype(np.float32, 'C'), np.ones((3, 3), np.uint8)  # exact up to 2^24
+        return cv2.erode(values, square) == cv2.dilate(values, square)
+
     def masks(self, left_out: Collection[int] = (0,)) -> Iterator[tuple[int, np.ndarray]]:
         """Each value, in their order, with the pixels that have it."""
         for value in np.unique(self.values).tolist():

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from damamba.datasets.conversion.class_map import NAMES, ClassMap, read_class_map
+from damamba.datasets.conversion.class_map import OF_FOLDERS, ClassMap, find_class_map, read_class_map
 from damamba.datasets.conversion.label_images import (
     LOSSLESS,
+    LabelImage,
     LabelImageError,
     key_of,
     pieces,
@@ -26,8 +27,12 @@ from damamba.datasets.conversion.reading import PICTURES, Reading, list_pictures
 TITLE = 'pictures of labels'
 LABELS = ('masks', 'mask', 'labels', 'label', 'annotations', 'instances', 'segmentation', 'segmentations', 'gt')
 ANY = 'object'  # the class of all, where nothing says one
-FEWEST = 10  # values, of which most have several pieces, that are taken for classes
+FEWEST = 10  # values that are taken for something else than objects where most have several pieces, or are thin
 ASKED = 'say what it is: --values classes, each of whose connected pieces is an object, or --values objects'
+SOFT = (
+    'as in soft edges: save it with the values 0 and 1 alone, and say --values classes, each of whose connected pieces '
+    'is an object, or take each of them for an object by --values objects'
+)
 
 
 class Pairs(NamedTuple):
@@ -93,6 +98,8 @@ def _picture(path: Path, labels: Path | None, classes: '_Classes', reading: Read
         image = read_label_image(labels)
     except LabelImageError as error:
         return reading.leave_out(f'its labels are of no use ({error})', shown, 'pictures')
+    if reading.options.values is None:
+        _check_edges(image, reading.shown(labels))
     objects = [it for value, mask in image.masks() for it in classes.objects(path, labels, value, mask)]
     picture = reading.picture(path, split, name, image.size, labels=len(objects))
     if picture:
@@ -100,13 +107,28 @@ def _picture(path: Path, labels: Path | None, classes: '_Classes', reading: Read
     return picture
 
 
+def _check_edges(image: LabelImage, shown: str) -> None:
+    """Refuse a picture whose edges are soft, so that each of their shades would be an object.
+
+    Raises:
+        ConversionError: most of its values are nowhere 3 x 3 pixels large.
+    """
+    values = {*np.unique(image.values).tolist()} - {0}
+    thin = values - {*image.values[image.is_solid()].tolist()} if len(values) >= FEWEST else set()
+    if 2 * len(thin) > len(values):
+        raise ConversionError(f'{shown}: {len(thin)} of {len(values)} values are nowhere 3 x 3 pixels large, {SOFT}')
+
+
 class _Classes:
     """What values stand for."""
 
     def __init__(self, reading: Reading) -> None:
         options = reading.options
-        path = options.class_map or next((it for name in NAMES if (it := reading.root / name).is_file()), None)
-        self.reading, self.are_classes, self.map = reading, options.values == 'classes', path and read_class_map(path)
+        self.reading, self.are_classes = reading, options.values == 'classes'
+        if options.class_map:
+            self.map = read_class_map(options.class_map)
+        else:
+            self.map = find_class_map(reading.root, reading.label_files(OF_FOLDERS))
         self.values = self.scattered = 0  # how many there are; and of how many the pieces lie apart
         if self.map is None and self.are_classes:
             self.map = ClassMap(Path('--classes'), dict(enumerate(options.classes, 1)))
@@ -115,7 +137,7 @@ class _Classes:
         elif self.map is None and len(options.classes) > 1:
             raise ConversionError('nothing says which of the classes an object is: a --class-map does')
         elif self.map and self.map.shared and options.values is None:
-            raise ConversionError(f'{path} gives a value the same class in all pictures, so {ASKED}')
+            raise ConversionError(f'{self.map.path} gives a value the same class in all pictures, so {ASKED}')
         for name in self.map.categories if self.map else ():
             reading.category(name)
 
@@ -140,9 +162,10 @@ class _Classes:
         """Refuse values that look like classes; say of what is one class what it is.
 
         Raises:
-            ConversionError: most of them have several pieces.
+            ConversionError: half of them have several pieces, or more.
         """
-        if self.reading.options.values is None and self.values >= FEWEST and self.scattered > self.values / 2:
+        fewest = FEWEST if self.map else 1  # a map of each picture's own speaks of objects
+        if self.reading.options.values is None and self.values >= fewest and 2 * self.scattered >= self.values:
             raise ConversionError(f'{self.scattered} of {self.values} values have several pieces, so {ASKED}')
         if self.map is None and not self.reading.options.classes:
             self.reading.notes.append(f'all objects are of one class, {ANY!r}: --class-map says which they are')

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -183,14 +184,51 @@ def test_maps_that_do_not_say_it_are_one_sentence(tmp_path, options, text, sente
     assert sentence in str(raised.value) and '\n' not in str(raised.value) and not (tmp_path / 'coco').exists()
 
 
-def test_values_whose_pieces_lie_apart_are_taken_for_classes_and_refused(tmp_path):
+@pytest.mark.parametrize('count', [12, 2])
+def test_values_whose_pieces_lie_apart_are_taken_for_classes_and_refused(tmp_path, count):
     write_pictures(tmp_path / 'source' / 'images')
     labels = np.kron(np.arange(48).reshape(6, 8) % 12 + 1, np.ones((8, 8), int))
-    write_labels(tmp_path / 'source' / 'masks' / 'a.png', labels)
-    with pytest.raises(ConversionError, match='12 of 12 values have several pieces, so say what it is: --values'):
+    write_labels(tmp_path / 'source' / 'masks' / 'a.png', np.where(labels > count, 0, labels))
+    match = f'{count} of {count} values have several pieces, so say what it is: --values classes'
+    with pytest.raises(ConversionError, match=match):
         convert(tmp_path / 'source', tmp_path / 'coco')
     done = convert(tmp_path / 'source', tmp_path / 'coco', options=Options(values='objects'))
-    assert (done.written.objects, done.written.parts) == (12, 48)
+    assert (done.written.objects, done.written.parts) == (count, 4 * count)
+
+
+@pytest.mark.parametrize('edges', ['blurred', 'enlarged', 'turned'])
+def test_soft_edges_are_no_objects(tmp_path, edges):
+    """Rings of one piece, and slivers of several: the shades of one mask."""
+    source, (width, height) = write_source(tmp_path / 'source', (1, 2, 3)), SIZE
+    hard = np.uint8(255) * FILLED
+    soft = {
+        'blurred': cv2.GaussianBlur(hard, (0, 0), 2),
+        'enlarged': cv2.resize(hard[::16, ::16], SIZE, interpolation=cv2.INTER_LINEAR),
+        'turned': cv2.warpAffine(hard, cv2.getRotationMatrix2D((width / 2, height / 2), 20, 1), SIZE),
+    }[edges]
+    Image.fromarray(soft).save(source / 'masks' / 'b.png')
+    with pytest.raises(ConversionError, match='masks/b.png: .* as in soft edges: .* --values classes') as raised:
+        convert(source, tmp_path / 'coco')
+    assert '\n' not in str(raised.value)
+    shades = len(np.unique(soft)) - 1
+    assert convert(source, tmp_path / 'coco', options=Options(values='objects')).written.objects == 3 + shades
+
+
+def test_masks_of_classes_as_roboflow_writes_them(tmp_path):
+    """With ``_classes.csv`` in the folder of each split, which are the same; 0 is called a class there."""
+    for split in ('train', 'valid'):
+        folder = write_source(tmp_path / 'source', (1, 2, 1), split, split, '{}_mask.png') / split
+        write_text(folder / '_classes.csv', 'Pixel Value, Class\n0, background\n1, cat\n2, dog\n')
+    with pytest.raises(
+        ConversionError, match='train/_classes.csv gives a value the same class in all pictures, so say'
+    ):
+        convert(tmp_path / 'source', tmp_path / 'coco')
+    done = convert(tmp_path / 'source', tmp_path / 'coco', options=Options(values='classes'))
+    assert done.categories == ['cat', 'dog'] and not done.left_out.counts and not done.notes
+    assert done.written.splits == dict(train=3, val=3) and done.written.classes == dict(cat=6, dog=4)
+    write_text(folder / '_classes.csv', '1, dog\n2, cat\n')
+    with pytest.raises(ConversionError, match='name classes differently: convert each folder by itself'):
+        convert(tmp_path / 'source', tmp_path / 'other', options=Options(values='classes'))
 
 
 def test_labels_that_are_of_no_use_are_counted(tmp_path):

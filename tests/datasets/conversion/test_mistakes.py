@@ -239,6 +239,7 @@ def test_a_name_leads_to_a_file_below_the_source_or_to_none(tmp_path):
 def test_what_can_not_be_begun_is_refused_in_a_sentence(tmp_path):
     SOURCES['yolo'](tmp_path / 'yolo')
     (tmp_path / 'empty').mkdir()
+    write_text(tmp_path / 'sbd' / 'dataset' / 'inst' / '2008_000002.mat', 'MATLAB 5.0 MAT-file')
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'file').write_text('')
     for arguments, said in (
@@ -246,6 +247,7 @@ def test_what_can_not_be_begun_is_refused_in_a_sentence(tmp_path):
         ((tmp_path / 'yolo', tmp_path / 'full'), 'is there already, and not empty'),
         ((tmp_path / 'yolo', tmp_path / 'yolo' / 'out'), 'lie in one another'),
         ((tmp_path / 'empty', tmp_path / 'out'), 'looks like none of'),
+        ((tmp_path / 'sbd', tmp_path / 'out'), 'has .mat files of SBD in cls and inst, which are not read: save'),
         ((tmp_path / 'empty', tmp_path / 'out', 'supervisely'), 'has no meta.json'),
         ((tmp_path / 'empty', tmp_path / 'out', 'labelme'), 'has no picture that can be used'),
         ((tmp_path / 'yolo', tmp_path / 'out', None, 'coco', Options(classes=('bird',))), "no class is called 'bird'"),
