@@ -35,7 +35,7 @@ class LabelImageError(ValueError):
 
 
 class LabelImage(NamedTuple):
-    """The labels of a picture, and for numbers of a palette their colours."""
+    """The labels of a picture, and the colours of its palette where it has one; they may be the values, too."""
 
     values: np.ndarray  # [H, W] int32, column by column in memory, as run lengths are
     palette: np.ndarray | None  # [N, 3] uint8
@@ -103,7 +103,7 @@ def _by_colour(values: np.ndarray, palette: np.ndarray | None) -> LabelImage | N
     used = np.unique(values)
     if palette is None or used[-1] >= len(palette) or not palette[0].any() or palette[used].any(axis=1).all():
         return None
-    return LabelImage((palette.astype(np.int32) @ (1, GREEN, BLUE)).astype(np.int32)[values], None, True)
+    return LabelImage((palette.astype(np.int32) @ (1, GREEN, BLUE)).astype(np.int32)[values], palette, True)
 
 
 def pieces(mask: np.ndarray) -> Iterator[np.ndarray]:

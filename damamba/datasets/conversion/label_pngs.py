@@ -29,6 +29,9 @@ LABELS = ('masks', 'mask', 'labels', 'label', 'annotations', 'instances', 'segme
 ANY = 'object'  # the class of all, where nothing says one
 FEWEST = 10  # values that are taken for something else than objects where most have several pieces, or are thin
 ASKED = 'say what it is: --values classes, each of whose connected pieces is an object, or --values objects'
+BLACK = (
+    'pictures of labels in whose palette black is not number 0: {:,}; black is their background, colours their values'
+)
 SOFT = (
     'as in soft edges: save it with the values 0 and 1 alone, and say --values classes, each of whose connected pieces '
     'is an object, or take each of them for an object by --values objects'
@@ -100,6 +103,7 @@ def _picture(path: Path, labels: Path | None, classes: '_Classes', reading: Read
         return reading.leave_out(f'its labels are of no use ({error})', shown, 'pictures')
     if reading.options.values is None:
         _check_edges(image, reading.shown(labels))
+    classes.palettes += image.coloured and image.palette is not None
     objects = [it for value, mask in image.masks() for it in classes.objects(path, labels, value, mask)]
     picture = reading.picture(path, split, name, image.size, labels=len(objects))
     if picture:
@@ -130,6 +134,7 @@ class _Classes:
         else:
             self.map = find_class_map(reading.root, reading.label_files(OF_FOLDERS))
         self.values = self.scattered = 0  # how many there are; and of how many the pieces lie apart
+        self.palettes = 0  # in which black is not number 0
         if self.map is None and self.are_classes:
             self.map = ClassMap(Path('--classes'), dict(enumerate(options.classes, 1)))
             if not options.classes:
@@ -159,7 +164,7 @@ class _Classes:
             yield whole
 
     def check_values(self) -> None:
-        """Refuse values that look like classes; say of what is one class what it is.
+        """Refuse values that look like classes; note how palettes, and values without a class, were read.
 
         Raises:
             ConversionError: half of them have several pieces, or more.
@@ -167,5 +172,7 @@ class _Classes:
         fewest = FEWEST if self.map else 1  # a map of each picture's own speaks of objects
         if self.reading.options.values is None and self.values >= fewest and 2 * self.scattered >= self.values:
             raise ConversionError(f'{self.scattered} of {self.values} values have several pieces, so {ASKED}')
+        if self.palettes:
+            self.reading.notes.append(BLACK.format(self.palettes))
         if self.map is None and not self.reading.options.classes:
             self.reading.notes.append(f'all objects are of one class, {ANY!r}: --class-map says which they are')

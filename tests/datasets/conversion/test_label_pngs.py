@@ -108,6 +108,7 @@ def test_black_is_the_background_of_a_palette_whatever_its_number(tmp_path, firs
     write_text(source / 'class_map.csv', classes_csv(by_colour))
     done = convert(source, tmp_path / 'coco')
     assert counts_of(done.read) == counts_of(done.written) == (COUNTS, CLASSES) and not done.left_out.counts
+    assert len(done.notes) == 1 and 'black is not number 0: 2; ' in done.notes[0]
     assert_scene(tmp_path / 'coco')
 
 
