@@ -14,6 +14,7 @@ from mmdet.utils import get_test_pipeline_cfg
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
+from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import _default_anchorgen
 from torchvision.models.detection.image_list import ImageList
@@ -89,6 +90,76 @@ def test_a_changed_detector_of_ours_finds_the_same_under_torchvisions_names():
     theirs.load_state_dict(back.state, strict=True)
     assert back.classes == ('Tote', 'Object') and back.rows == (2, 1)
     assert_same(detect(theirs, pictures)[0], found_by(model, pictures)[0], given)
+
+
+# What the configs set, and what torchvision's models have where nothing is said
+
+
+def set_by(model: ConfigDict) -> dict:
+    """The numbers of a config that change what is found or learned, by torchvision's names."""
+    rpn, roi, train, test, data = (
+        model[key] for key in ('rpn_head', 'roi_head', 'train_cfg', 'test_cfg', 'data_preprocessor')
+    )
+    anchors = rpn.anchor_generator
+    found = {
+        'sizes of pictures': ((data.min_size,), data.max_size, data.pad_size_divisor),
+        'anchors': [[scale * stride for scale in anchors.scales] for stride in anchors.strides],
+        'ratios': [list(anchors.ratios)] * len(anchors.strides),
+        'pre_nms_top_n': {'training': train.rpn_proposal.nms_pre, 'testing': test.rpn.nms_pre},
+        'post_nms_top_n': {'training': train.rpn_proposal.max_per_img, 'testing': test.rpn.max_per_img},
+        'proposals': [(it.nms.iou_threshold, it.min_bbox_size) for it in (train.rpn_proposal, test.rpn)],
+        'detections': (test.rcnn.score_thr, test.rcnn.nms.iou_threshold, test.rcnn.max_per_img),
+    }
+    for part, own, coder in (('rpn', train.rpn, rpn.bbox_coder), ('roi', train.rcnn, roi.bbox_head.bbox_coder)):
+        assigner, sampler = own.assigner, own.sampler
+        found[f'{part} matches'] = (assigner.pos_iou_thr, assigner.neg_iou_thr, assigner.match_low_quality)
+        found[f'{part} samples'] = (sampler.num, sampler.pos_fraction)
+        found[f'{part} coder'] = pytest.approx([1 / it for it in coder.target_stds])
+    for part in ('bbox', 'mask'):
+        layer = roi[f'{part}_roi_extractor'].roi_layer
+        found[f'{part} pooled'] = ((layer.output_size,) * 2, layer.sampling_ratio)
+    return found
+
+
+def defaults_of(model: MaskRCNN) -> dict:
+    """The same of one of torchvision's models."""
+    data, rpn, roi = model.transform, model.rpn, model.roi_heads
+    found = {
+        'sizes of pictures': (data.min_size, data.max_size, data.size_divisible),
+        'anchors': [list(it) for it in rpn.anchor_generator.sizes],
+        'ratios': [list(it) for it in rpn.anchor_generator.aspect_ratios],
+        'pre_nms_top_n': rpn._pre_nms_top_n,
+        'post_nms_top_n': rpn._post_nms_top_n,
+        'proposals': [(rpn.nms_thresh, rpn.min_size)] * 2,
+        'detections': (roi.score_thresh, roi.nms_thresh, roi.detections_per_img),
+    }
+    for part, own in (('rpn', rpn), ('roi', roi)):
+        matcher, sampler = own.proposal_matcher, own.fg_bg_sampler
+        found[f'{part} matches'] = (matcher.high_threshold, matcher.low_threshold, matcher.allow_low_quality_matches)
+        found[f'{part} samples'] = (sampler.batch_size_per_image, sampler.positive_fraction)
+        found[f'{part} coder'] = list(own.box_coder.weights)
+    for part, pool in (('bbox', roi.box_roi_pool), ('mask', roi.mask_roi_pool)):
+        found[f'{part} pooled'] = (pool.output_size, pool.sampling_ratio)
+    return found
+
+
+@pytest.mark.parametrize(
+    ('config', 'builder'),
+    [
+        ('torchvision/mask_rcnn_r50_fpn_coco', maskrcnn_resnet50_fpn),
+        ('torchvision/mask_rcnn_r50_fpn_v2_coco', maskrcnn_resnet50_fpn_v2),
+        ('armbench/mask_rcnn_r50_fpn_torchvision_armbench', maskrcnn_resnet50_fpn),
+    ],
+)
+def test_the_configs_have_the_numbers_of_torchvisions_models(config, builder):
+    with torch.device('meta'):
+        theirs = builder(weights=None, weights_backbone=None)
+    model = Config.fromfile(ROOT / 'configs' / f'{config}.py').model
+    assert defaults_of(theirs) == set_by(model)
+    preprocessor = MODELS.build(model.data_preprocessor)
+    for own, other in (('mean', 'image_mean'), ('std', 'image_std')):
+        wanted = 255 * torch.tensor(getattr(theirs.transform, other))
+        torch.testing.assert_close(getattr(preprocessor, own).flatten(), wanted, rtol=1e-4, atol=0)
 
 
 # Parts
