@@ -14,8 +14,17 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from damamba.checkpoint import CheckpointError, is_url, read, state_dict_of, trust_checkpoints
-from damamba.checkpoint.conversion import SOURCES, Converted, Restored, convert, restore
+from damamba.checkpoint import CheckpointError, is_url, state_dict_of, trust_checkpoints
+from damamba.checkpoint.conversion import (
+    SOURCES,
+    Converted,
+    Restored,
+    convert,
+    files_of,
+    labels_beside,
+    read_source,
+    restore,
+)
 from damamba.checkpoint.publishing import write_weights
 from damamba.cli.commands import command_parser
 from damamba.cli.common import run
@@ -34,7 +43,7 @@ QUERIES = 'panoptic_head.query_feat.weight'
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser('convert-weights', __doc__)
-    parser.add_argument('source', metavar='SRC', help='weights: a path or URL')
+    parser.add_argument('source', metavar='SRC', help='weights: a path or URL, or a folder of Hugging Face')
     parser.add_argument('target', metavar='DST', type=Path, help='where to write, ending in .pth or .safetensors')
     parser.add_argument('--from', dest='form', choices=[*SOURCES], help='whose weights these are; by default, told')
     parser.add_argument(
@@ -65,7 +74,7 @@ def show(argv: list[str] | None = None) -> None:
     if args.trust_checkpoint:
         trust_checkpoints()
     _check_target(args.source, args.target)
-    content = read(args.source)
+    content = read_source(args.source)
     (_take_back if args.to else _convert)(args, content)
 
 
@@ -73,13 +82,15 @@ def _check_target(source: str, target: Path) -> None:
     """Refuse to write over what is read; CheckpointError."""
     if target.suffix not in ('.pth', '.safetensors'):
         raise CheckpointError(f'{target} must end in .pth or .safetensors')
-    if not is_url(source) and target.exists() and os.path.exists(source) and target.samefile(source):
+    read = [] if is_url(source) or not target.exists() else files_of(source)
+    if any(os.path.exists(path) and target.samefile(path) for path in read):
         raise CheckpointError(f'{target} is what is to be converted: give the result another name')
 
 
 def _convert(args: argparse.Namespace, content: Mapping) -> None:
     cfg = read_config(args.config) if args.config else None
-    converted = convert(content, args.form, args.classes, cfg and _classes_of(cfg))
+    order = cfg and _classes_of(cfg)
+    converted = convert(content, args.form, args.classes, order, labels_beside(args.source))
     config = args.config or _shown(CONFIGS / Path(converted.config).relative_to('configs'))
     cfg = cfg or read_config(config)
     fits = tuple(map(str.casefold, _classes_of(cfg))) == tuple(map(str.casefold, converted.classes))
