@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, PARAM_SCHEDULERS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
@@ -70,9 +70,14 @@ def test_mask_rcnn_r50_follows_armbenchs_own_recipe(name):
     cfg = read(name)
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.005, 0.9, 5e-4)
-    assert cfg.param_scheduler[1].milestones == [3, 6, 9]
-    assert cfg.param_scheduler[1].gamma == 0.1
+    warm_up, steps = cfg.param_scheduler
+    assert (steps.milestones, steps.gamma) == ([3, 6, 9], 0.1)
     assert cfg.auto_scale_lr.base_batch_size == 4
+    for epoch, length in ((7744, 1000), (300, 300)):  # theirs: the first epoch, but 1000 iterations at most
+        scheduler = PARAM_SCHEDULERS.build(
+            warm_up | {'end': 10 * epoch}, default_args=dict(optimizer=torch.optim.SGD([torch.zeros(1)], 1.0))
+        )
+        assert scheduler.end - scheduler.begin - 1 == length and scheduler.start_factor == 1 / 1000
 
 
 def test_mask2former_from_instances_differs_in_its_start_alone():
