@@ -58,6 +58,7 @@ def assert_same(theirs: dict, found: InstanceData, given: Converted) -> None:
     assert (both >= 0.999 * either).all()
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(('version', 'rows'), [(1, 91), (2, 91), (1, 3), (2, 4)])
 def test_detections_are_torchvisions(version, rows):
     theirs, given = converted(version, rows)
@@ -67,10 +68,16 @@ def test_detections_are_torchvisions(version, rows):
         assert_same(truth, result, given)
 
 
-@pytest.mark.parametrize(('version', 'rows'), [(1, 3), (2, 91)])
-def test_detections_are_torchvisions_on_photographs_through_the_configs_own_pipeline(version, rows, shared):
+@pytest.mark.parity
+@pytest.mark.parametrize(('version', 'rows', 'picture'), [(1, 3, 'drawn'), (1, 3, 'photograph'), (2, 91, 'photograph')])
+def test_detections_are_torchvisions_through_the_configs_own_pipeline(version, rows, picture, request, tmp_path):
     theirs, given = converted(version, rows)
-    path = sorted((shared / 'data' / 'coco_tiny' / 'val2017').glob('*.jpg'))[version]
+    if picture == 'drawn':
+        path = tmp_path / 'drawn.png'
+        cv2.imwrite(str(path), drawn(7, 240, 170))
+    else:
+        folder = request.getfixturevalue('shared') / 'data' / 'coco_tiny' / 'val2017'
+        path = sorted(folder.glob('*.jpg'))[version]
     steps = get_test_pipeline_cfg(Config.fromfile(ROOT / given.config))
     pipeline = Compose([TRANSFORMS.build(step) for step in steps if step['type'] != 'LoadAnnotations'])
     prepared = pipeline(dict(img_path=str(path), img_id=1))
@@ -79,6 +86,7 @@ def test_detections_are_torchvisions_on_photographs_through_the_configs_own_pipe
     assert_same(detect(theirs, [cv2.imread(str(path))])[0], result.pred_instances, given)
 
 
+@pytest.mark.parity
 def test_a_changed_detector_of_ours_finds_the_same_under_torchvisions_names():
     _, given = converted(1, 3)
     model, pictures = ours(given), [drawn(5)]

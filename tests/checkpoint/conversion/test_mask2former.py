@@ -77,6 +77,7 @@ def _of_attention(masks: Tensor, layer: int) -> Tensor:
     return functional.interpolate(masks, size, mode='bilinear')
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(('size', 'drawn'), [((149, 205), True), ((224, 163), False)], ids=['drawn', 'real'])
 def test_every_layer_predicts_what_transformers_predicts(tiny, size, drawn, in_float64, request):
     shared = None if drawn else request.getfixturevalue('shared')
@@ -84,6 +85,7 @@ def test_every_layer_predicts_what_transformers_predicts(tiny, size, drawn, in_f
     assert error < LIMITS[torch.float64] < nearest
 
 
+@pytest.mark.parity
 def test_in_float32_too(tiny):
     error, nearest = errors_of(tiny, models.picture(None, (224, 163)).float())
     assert error < LIMITS[torch.float32] and 2 * error < nearest
@@ -98,6 +100,7 @@ def real_or_drawn(request):
         return None
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize('size', SHALLOW)
 def test_the_other_sizes_do_with_fewer_blocks(size, in_float64, real_or_drawn):
     pair = pair_of(size, 1, depths=SHALLOW[size])
@@ -105,6 +108,7 @@ def test_the_other_sizes_do_with_fewer_blocks(size, in_float64, real_or_drawn):
     assert error < LIMITS[torch.float64] < nearest
 
 
+@pytest.mark.parity
 def test_instances_are_those_of_transformers(tiny):
     """transformers makes masks of 384 x 384 before it scores them, and so do we of such a picture."""
     theirs, ours = (model.float() for model in tiny)
