@@ -233,6 +233,34 @@ def test_masks_are_pasted_as_torchvision_pastes_them(monkeypatch, rescale):
     assert [len(call.args[0]) for call in paste.mock_calls if call.args] == [3, 3, 1]  # at a time
 
 
+@pytest.mark.parametrize('without', ['detections', 'proposals'])
+def test_where_torchvision_finds_nothing_nor_do_we(without):
+    theirs = copy.deepcopy(fine_tuned(1, 3))
+    if without == 'detections':
+        theirs.roi_heads.box_predictor.cls_score.bias.data[0] = 1e4  # all is background
+    model, picture = ours(convert(theirs.state_dict())), drawn(3)
+    if without == 'proposals':
+        theirs.rpn.min_size = model.rpn_head.test_cfg.min_bbox_size = 1e6
+    (truth,), (found,) = detect(theirs, [picture]), found_by(model, [picture])
+    assert len(truth['scores']) == len(found) == 0
+    assert found.bboxes.shape == (0, 4) and found.masks.shape == (0, 180, 220)
+
+
+def test_a_picture_without_objects_teaches_what_is_background():
+    _, given = converted(1, 3)
+    model, picture = ours(given).train(), drawn(6)
+    sample = sample_of(picture)
+    boxes, labels = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+    sample.gt_instances = InstanceData(bboxes=boxes, labels=labels, masks=PolygonMasks([], *picture.shape[:2]))
+    data = dict(inputs=[torch.from_numpy(picture).permute(2, 0, 1)], data_samples=[sample])
+    total, values = model.parse_losses(model(**model.data_preprocessor(data, training=True), mode='loss'))
+    total.backward()
+    learned = {name: value.item() > 0 for name, value in values.items() if name.startswith('loss_')}
+    assert learned == dict(loss_rpn_cls=True, loss_rpn_bbox=False, loss_cls=True, loss_bbox=False, loss_mask=False)
+    gradients = [value.grad for value in model.parameters() if value.grad is not None]
+    assert all(it.isfinite().all() for it in gradients) and any(it.any() for it in gradients)
+
+
 @pytest.mark.parametrize('version', [1, 2])
 def test_it_learns_and_what_torchvision_freezes_stays(version):
     _, given = converted(version, 3 if version == 1 else 4)

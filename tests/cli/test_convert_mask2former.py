@@ -47,5 +47,17 @@ def test_it_says_what_was_filled_what_was_left_and_under_which_licence(files, na
     assert torch.equal(content['state_dict']['panoptic_head.query_feat.weight'][1], query(files)[1])
 
 
+@pytest.mark.parametrize(('queries', 'notes'), [(100, 0), (130, 1)])
+def test_a_number_of_queries_that_is_not_the_configs_is_noted(files, queries, notes, tmp_path, capsys):
+    state = read(files / 'huggingface.safetensors')['state_dict']
+    rows = torch.arange(queries) % 7
+    state = {name: value[rows] if 'queries_' in name else value for name, value in state.items()}
+    save_file(state, tmp_path / 'theirs.safetensors')
+    convert_weights.main([str(tmp_path / it) for it in ('theirs.safetensors', 'ours.pth')] + ['--classes', 'a', 'b'])
+    said = ' '.join(capsys.readouterr().out.split())
+    assert f'Swin-T and {queries} queries: ' in said and 'filled: 481 of 481 ' in said
+    assert said.count(f'--cfg-options model.panoptic_head.num_queries={queries} ') == notes == said.count('note: ')
+
+
 def query(files):
     return read(files / 'huggingface.safetensors')['state_dict']['model.transformer_module.queries_features.weight']

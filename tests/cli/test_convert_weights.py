@@ -69,6 +69,18 @@ def test_classes_go_to_a_configs_order_by_their_names(theirs, tmp_path, capsys):
     assert 'next: a config for these classes that builds on' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(('kind', 'ending'), [(torch.float16, 'safetensors'), (torch.bfloat16, 'pth')])
+def test_weights_of_half_precision_go_there_and_back_as_they_are(theirs, tmp_path, kind, ending):
+    state = {name: value.to(kind) for name, value in read(theirs)['model_state_dict'].items()}
+    torch.save(state, tmp_path / 'half.pt')
+    convert(tmp_path / 'half.pt', tmp_path / f'ours.{ending}')  # which fills a model with them
+    convert(tmp_path / f'ours.{ending}', tmp_path / 'back.pth', '--to', 'torchvision')
+    back = torch.load(tmp_path / 'back.pth', weights_only=True)
+    assert {value.dtype for value in back.values()} == {kind}
+    changed = {name.split('.')[-2] for name in state if not torch.equal(state[name], back[name])}
+    assert changed == {'bbox_pred', 'mask_fcn_logits'} and state.keys() == back.keys()  # background's
+
+
 def test_weights_of_a_config_that_computes_something_else_are_not_taken_back(tmp_path, capsys):
     torch.save({'meta': {'cfg': "type='DetDataPreprocessor'"}, 'state_dict': {}}, tmp_path / 'epoch_1.pth')
     with pytest.raises(SystemExit):
