@@ -89,11 +89,26 @@ def check_finite(module: nn.Module, state: Mapping[str, Tensor], source: str | o
     """Refuse weights with which a model would find nothing, without a word.
 
     Raises:
-        CheckpointError: the state dict has parameters of the module that are not finite; the text names them.
+        CheckpointError: the state dict has parameters or buffers of the module that are not finite, or variances that
+            its batch normalisation can not divide by; the text names them.
     """
-    names = [name for name, _ in module.named_parameters() if name in state and not state[name].isfinite().all()]
+    names = [name for name in module.state_dict() if name in state and not state[name].isfinite().all()]
     if names:
         raise CheckpointError(f'{source} holds weights that are not finite: {_first(names)}; its training went wrong')
+    for owner, norm in module.named_modules():
+        name = f'{owner}.running_var'.removeprefix('.')
+        if name in state and hasattr(norm, 'eps'):
+            _check_variances(name, state[name], norm.eps, source)
+
+
+def _check_variances(name: str, variances: Tensor, epsilon: float, source: str | os.PathLike) -> None:
+    if (variances < 0).any():
+        raise CheckpointError(f'{source} holds variances below 0: {name}; it is damaged')
+    if not epsilon and not variances.all():
+        raise CheckpointError(
+            f'{source} holds variances of 0, and the epsilon of the batch normalisation is 0 too: {name}; half '
+            'precision makes 0 of what is below 3e-8: wanted the weights as float32'
+        )
 
 
 def describe(state: Mapping[str, Tensor]) -> str:

@@ -9,10 +9,11 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from damamba.checkpoint import CheckpointError, is_url, state_dict_of, trust_checkpoints
 from damamba.checkpoint.conversion import (
@@ -99,7 +100,8 @@ def _convert(args: argparse.Namespace, content: Mapping) -> None:
     model = _model_of(cfg, None if fits else len(converted.classes))
     fill(model, converted.state, args.source, needs_all=True)
     told = {key: getattr(converted, key) for key in ('source', 'variant', 'licence')}
-    write_weights(converted.state, {'dataset_meta': {'classes': converted.classes}, 'converted': told}, args.target)
+    state = {name: _single(value) for name, value in converted.state.items()}
+    write_weights(state, {'dataset_meta': {'classes': converted.classes}, 'converted': told}, args.target)
     for line in _report(converted, model, config):
         say(line)
     say(f'written: {args.target}')
@@ -127,6 +129,10 @@ def _model_of(cfg: Config, classes: int | None) -> nn.Module:
     return MODELS.build(cfg.model)
 
 
+def _single(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
 def _report(converted: Converted, model: nn.Module, config: str) -> list[str]:
     """What was recognised, where each class went, what was filled, and what was left."""
     lines = [f"{converted.source}'s {converted.variant}: {len(converted.used)} tensors taken"]
@@ -136,6 +142,9 @@ def _report(converted: Converted, model: nn.Module, config: str) -> list[str]:
     lines.append(f'filled: {len(converted.state)} of {len(model.state_dict())} parameters and buffers of {config}')
     lines += [f'  {line}' for line in _grouped(converted.added, 'that the source does not have, ')]
     lines += [f'left: {line}' for line in _grouped(converted.left)] or ['left: nothing']
+    others = {value.dtype for value in converted.state.values() if value.is_floating_point()} - {torch.float32}
+    if others:
+        lines.append(f'written as float32: what came as {" and ".join(sorted(str(it)[6:] for it in others))}')
     lines += [line for note in converted.notes for line in _wrapped('note: ', [note])]
     return [*lines, *_wrapped('licence: ', [converted.licence])]
 

@@ -27,6 +27,11 @@ def theirs(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope='module')
+def state(theirs):
+    return read(theirs)['model_state_dict']
+
+
 def convert(*argv):
     convert_weights.main([str(it) for it in argv])
 
@@ -70,15 +75,22 @@ def test_classes_go_to_a_configs_order_by_their_names(theirs, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('kind', 'ending'), [(torch.float16, 'safetensors'), (torch.bfloat16, 'pth')])
-def test_weights_of_half_precision_go_there_and_back_as_they_are(theirs, tmp_path, kind, ending):
+def test_weights_of_half_precision_go_there_and_back_as_single(theirs, tmp_path, kind, ending):
     state = {name: value.to(kind) for name, value in read(theirs)['model_state_dict'].items()}
     torch.save(state, tmp_path / 'half.pt')
     convert(tmp_path / 'half.pt', tmp_path / f'ours.{ending}')  # which fills a model with them
     convert(tmp_path / f'ours.{ending}', tmp_path / 'back.pth', '--to', 'torchvision')
     back = torch.load(tmp_path / 'back.pth', weights_only=True)
-    assert {value.dtype for value in back.values()} == {kind}
-    changed = {name.split('.')[-2] for name in state if not torch.equal(state[name], back[name])}
+    changed = {name.split('.')[-2] for name in state if not torch.equal(state[name].float(), back[name])}
     assert changed == {'bbox_pred', 'mask_fcn_logits'} and state.keys() == back.keys()  # background's
+
+
+def test_half_precision_is_written_as_single(state, tmp_path, capsys):
+    torch.save({name: value.half() for name, value in state.items()}, tmp_path / 'half.pth')
+    convert(tmp_path / 'half.pth', tmp_path / 'own.pth')
+    assert 'written as float32: what came as float16\n' in capsys.readouterr().out
+    bias = read(tmp_path / 'own.pth')['state_dict']['rpn_head.rpn_cls.bias']
+    assert torch.equal(bias, state['rpn.head.cls_logits.bias'].half().float())
 
 
 def test_weights_of_a_config_that_computes_something_else_are_not_taken_back(tmp_path, capsys):

@@ -144,11 +144,23 @@ def test_a_detector_for_other_classes_is_named_by_them():
     assert len(str(e.value)) < 600
 
 
-def test_a_detector_whose_weights_are_not_finite_finds_nothing_and_is_refused():
+@pytest.mark.parametrize(
+    ('name', 'value', 'text'),
+    [
+        ('0.bias', float('inf'), r'weights that are not finite: 0.bias; '),
+        ('0.running_mean', float('nan'), r'weights that are not finite: 0.running_mean; '),
+        ('0.running_var', -1e-9, r'variances below 0: 0.running_var; '),
+        ('0.running_var', 0.0, r'variances of 0, and the epsilon .* is 0 too: 0.running_var; half precision .* 3e-8'),
+        ('0.running_var', torch.tensor(2e-8).half().item(), r'variances of 0'),
+    ],
+)
+def test_a_detector_whose_weights_make_no_numbers_finds_nothing_and_is_refused(name, value, text):
     from torch import nn
 
     from damamba.engine.loading import fill
 
-    state = nn.Linear(2, 2).state_dict()
-    with pytest.raises(CheckpointError, match=r'x.pth holds weights that are not finite: bias; '):
-        fill(nn.Linear(2, 2), {**state, 'bias': torch.full((2,), float('inf'))}, 'x.pth', needs_all=True)
+    model = nn.Sequential(nn.BatchNorm2d(2, eps=0.0))
+    with pytest.raises(CheckpointError, match=f'x.pth holds {text}'):
+        fill(model, {**model.state_dict(), name: torch.tensor([1.0, value])}, 'x.pth', needs_all=True)
+    model[0].eps = 1e-5
+    fill(model, {**model.state_dict(), '0.running_var': torch.tensor([1.0, 0.0])}, 'x.pth', needs_all=True)
