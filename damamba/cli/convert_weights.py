@@ -6,7 +6,7 @@ The source is told from the names of its tensors. Every one of them is converted
 import argparse
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -31,14 +31,13 @@ from damamba.cli.commands import command_parser
 from damamba.cli.common import run
 from damamba.cli.console import say
 from damamba.engine.config import read_config
+from damamba.engine.converted import GUIDE, check_model, check_torchvision, options, settle
 from damamba.engine.loading import fill
 from damamba.evaluation.building import datasets_of
 from damamba.inference.published import CONFIGS
 from damamba.types import class_of
 
-GUIDE = 'docs/bring_your_model.md'
 TRANSFORM = 'TorchvisionPreprocessor'  # in the text of each config that computes what torchvision does
-QUERIES = 'panoptic_head.query_feat.weight'
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -95,18 +94,18 @@ def _convert(args: argparse.Namespace, content: Mapping) -> None:
     config = args.config or _shown(CONFIGS / Path(converted.config).relative_to('configs'))
     cfg = cfg or read_config(config)
     fits = tuple(map(str.casefold, _classes_of(cfg))) == tuple(map(str.casefold, converted.classes))
-    if not args.config and (queries := converted.state.get(QUERIES)) is not None:
-        cfg.model.panoptic_head.num_queries = len(queries)  # where the number differs, a note says so
+    check_model(cfg.model, config, converted)
+    given, notes = settle(cfg.model, converted.settings)
     model = _model_of(cfg, None if fits else len(converted.classes))
     fill(model, converted.state, args.source, needs_all=True)
     told = {key: getattr(converted, key) for key in ('source', 'variant', 'licence')}
     state = {name: _single(value) for name, value in converted.state.items()}
     write_weights(state, {'dataset_meta': {'classes': converted.classes}, 'converted': told}, args.target)
-    for line in _report(converted, model, config):
+    for line in _report(converted, model, config, notes):
         say(line)
     say(f'written: {args.target}')
     own = f'next: a config for these classes that builds on {config}, as {GUIDE} shows'
-    say(f'next: bash dist_test.sh {config} {args.target} 1 --eval bbox segm' if fits else own)
+    say(f'next: bash dist_test.sh {config} {args.target} 1 --eval bbox segm{options(given)}' if fits else own)
 
 
 def _classes_of(cfg: Config) -> tuple[str, ...]:
@@ -122,7 +121,6 @@ def _model_of(cfg: Config, classes: int | None) -> nn.Module:
     head, former = cfg.model.get('roi_head'), cfg.model.get('panoptic_head')
     if classes and head:
         head.bbox_head.num_classes = head.mask_head.num_classes = classes
-        head.bbox_head.pop('absent', None)
     if classes and former:
         former.num_things_classes = cfg.model.panoptic_fusion_head.num_things_classes = classes
         former.loss_cls.class_weight = [1.0] * classes + [0.1]
@@ -133,9 +131,9 @@ def _single(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _report(converted: Converted, model: nn.Module, config: str) -> list[str]:
+def _report(converted: Converted, model: nn.Module, config: str, notes: Sequence[str]) -> list[str]:
     """What was recognised, where each class went, what was filled, and what was left."""
-    lines = [f"{converted.source}'s {converted.variant}: {len(converted.used)} tensors taken"]
+    lines = [f"{converted.owner}'s {converted.variant}: {len(converted.used)} tensors taken"]
     lines += _wrapped(
         'classes: ', [f'{n} <- row {row}' for n, row in zip(converted.classes, converted.rows, strict=True)]
     )
@@ -145,7 +143,7 @@ def _report(converted: Converted, model: nn.Module, config: str) -> list[str]:
     others = {value.dtype for value in converted.state.values() if value.is_floating_point()} - {torch.float32}
     if others:
         lines.append(f'written as float32: what came as {" and ".join(sorted(str(it)[6:] for it in others))}')
-    lines += [line for note in converted.notes for line in _wrapped('note: ', [note])]
+    lines += [line for note in (*converted.notes, *notes) for line in _wrapped('note: ', [note])]
     return [*lines, *_wrapped('licence: ', [converted.licence])]
 
 
@@ -173,7 +171,10 @@ def _take_back(args: argparse.Namespace, content: Mapping) -> None:
             f'{args.source} was trained by a config that does not compute what torchvision does: {GUIDE} names those'
         )
     known = (meta.get('dataset_meta') or {}).get('classes')
-    classes = _classes_of(read_config(args.config)) if args.config else known
+    cfg = read_config(args.config) if args.config else None
+    if cfg:
+        check_torchvision(cfg.model, args.config)
+    classes = _classes_of(cfg) if cfg else known
     restored = restore(state, classes, args.classes)
     write_weights(restored.state, None, args.target)
     for line in _report_back(restored, classes):

@@ -11,6 +11,8 @@ from damamba.cli import convert_weights
 from tests.checkpoint.conversion import mask2formers as models
 from tests.detection import ROOT
 
+OWNERS = {'huggingface': 'Hugging Face', 'detectron2': 'detectron2'}
+
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
@@ -31,7 +33,7 @@ def test_it_says_what_was_filled_what_was_left_and_under_which_licence(files, na
     convert_weights.main([str(files / name), str(target), '--classes', 'Tote', 'Object'])
     said = ' '.join(capsys.readouterr().out.split())
     form, config = name.split('.')[0], 'configs/mask2former/mask2former_swin-t_coco.py'
-    assert said.startswith(f"{form}'s Mask2Former with Swin-T and 7 queries: ")
+    assert said.startswith(f"{OWNERS[form]}'s Mask2Former with Swin-T and 7 queries: ")
     assert 'classes: Tote <- row 0, Object <- row 1 ' in said
     assert f'filled: 481 of 481 parameters and buffers of {config} ' in said
     computed = '12 that the source does not have, backbone.stages.0.blocks.0.attn.w_msa.relative_position_index ...: '
@@ -57,6 +59,16 @@ def test_a_number_of_queries_that_is_not_the_configs_is_noted(files, queries, no
     said = ' '.join(capsys.readouterr().out.split())
     assert f'Swin-T and {queries} queries: ' in said and 'filled: 481 of 481 ' in said
     assert said.count(f'--cfg-options model.panoptic_head.num_queries={queries} ') == notes == said.count('note: ')
+
+
+def test_a_config_of_another_size_is_refused(files, tmp_path, capsys):
+    own, base = tmp_path / 'own.py', str(ROOT / 'configs/mask2former/mask2former_swin-b_coco.py')
+    own.write_text(f'_base_ = {base!r}\ntest_dataloader = dict(dataset=dict(metainfo=dict(classes=("a", "b"))))\n')
+    argv = (files / 'detectron2.pkl', tmp_path / 'o.pth', '--config', own, '--classes', 'a', 'b')
+    with pytest.raises(SystemExit):
+        convert_weights.main([str(it) for it in argv])
+    text = f"of detectron2's Mask2Former with Swin-T and 7 queries, {own} is for Mask2Former with Swin-B\n"
+    assert text in capsys.readouterr().err
 
 
 def query(files):

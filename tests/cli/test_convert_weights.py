@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from damamba.checkpoint import read
@@ -45,7 +45,8 @@ def test_armbenchs_detector_there_and_back(theirs, tmp_path, capsys, monkeypatch
     assert f'filled: 360 of 360 parameters and buffers of {config}\n' in said
     assert '  53 that the source does not have, backbone.bn1.num_batches_tracked ...: 0: ' in said
     assert 'left: roi_heads.box_predictor.bbox_pred, rows 0: those of background\n' in said
-    assert 'licence: ' in said and 'norm_eps=1e-5' in said
+    assert "note: classes taken for ARMBench's (2 rows); name others with --classes\n" in said
+    assert 'licence: ' in said and 'model.backbone.norm_cfg.eps=1e-5' in said
     assert said.endswith(f'next: bash dist_test.sh {config} {tmp_path / "armbench.pth"} 1 --eval bbox segm\n')
     content = read(tmp_path / 'armbench.pth')
     assert tuple(content['meta']['dataset_meta']['classes']) == ('Object', 'Tote')
@@ -83,6 +84,53 @@ def test_weights_of_half_precision_go_there_and_back_as_single(theirs, tmp_path,
     back = torch.load(tmp_path / 'back.pth', weights_only=True)
     changed = {name.split('.')[-2] for name in state if not torch.equal(state[name].float(), back[name])}
     assert changed == {'bbox_pred', 'mask_fcn_logits'} and state.keys() == back.keys()  # background's
+
+
+TRAINED = dict(weights=None, weights_backbone=None)
+EPSILON, ABSENT = ('model.backbone.norm_cfg.eps=1e-5', 'model.roi_head.bbox_head.absent=0')
+
+
+@pytest.mark.parametrize(
+    ('rows', 'config', 'typed'),
+    [
+        (81, 'configs/torchvision/mask_rcnn_r50_fpn_coco.py', f' --cfg-options {EPSILON} {ABSENT}'),
+        (3, 'configs/armbench/mask_rcnn_r50_fpn_torchvision_armbench.py', f' --cfg-options {EPSILON}'),
+        (3, '{own}', ''),
+    ],
+)
+def test_what_comes_next_has_what_the_config_lacks(rows, config, typed, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    own, base = tmp_path / 'own.py', str(ROOT / 'configs/armbench/mask_rcnn_r50_fpn_torchvision_armbench.py')
+    own.write_text(f'_base_ = {base!r}\nmodel = dict(backbone=dict(norm_cfg=dict(eps=1e-5)))\n')
+    config = config.format(own=own)
+    torch.save(maskrcnn_resnet50_fpn(**TRAINED, num_classes=rows).state_dict(), tmp_path / 'theirs.pth')
+    convert(tmp_path / 'theirs.pth', tmp_path / 'ours.pth', '--config', config)
+    said = capsys.readouterr().out
+    assert said.endswith(f'next: bash dist_test.sh {config} {tmp_path / "ours.pth"} 1 --eval bbox segm{typed}\n')
+    assert ' '.join(said.split()).count('the config has') == (EPSILON in typed)
+
+
+@pytest.mark.parametrize(
+    ('config', 'text'),
+    [
+        ('armbench/mask_rcnn_r50_fpn_armbench.py', r'does not compute what torchvision does'),
+        (
+            'torchvision/mask_rcnn_r50_fpn_v2_coco.py',
+            r'FPN (v1), {config} is for Mask R-CNN with ResNet-50 and FPN (v2)',
+        ),
+    ],
+)
+def test_a_config_of_another_model_is_refused(state, config, text, tmp_path, capsys):
+    classes = ('--classes', 'Tote', 'Object')
+    path = str(ROOT / 'configs' / config)
+    if 'armbench' not in config:
+        path, base = str(tmp_path / 'own.py'), path
+        (tmp_path / 'own.py').write_text(OWN.format(base=base))
+        classes = ('--classes', 'bolt', 'nut')
+    torch.save(state, tmp_path / 'theirs.pth')
+    with pytest.raises(SystemExit):
+        convert(tmp_path / 'theirs.pth', tmp_path / 'ours.pth', '--config', path, *classes)
+    assert text.format(config=path) in capsys.readouterr().err and not (tmp_path / 'ours.pth').exists()
 
 
 def test_half_precision_is_written_as_single(state, tmp_path, capsys):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from damamba.checkpoint.conversion import mask2former, torchvision
 from damamba.checkpoint.conversion.huggingface import Labels, files_of, labels_beside, read_source
-from damamba.checkpoint.conversion.parts import Converted, Source
+from damamba.checkpoint.conversion.parts import Converted, Setting, Source
 from damamba.checkpoint.conversion.torchvision import Restored, restore
 from damamba.checkpoint.conversion.wrappings import KEYS, Unwrapped, unwrap
 from damamba.checkpoint.files import CheckpointError
@@ -22,6 +22,7 @@ __all__ = [
     'Converted',
     'Labels',
     'Restored',
+    'Setting',
     'Source',
     'convert',
     'files_of',

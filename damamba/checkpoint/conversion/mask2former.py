@@ -15,17 +15,17 @@ from damamba.checkpoint.conversion import mask2former_layout, swin
 from damamba.checkpoint.conversion.coco import CLASSES
 from damamba.checkpoint.conversion.layers import Names, Naming, how_many, spelling, take_over
 from damamba.checkpoint.conversion.mask2former_layout import DECODER, ENCODER, Head
-from damamba.checkpoint.conversion.parts import Account, Converted, Source, places
+from damamba.checkpoint.conversion.parts import Account, Converted, Setting, Source, places, taken_for
 from damamba.checkpoint.conversion.swin import Swin
 from damamba.checkpoint.files import CheckpointError
 
 WANTED = 'wanted Mask2Former with Swin'
 PANOPTIC = 133  # COCO's things and stuff
-SIZES = {  # as published, with the number of queries
-    't': (Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7), 100),
-    's': (Swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7), 100),
-    'b': (Swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 12), 100),
-    'l': (Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12), 200),
+SIZES = {  # as published
+    't': Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7),
+    's': Swin(96, (2, 2, 18, 2), (3, 6, 12, 24), 7),
+    'b': Swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 12),
+    'l': Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12),
 }
 CONFIG = 'configs/mask2former/mask2former_swin-{}_coco.py'
 ARMBENCH_CONFIG = 'configs/armbench/mask2former_swin-b-p4-w12-384_armbench.py'
@@ -44,16 +44,21 @@ class Form:
     """How a source names things."""
 
     name: str  # of the Source
-    what: str  # as errors name it
+    owner: str  # whose it is, as one writes it
     backbone: tuple[str, Names]  # what stands before the names, and they
     head: tuple[str, Names]
     older: Mapping[str, str]
     licence: str
 
+    @property
+    def what(self) -> str:
+        """As errors name it."""
+        return f"{self.owner}'s Mask2Former"
+
 
 HUGGINGFACE = Form(
     name='huggingface',
-    what="Hugging Face's Mask2Former",
+    owner='Hugging Face',
     backbone=('model.pixel_level_module.encoder.', swin.HUGGINGFACE),
     head=('', mask2former_layout.HUGGINGFACE),
     older=swin.HUGGINGFACE_OLDER,
@@ -62,7 +67,7 @@ HUGGINGFACE = Form(
 )
 DETECTRON2 = Form(
     name='detectron2',
-    what="detectron2's Mask2Former",
+    owner='detectron2',
     backbone=('backbone.', swin.DETECTRON2),
     head=('sem_seg_head.', mask2former_layout.DETECTRON2),
     older=mask2former_layout.DETECTRON2_OLDER,
@@ -143,6 +148,7 @@ def convert(
     if any(name.endswith('.relative_position_index') for name in account.used):
         indices = []
     size = _size(backbone)
+    guessed = () if classes else (taken_for('COCO', head.classes),)
     config, classes, order = _settled(head.classes, size, classes, order)
     rows = places(classes, order)
     for part in ('weight', 'bias'):
@@ -150,7 +156,8 @@ def convert(
         result[name] = result[name][[*rows, head.classes]]
     return Converted(
         source=form.name,
-        variant=f'Mask2Former with Swin-{size.upper()} and {head.queries} queries',
+        owner=form.owner,
+        variant=f'{_named(size)} and {head.queries} queries',
         state=result,
         used=account.used,
         left=account.left,
@@ -159,7 +166,8 @@ def convert(
         rows=tuple(rows),
         config=config,
         licence=form.licence,
-        notes=_notes(head, size),
+        settings=(_queries(head),),
+        notes=guessed,
     )
 
 
@@ -188,11 +196,23 @@ def _refuse_others(form: Form, state: Mapping[str, Tensor]) -> None:
 
 
 def _size(backbone: Swin) -> str:
-    for size, (known, _) in SIZES.items():
+    for size, known in SIZES.items():
         if backbone == known:
             return size
-    published = '; '.join(f'Swin-{size.upper()} has {known}' for size, (known, _) in SIZES.items())
+    published = '; '.join(f'Swin-{size.upper()} has {known}' for size, known in SIZES.items())
     raise CheckpointError(f'the backbone is a Swin of {backbone}, of which no config is there: {published}')
+
+
+def _named(size: str) -> str:
+    return f'Mask2Former with Swin-{size.upper()}'
+
+
+def described(backbone: Mapping) -> str:
+    """The model of a config with this backbone."""
+    depths, heads = (tuple(backbone.get(key) or ()) for key in ('depths', 'num_heads'))
+    found = Swin(backbone.get('embed_dims'), depths, heads, backbone.get('window_size'))
+    size = next((size for size, known in SIZES.items() if known == found), None)
+    return _named(size) if size else 'Mask2Former with another backbone'
 
 
 def _settled(
@@ -215,9 +235,6 @@ def _settled(
     return config, tuple(classes), tuple(order or ours or classes)
 
 
-def _notes(head: Head, size: str) -> tuple[str, ...]:
-    queries = SIZES[size][1]
-    if head.queries == queries:
-        return ()
-    setting = f'--cfg-options model.panoptic_head.num_queries={head.queries}'
-    return (f'it has {head.queries} queries, and the config {queries}: give {setting} with it',)
+def _queries(head: Head) -> Setting:
+    why = f'it has {head.queries} queries, and the config {{}}:'
+    return Setting('panoptic_head.num_queries', head.queries, 100, why)

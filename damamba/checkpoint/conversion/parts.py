@@ -9,11 +9,21 @@ from torch import Tensor
 from damamba.checkpoint.files import CheckpointError
 
 
+class Setting(NamedTuple):
+    """What a config's model must have for weights to compute what they computed."""
+
+    key: str  # below `model`
+    value: object  # None: the file does not say
+    otherwise: object  # what the model has where its config says nothing
+    why: str  # with `{}` for what the config has
+
+
 @dataclass(frozen=True)
 class Converted:
     """Weights under MMDetection's names, and what became of each tensor of the source."""
 
     source: str  # the name of the Source
+    owner: str  # whose form it is, as one writes it
     variant: str  # what was recognised: "Mask R-CNN with ResNet-50 and FPN (v1)"
     state: dict[str, Tensor]
     used: list[str]  # names of the source
@@ -23,6 +33,7 @@ class Converted:
     rows: tuple[int, ...]  # where each of them stands in the source
     config: str  # of ours that computes what the source computes
     licence: str  # of the source's published weights: what it covers, and where that is written
+    settings: tuple[Setting, ...] = ()  # of the config
     notes: tuple[str, ...] = ()  # sentences about what the file does not say
 
 
@@ -75,6 +86,11 @@ class Account:
         if rest := [name for name in self.state if name not in done]:
             more = f' and {len(rest) - 3} more' if len(rest) > 3 else ''
             raise CheckpointError(f'{self.what} should not have {", ".join(rest[:3])}{more}: it is another model')
+
+
+def taken_for(whose: str, rows: int) -> str:
+    """The note that the classes were told from their number alone."""
+    return f"classes taken for {whose}'s ({rows} rows); name others with --classes"
 
 
 def places(source: Sequence[str], order: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from damamba.checkpoint.conversion.coco import ABSENT, CLASSES
-from damamba.checkpoint.conversion.parts import Account, Converted, Source, places
+from damamba.checkpoint.conversion.parts import Account, Converted, Setting, Source, places, taken_for
 from damamba.checkpoint.conversion.torchvision_layout import COUNTER, DEPTHS, layout
 from damamba.checkpoint.files import CheckpointError
 
@@ -39,11 +39,18 @@ LICENCE = (
     "License') says that weights may have terms of their own, from the data they were trained on"
 )
 ARMBENCH_LICENCE = "ARMBench's data is under CC BY 4.0 (http://armbench.com); no licence is named for its weights alone"
-EPSILON = (
-    "the file does not say the epsilon of its frozen batch normalisation: 0 if it began from torchvision's COCO "
-    "weights, as ARMBench's did, and as the config has it; 1e-5 if from ImageNet's: --cfg-options norm_eps=1e-5"
+EPSILON = 'backbone.norm_cfg.eps'
+FROZEN = Setting(
+    EPSILON,
+    None,
+    1e-5,
+    'the file does not say the epsilon of its frozen batch normalisation, and the config has {}: 0 is right if it '
+    "began from torchvision's COCO weights, as ARMBench's did, 1e-5 if from ImageNet's; --cfg-options "
+    f'model.{EPSILON}=1e-5 sets it',
 )
-TRAINED = 'its batch normalisation was trained, with an epsilon of 1e-5: --cfg-options norm_eps=1e-5'
+TRAINED = Setting(
+    EPSILON, 1e-5, 1e-5, 'its batch normalisation was trained, with an epsilon of 1e-5, and the config has {}:'
+)
 
 
 class Rows(NamedTuple):
@@ -90,6 +97,7 @@ def convert(state: Mapping[str, Tensor], classes: Sequence[str] | None, order: S
     account = Account(state, f"torchvision's Mask R-CNN (v{version})")
     scores = account.take(f'{SCORES}.weight', (None, 1024))
     account.used.pop()  # it is taken again, with the other rows
+    guessed = () if classes else (taken_for('ARMBench' if len(scores) == 3 else 'COCO', len(scores) - 1),)
     config, order, rows = _settled(len(scores) - 1, version, classes, order)
     result, added = {}, {}
     for entry in layout(version):
@@ -103,7 +111,8 @@ def convert(state: Mapping[str, Tensor], classes: Sequence[str] | None, order: S
     trained = any(name.endswith(COUNTER) for name in account.used)
     return Converted(
         source=NAME,
-        variant=_variant(version),
+        owner=NAME,
+        variant=described(version),
         state=result,
         used=[names[name] for name in account.used],
         left={names.get(name, name): reason for name, reason in account.left.items()},
@@ -112,15 +121,23 @@ def convert(state: Mapping[str, Tensor], classes: Sequence[str] | None, order: S
         rows=rows.classes,
         config=config,
         licence=ARMBENCH_LICENCE if config == ARMBENCH_CONFIG else LICENCE,
-        notes=() if version == 2 else (TRAINED if trained else EPSILON,),
+        notes=guessed,
+        settings=_settings(version, trained, len(rows.absent)),
     )
 
 
 SOURCE = Source(NAME, matches, convert)
 
 
-def _variant(version: int) -> str:
+def described(version: int) -> str:
+    """The model of a version."""
     return f'Mask R-CNN with ResNet-50 and FPN (v{version})'
+
+
+def _settings(version: int, trained: bool, absent: int) -> tuple[Setting, ...]:
+    why = f'it scores {absent or "no"} category ids beside those of its classes, and the config {{}}:'
+    others = Setting('roi_head.bbox_head.absent', absent, 0, why)
+    return (others,) if version == 2 else (TRAINED if trained else FROZEN, others)
 
 
 def _modern(name: str) -> str:
@@ -166,6 +183,8 @@ def _settled(
     config, ours, ids, absent = CONFIGS[version], None, range(1, count + 1), ()
     if count == len(CLASSES) + len(ABSENT) and len(classes or CLASSES) == len(CLASSES):
         ids, absent, classes = tuple(CLASSES), ABSENT, classes or tuple(CLASSES.values())
+    elif count == len(CLASSES):
+        classes = classes or tuple(CLASSES.values())
     elif count == len(ARMBENCH):
         classes = classes or ARMBENCH
     if not classes:
@@ -222,7 +241,7 @@ def restore(
     account.close()
     background = ', '.join(map(str, (0, *rows.absent)))
     return Restored(
-        variant=_variant(version),
+        variant=described(version),
         state=result,
         left=left,
         added={f'{name}, rows {background}': '0: those of no class' for name in (BOXES, MASKS)},

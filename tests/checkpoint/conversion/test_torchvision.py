@@ -118,10 +118,19 @@ def test_files_are_read(ending, frozen, tmp_path):
     assert equal(convert(read(path), classes=CLASSES).state, convert(frozen, classes=CLASSES).state)
 
 
-def test_the_epsilon_that_no_file_says_is_spoken_of(frozen):
-    assert 'norm_eps=1e-5' in convert(frozen, classes=CLASSES).notes[0]
-    assert 'was trained' in convert(hollow(build, TRAINED, 4), classes=CLASSES).notes[0]
-    assert convert(hollow(build, SECOND, 4), classes=CLASSES).notes == ()
+@pytest.mark.parametrize(
+    ('kind', 'rows', 'asked'),
+    [
+        (FROZEN, 4, {'backbone.norm_cfg.eps': None, 'roi_head.bbox_head.absent': 0}),
+        (TRAINED, 91, {'backbone.norm_cfg.eps': 1e-5, 'roi_head.bbox_head.absent': 10}),
+        (SECOND, 81, {'roi_head.bbox_head.absent': 0}),
+    ],
+)
+def test_the_config_is_asked_for_the_epsilon_and_the_rows_that_the_weights_have(kind, rows, asked):
+    converted = convert(hollow(build, kind, rows), classes=CLASSES if rows == 4 else None)
+    assert {it.key: it.value for it in converted.settings} == asked
+    guessed = f"classes taken for COCO's ({rows - 1} rows); name others with --classes"
+    assert converted.notes == (() if rows == 4 else (guessed,))
 
 
 # Refused
