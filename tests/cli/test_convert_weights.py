@@ -1,7 +1,10 @@
 """Weights of others through the command: what it says, what it writes, what it refuses."""
 
+import textwrap
+
 import pytest
 import torch
+from mmengine.config import Config
 from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
@@ -44,7 +47,7 @@ def test_armbenchs_detector_there_and_back(theirs, tmp_path, capsys, monkeypatch
     assert 'classes: Object <- row 2, Tote <- row 1\n' in said
     assert f'filled: 360 of 360 parameters and buffers of {config}\n' in said
     assert '  53 that the source does not have, backbone.bn1.num_batches_tracked ...: 0: ' in said
-    assert 'left: roi_heads.box_predictor.bbox_pred, rows 0: those of background\n' in said
+    assert 'left: roi_heads.box_predictor.bbox_pred, row 0: of background\n' in said
     assert "note: classes taken for ARMBench's (2 rows); name others with --classes\n" in said
     assert 'licence: ' in said and 'model.backbone.norm_cfg.eps=1e-5' in said
     assert said.endswith(f'next: bash dist_test.sh {config} {tmp_path / "armbench.pth"} 1 --eval bbox segm\n')
@@ -54,7 +57,10 @@ def test_armbenchs_detector_there_and_back(theirs, tmp_path, capsys, monkeypatch
     convert(tmp_path / 'armbench.pth', tmp_path / 'back.pth', '--to', 'torchvision')
     said = capsys.readouterr().out
     assert 'row 1 is Tote, row 2 is Object' in said
-    assert said.endswith('back.pth, for torchvision.models.detection.maskrcnn_resnet50_fpn(num_classes=3)\n')
+    assert 'epsilon of the batch normalisation: 0.0\n' in said and "licence: ARMBench's data" in said
+    found = {}
+    exec(textwrap.dedent(said.split('back.pth, for this model:\n')[1]), found)
+    assert {it.eps for it in found['model'].modules() if hasattr(it, 'running_var')} == {0.0}
     state, back = read(theirs)['model_state_dict'], torch.load(tmp_path / 'back.pth', weights_only=True)
     assert state.keys() == back.keys()
     differing = {name.rpartition('.')[0] for name in state if not torch.equal(state[name], back[name])}
@@ -141,6 +147,52 @@ def test_half_precision_is_written_as_single(state, tmp_path, capsys):
     assert torch.equal(bias, state['rpn.head.cls_logits.bias'].half().float())
 
 
+@pytest.fixture(scope='module')
+def ours(theirs):
+    """The same with our names."""
+    convert(theirs, theirs.with_name('ours.pth'))
+    return read(theirs.with_name('ours.pth'))['state_dict']
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [(('eps=0.0', 'eps=0.0'), 'overwrite_eps(model, 0.0)'), (('eps=0.0', 'eps=1e-05'), ': 1e-5\nlicence: torchvision')],
+)
+def test_the_epsilon_of_a_training_is_read_from_its_config(ours, change, said, tmp_path, capsys):
+    text = Config.fromfile(ROOT / 'configs/armbench/mask_rcnn_r50_fpn_torchvision_armbench.py').pretty_text
+    meta = {'cfg': text.replace(*change), 'dataset_meta': {'classes': ('Object', 'Tote')}}
+    torch.save({'meta': meta, 'state_dict': ours}, tmp_path / 'epoch_1.pth')
+    convert(tmp_path / 'epoch_1.pth', tmp_path / 'back.pth', '--to', 'torchvision')
+    assert said in capsys.readouterr().out
+
+
+BOMB = []
+for _ in range(60):
+    BOMB = [BOMB, BOMB]
+ARMBENCH = ('--config', str(ROOT / 'configs/armbench/mask_rcnn_r50_fpn_torchvision_armbench.py'))
+
+
+@pytest.mark.parametrize(
+    ('meta', 'options', 'text'),
+    [
+        ({}, (), 'does not name its 2 classes: give its config by --config, or them by --classes'),
+        ({'cfg': BOMB, 'converted': BOMB}, (), 'does not name its 2 classes'),
+        *(({'dataset_meta': {'classes': it}}, (), 'no list of names that can be printed') for it in ('ab', [1, 2], 5)),
+        ({'dataset_meta': 'x'}, (), 'no list of names that can be printed'),
+        ({'dataset_meta': {'classes': ['a\x1b[2J', 'b']}}, (), 'no list of names that can be printed'),
+        ({'dataset_meta': {'classes': ['Tote', 'Object']}}, ARMBENCH, 'has the classes Tote, Object, '),
+        ({}, ('--config', str(ROOT / 'configs/armbench/mask_rcnn_r50_fpn_armbench.py')), 'no TorchvisionPreprocessor'),
+        ({'converted': {'epsilon': 0.1}}, ('--classes', 'a', 'a'), 'a class is named twice'),
+    ],
+)
+def test_what_can_not_be_taken_back_is_one_sentence(ours, meta, options, text, tmp_path, capsys):
+    torch.save({'meta': meta, 'state_dict': ours}, tmp_path / 'epoch_1.pth')
+    with pytest.raises(SystemExit):
+        convert(tmp_path / 'epoch_1.pth', tmp_path / 'back.pth', '--to', 'torchvision', *options)
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert text in line and not (tmp_path / 'back.pth').exists()
+
+
 def test_weights_of_a_config_that_computes_something_else_are_not_taken_back(tmp_path, capsys):
     torch.save({'meta': {'cfg': "type='DetDataPreprocessor'"}, 'state_dict': {}}, tmp_path / 'epoch_1.pth')
     with pytest.raises(SystemExit):
@@ -152,6 +204,7 @@ def test_weights_of_a_config_that_computes_something_else_are_not_taken_back(tmp
     ('target', 'options', 'text'),
     [
         ('{source}', (), r'is what is to be converted: give the result another name'),
+        ('{folder}/old.pth', (), r'old.pth exists: give the result another name, or remove that'),
         ('{folder}/out.bin', (), r'out.bin must end in .pth or .safetensors'),
         ('{folder}/out.pth', ('--config', 'none.py'), r'none.py does not exist'),
         ('{folder}/out.pth', ('--classes', 'a'), r'for 2 classes beside background, and 1 are named: a'),
@@ -162,10 +215,11 @@ def test_weights_of_a_config_that_computes_something_else_are_not_taken_back(tmp
 def test_mistakes_are_one_sentence_and_nothing_is_written(theirs, tmp_path, capsys, target, options, text):
     source = tmp_path / 'source.pth'
     source.symlink_to(theirs)
+    (tmp_path / 'old.pth').touch()
     before = theirs.stat()
     with pytest.raises(SystemExit):
         convert(source, target.format(source=source, folder=tmp_path), *options)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line]
     assert text in line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['source.pth']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['old.pth', 'source.pth']
     assert theirs.stat() == before

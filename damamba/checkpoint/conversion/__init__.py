@@ -11,8 +11,8 @@ from torch import Tensor
 
 from damamba.checkpoint.conversion import mask2former, torchvision
 from damamba.checkpoint.conversion.huggingface import Labels, files_of, labels_beside, read_source
-from damamba.checkpoint.conversion.parts import Converted, Setting, Source
-from damamba.checkpoint.conversion.torchvision import Restored, restore
+from damamba.checkpoint.conversion.parts import Converted, Setting, Source, class_names
+from damamba.checkpoint.conversion.torchvision_back import Restored, restore
 from damamba.checkpoint.conversion.wrappings import KEYS, Unwrapped, unwrap
 from damamba.checkpoint.files import CheckpointError
 from damamba.checkpoint.states import describe
@@ -55,6 +55,8 @@ def convert(
         CheckpointError: no source knows the weights; tensors are missing, too many or of another shape; or the classes
             are not those of the config.
     """
+    classes = classes and class_names(classes, 'the source')
+    order = order and class_names(order, 'the config')
     if source and source not in SOURCES:
         raise CheckpointError(f'{source} is no known source of weights: {_listed()}')
     candidates = [SOURCES[source]] if source else list(SOURCES.values())

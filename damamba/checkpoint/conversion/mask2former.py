@@ -15,7 +15,7 @@ from damamba.checkpoint.conversion import mask2former_layout, swin
 from damamba.checkpoint.conversion.coco import CLASSES
 from damamba.checkpoint.conversion.layers import Names, Naming, how_many, spelling, take_over
 from damamba.checkpoint.conversion.mask2former_layout import DECODER, ENCODER, Head
-from damamba.checkpoint.conversion.parts import Account, Converted, Setting, Source, places, taken_for
+from damamba.checkpoint.conversion.parts import INTEGERS, Account, Converted, Setting, Source, places, taken_for
 from damamba.checkpoint.conversion.swin import Swin
 from damamba.checkpoint.files import CheckpointError
 
@@ -104,7 +104,7 @@ def _index(account: Account, name: str, window: int) -> Tensor:
     """Which row of a table belongs to each two places of a window; sources that keep it all have the same."""
     index = swin.index_of_positions(window)
     if name in account.state:
-        theirs = account.take(name, index.shape)
+        theirs = account.take(name, index.shape, INTEGERS)
         if not (theirs.is_meta or torch.equal(theirs, index)):
             raise CheckpointError(f'{account.what} has {name} that is not of a window of {window} x {window}')
     return index
@@ -143,11 +143,11 @@ def convert(
     """A Mask2Former's weights under MMDetection's names (:func:`damamba.checkpoint.conversion.convert`)."""
     _refuse_others(form, state)
     account = Account(state, form.what)
+    size = _size(swin.recognise(state, Naming(*form.backbone, spelling(state, form.older))))
     result, backbone, head = to_mmdet(account, form)
     indices = [f'backbone.{swin.INDEX.format(*block)}' for block in backbone.blocks()]
     if any(name.endswith('.relative_position_index') for name in account.used):
         indices = []
-    size = _size(backbone)
     guessed = () if classes else (taken_for('COCO', head.classes),)
     config, classes, order = _settled(head.classes, size, classes, order)
     rows = places(classes, order)
@@ -223,6 +223,8 @@ def _settled(
         raise CheckpointError(f'these are weights for {count} things and stuff (panoptic); {WANTED} for instances')
     if count == len(CLASSES):
         classes = classes or tuple(CLASSES.values())
+    if not count:
+        raise CheckpointError('these weights have a row for no object, and none for a class')
     if not classes:
         raise CheckpointError(f'these weights are for {count} classes: name them in their order, by --classes')
     if len(classes) != count:

@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from damamba.checkpoint.files import CheckpointError
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Setting(NamedTuple):
@@ -55,19 +59,24 @@ class Account:
     used: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
 
-    def take(self, name: str, shape: Sequence[int | None]) -> Tensor:
+    def take(self, name: str, shape: Sequence[int | None], kinds: Sequence[torch.dtype] = FLOATS) -> Tensor:
         """One tensor, to be converted.
 
         Args:
-            shape: that it must have; None stands for any length.
+            shape: that it must have; None stands for any length but 0.
+            kinds: that it may be of.
 
         Raises:
-            CheckpointError: it is not there, or has another shape.
+            CheckpointError: it is not there, or has another shape, or is of another kind.
         """
         if name not in self.state:
             raise CheckpointError(f'{self.what} lacks {name}; {len(self.state)} tensors are there')
         value = self.state[name]
-        if value.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, value.shape, strict=True)):
+        if value.dtype not in kinds or value.layout != torch.strided or value.is_nested:
+            layout = '' if value.layout == torch.strided else f' ({_plain(value.layout)})'
+            found, wanted = f'{_plain(value.dtype)}{layout}', ', '.join(map(_plain, kinds))
+            raise CheckpointError(f'{self.what} has {name} as {found}; wanted a dense one of {wanted}')
+        if value.ndim != len(shape) or any(n != m and (n or not m) for n, m in zip(shape, value.shape, strict=True)):
             raise CheckpointError(f'{self.what} has {name} of {_size(value.shape)}; wanted {_size(shape)}')
         self.used.append(name)
         return value
@@ -86,6 +95,18 @@ class Account:
         if rest := [name for name in self.state if name not in done]:
             more = f' and {len(rest) - 3} more' if len(rest) > 3 else ''
             raise CheckpointError(f'{self.what} should not have {", ".join(rest[:3])}{more}: it is another model')
+
+
+def class_names(value: object, where: str) -> tuple[str, ...]:
+    """The names of classes, as a file or a config lists them.
+
+    Raises:
+        CheckpointError: it is no list of names that can be printed; the text says where.
+    """
+    names = tuple(value) if isinstance(value, list | tuple) else ()
+    if not names or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in names):
+        raise CheckpointError(f'{where}: the classes are no list of names that can be printed')
+    return names
 
 
 def taken_for(whose: str, rows: int) -> str:
@@ -116,6 +137,10 @@ def _several(names: Sequence[str], others: Iterable[str]) -> str:
     alone = [name for name in names if name.casefold() not in set(others)]
     shown = ', '.join(alone[:5]) + (', ...' if len(alone) > 5 else '')
     return f'{len(names)} classes' + (f' ({shown} only here)' if alone else '')
+
+
+def _plain(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix('torch.')
 
 
 def _size(shape: Sequence[int | None]) -> str:

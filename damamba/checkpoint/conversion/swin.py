@@ -116,6 +116,8 @@ def recognise(state: Mapping[str, Tensor], naming: Naming) -> Swin:
     tables = [state[naming(TABLE, (stage, 0))[0]] for stage in range(STAGES)]
     if any(table.ndim != 2 for table in tables):
         raise CheckpointError(f'the backbone has {naming(TABLE, (0, 0))[0]} of another shape than a Swin')
+    if not state[projection].ndim:
+        raise CheckpointError(f'the backbone has {projection} of another shape than a Swin')
     return Swin(
         channels=len(state[projection]),
         depths=depths,

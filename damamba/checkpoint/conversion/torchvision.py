@@ -1,4 +1,4 @@
-"""torchvision's Mask R-CNN with ResNet-50 and FPN, first and second version, there and back.
+"""torchvision's Mask R-CNN with ResNet-50 and FPN, first and second version.
 
 torchvision counts background as class 0, MMDetection as the last; it has boxes and masks for background too, and COCO's
 detectors have rows for the 10 category ids that stand for nothing. These compete in the softmax, so they stay, behind
@@ -9,7 +9,6 @@ Sources: torchvision's models/detection/mask_rcnn.py and faster_rcnn.py; amzn/ar
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -70,19 +69,6 @@ class Rows(NamedTuple):
         return len(self.classes) + len(self.absent) + 1
 
 
-@dataclass(frozen=True)
-class Restored:
-    """Weights under torchvision's names."""
-
-    variant: str
-    state: dict[str, Tensor]
-    left: dict[str, str]  # names of ours, and why torchvision has none of them
-    added: dict[str, str]  # what torchvision has beside, and what it was filled with
-    classes: tuple[str, ...]  # in torchvision's order, from row 1
-    builder: str  # what makes the model that takes them
-    rows: tuple[int, ...]  # where each of our classes stands in it
-
-
 def matches(state: Mapping[str, Tensor]) -> bool:
     """Whether the names are those of one of torchvision's detectors, of whatever kind."""
     return any(name.startswith(('backbone.body.', 'backbone.fpn.', 'head.classification_head.')) for name in state)
@@ -105,7 +91,7 @@ def convert(state: Mapping[str, Tensor], classes: Sequence[str] | None, order: S
             result[entry.ours] = torch.zeros((), dtype=torch.int64)
             added[entry.ours] = '0: the batch normalisation of the source is frozen, and counts nothing'
         else:
-            result[entry.ours] = account.take(entry.theirs, entry.shape)
+            result[entry.ours] = account.take(entry.theirs, entry.shape, entry.kinds)
     result |= _classes(account, rows)
     account.close()
     trained = any(name.endswith(COUNTER) for name in account.used)
@@ -187,6 +173,8 @@ def _settled(
         classes = classes or tuple(CLASSES.values())
     elif count == len(ARMBENCH):
         classes = classes or ARMBENCH
+    if not count:
+        raise CheckpointError('these weights have a row for background, and none for a class')
     if not classes:
         raise CheckpointError(f'these weights are for {count} classes: name them in their order, by --classes')
     if len(classes) != len(ids):
@@ -208,90 +196,12 @@ def _classes(account: Account, rows: Rows) -> dict[str, Tensor]:
         result[f'{OURS[SCORES]}.{part}'] = scores[rows.scores]
         result[f'{OURS[BOXES]}.{part}'] = boxes[list(rows.classes)].flatten(0, 1)
         result[f'{OURS[MASKS]}.{part}'] = masks[list(rows.classes)]
-    unread = 'background' + (f' and of {len(rows.absent)} category ids without a class' if rows.absent else '')
+    unread = 'of background' + (f' and of {len(rows.absent)} category ids without a class' if rows.absent else '')
     for name in (BOXES, MASKS):
-        account.leave(f'{name}, rows {", ".join(map(str, (0, *rows.absent)))}', f'those of {unread}')
+        account.leave(f'{name}, {named_rows((0, *rows.absent))}', unread)
     return result
 
 
-def restore(
-    state: Mapping[str, Tensor], classes: Sequence[str] | None = None, order: Sequence[str] | None = None
-) -> Restored:
-    """Bring a Mask R-CNN R50 of ours, fine-tuned or not, back to torchvision's names.
-
-    Args:
-        state: from :func:`damamba.checkpoint.state_dict_of`.
-        classes: ours, in the order of the state.
-        order: torchvision's from row 1; by default ours, but ARMBench's own where it is its classes.
-
-    Raises:
-        CheckpointError: the state is of another model, or the classes do not fit it.
-    """
-    version = 2 if 'neck.fpn_convs.0.bn.weight' in state else 1
-    account = Account(state, f'the state of a Mask R-CNN R50 (v{version})')
-    rows, order = _rows_back(account, classes, order)
-    result, left, idle = {}, {}, version == 1 and _never_trained(state)
-    for entry in layout(version):
-        value = account.take(entry.ours, entry.shape)
-        if idle and entry.ours.endswith(COUNTER):
-            left[entry.ours] = "0: torchvision's frozen batch normalisation counts nothing"
-        else:
-            result[entry.theirs] = value
-    result |= _classes_back(account, rows)
-    account.close()
-    background = ', '.join(map(str, (0, *rows.absent)))
-    return Restored(
-        variant=described(version),
-        state=result,
-        left=left,
-        added={f'{name}, rows {background}': '0: those of no class' for name in (BOXES, MASKS)},
-        classes=order,
-        builder=f'maskrcnn_resnet50_fpn{"_v2" if version == 2 else ""}(num_classes={rows.count})',
-        rows=rows.classes,
-    )
-
-
-def _never_trained(state: Mapping[str, Tensor]) -> bool:
-    return not any(value.any() for name, value in state.items() if name.endswith(COUNTER))
-
-
-def _rows_back(
-    account: Account, classes: Sequence[str] | None, order: Sequence[str] | None
-) -> tuple[Rows, tuple[str, ...]]:
-    """The rows that our classes go to, and the names in torchvision's order."""
-    count = len(account.take(f'{OURS[MASKS]}.weight', (None, 256, 1, 1)))
-    absent = len(account.take(f'{OURS[SCORES]}.weight', (None, 1024))) - count - 1
-    del account.used[-2:]  # they are taken again, with the other rows
-    if absent and (count, absent) != (len(CLASSES), len(ABSENT)):
-        raise CheckpointError(f'{account.what} has {count} masks and {count + 1 + absent} scores: it is another model')
-    classes = tuple(classes or order or map(str, range(count)))
-    if len(classes) != count:
-        raise CheckpointError(
-            f'{account.what} is for {count} classes, and {len(classes)} are named: {", ".join(classes)}'
-        )
-    if absent:
-        rows = [tuple(CLASSES)[place] for place in places(tuple(CLASSES.values()), classes)]
-        return Rows(tuple(rows), ABSENT), tuple(CLASSES.values())
-    if not order:
-        order = ARMBENCH if sorted(map(str.casefold, classes)) == sorted(map(str.casefold, ARMBENCH)) else classes
-    return Rows(tuple(place + 1 for place in places(order, classes)), ()), tuple(order)
-
-
-def _classes_back(account: Account, rows: Rows) -> dict[str, Tensor]:
-    result, classes = {}, list(rows.classes)
-    count = len(classes)
-    for part, last in (('weight', (1024,)), ('bias', ())):
-        scores = account.take(f'{OURS[SCORES]}.{part}', (rows.count, *last))
-        boxes = account.take(f'{OURS[BOXES]}.{part}', (4 * count, *last)).unflatten(0, (-1, 4))
-        masks = account.take(f'{OURS[MASKS]}.{part}', (count, *((256, 1, 1) if last else ())))
-        result[f'{SCORES}.{part}'] = _placed(scores, rows.scores, rows.count)
-        result[f'{BOXES}.{part}'] = _placed(boxes, classes, rows.count).flatten(0, 1)
-        result[f'{MASKS}.{part}'] = _placed(masks, classes, rows.count)
-    return result
-
-
-def _placed(value: Tensor, rows: list[int], count: int) -> Tensor:
-    """value [n, ...] at these rows of zeros [count, ...]."""
-    result = value.new_zeros(count, *value.shape[1:])
-    result[rows] = value
-    return result
+def named_rows(numbers: Sequence[int]) -> str:
+    """Some rows of a layer, as one writes them."""
+    return f'row{"s" if len(numbers) > 1 else ""} {", ".join(map(str, numbers))}'

@@ -1,7 +1,11 @@
 """The tensors of torchvision's Mask R-CNN with ResNet-50 and FPN, by both sides' names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import torch
+
+from damamba.checkpoint.conversion.parts import FLOATS, INTEGERS
 
 DEPTHS = (3, 4, 6, 3)  # ResNet-50's blocks
 COUNTER = 'num_batches_tracked'  # of a batch normalisation that is not frozen
@@ -13,6 +17,11 @@ class Entry(NamedTuple):
     theirs: str
     ours: str
     shape: tuple[int, ...]
+
+    @property
+    def kinds(self) -> Sequence[torch.dtype]:
+        """What it may be of."""
+        return INTEGERS if self.ours.endswith(COUNTER) else FLOATS
 
 
 def layout(version: int) -> Iterator[Entry]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.models.task_modules.prior_generators import MlvlPointGenerator
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from torch import Tensor
 from torch.nn import functional
 from transformers import Mask2FormerImageProcessor
@@ -19,6 +20,7 @@ from damamba.checkpoint import match, read
 from damamba.checkpoint.conversion import convert
 from damamba.checkpoint.conversion.mask2former import HUGGINGFACE, to_mmdet
 from damamba.checkpoint.conversion.parts import Account
+from damamba.engine.converted import settle
 from tests.checkpoint.conversion import mask2formers as models
 from tests.checkpoint.helpers import equal
 from tests.detection import ROOT
@@ -139,12 +141,9 @@ def test_every_tensor_of_a_full_model_fills_one_of_ours(size, form, on_meta):
     assert {name.rpartition('.')[2] for name in result.left} <= {'empty_weight', 'weight', 'bias'}
     assert len(result.added) == (sum(models.SWINS[size]['depths']) if form == 'huggingface' else 0)
     assert all(name.endswith('relative_position_index') for name in result.added)
-    assert (
-        len(result.state) == len(fit.filled)
-        and len(result.classes) == 80
-        and result.rows == tuple(range(80))
-        and not result.notes
-    )
+    assert len(result.state) == len(fit.filled) and len(result.classes) == 80 and result.rows == tuple(range(80))
+    assert result.notes == ("classes taken for COCO's (80 rows); name others with --classes",)
+    assert settle(Config.fromfile(ROOT / result.config).model, result.settings) == ({}, [])
 
 
 def test_a_file_of_transformers_is_read_as_its_model(tiny, tmp_path):
@@ -200,7 +199,7 @@ def test_cocos_instances_fit_armbenchs_config_but_for_the_classes(on_meta):
 def test_other_numbers_of_queries_are_said(on_meta):
     state = models.theirs('t').state_dict()
     few = {name: value[:7] if 'queries_' in name else value for name, value in state.items()}
-    (note,) = convert(few).notes
-    assert note == (
-        'it has 7 queries, and the config 100: give --cfg-options model.panoptic_head.num_queries=7 with it'
-    )
+    result = convert(few)
+    given, notes = settle(Config.fromfile(ROOT / result.config).model, result.settings)
+    assert given == {'model.panoptic_head.num_queries': 7}
+    assert notes == ['it has 7 queries, and the config 100: --cfg-options model.panoptic_head.num_queries=7']

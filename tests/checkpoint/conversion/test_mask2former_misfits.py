@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from damamba.checkpoint.conversion import convert
+from damamba.checkpoint.conversion import convert, swin
 from tests.checkpoint.conversion import mask2formers as models
 from tests.checkpoint.helpers import error_of
 
@@ -13,6 +13,8 @@ NAMES = {
         'query': 'model.transformer_module.queries_features.weight',
         'classes': 'class_predictor',
         'patches': 'model.pixel_level_module.encoder.swin.embeddings.patch_embeddings.projection.weight',
+        'table': 'model.pixel_level_module.encoder.swin.encoder.layers.0.blocks.0.attention.relative_position_bias.'
+        'relative_position_bias_table',
         'norm': 'model.transformer_module.decoder.layers.8.final_layer_norm.bias',
         'more': 'model.transformer_module.input_projections.0.weight',
     },
@@ -21,6 +23,7 @@ NAMES = {
         'query': 'sem_seg_head.predictor.query_feat.weight',
         'classes': 'sem_seg_head.predictor.class_embed',
         'patches': 'backbone.patch_embed.proj.weight',
+        'table': 'backbone.layers.0.blocks.0.attn.relative_position_bias_table',
         'norm': 'sem_seg_head.predictor.transformer_ffn_layers.8.norm.bias',
         'more': 'sem_seg_head.predictor.input_proj.0.weight',
     },
@@ -63,6 +66,23 @@ def test_positions_of_another_order_are_refused(on_meta):
 def test_another_backbone_is_no_swin(state, names):
     state = {name: value for name, value in state.items() if name != names['patches']}
     assert error_of(convert, state) == 'the backbone is no Swin of four stages; wanted Mask2Former with Swin'
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape', 'text'),
+    [
+        ('table', (199**2, 3), 'windows of 100, of which no config is there'),
+        ('patches', (), 'of another shape than a Swin'),
+        ('classes', (0, 256), 'of 0x256; wanted NxN'),
+        ('classes', (1, 256), 'none for a class'),
+    ],
+)
+def test_sizes_are_judged_before_anything_is_made_of_them(name, shape, text, state, names, monkeypatch):
+    made = swin.index_of_positions
+    monkeypatch.setattr(swin, 'index_of_positions', lambda window: made(min(window, 12)))
+    bias = {f'{names["classes"]}.bias': torch.zeros(shape[:1])} if name == 'classes' else {}
+    weight = f'{names[name]}.weight' if bias else names[name]
+    assert text in error_of(convert, state | bias | {weight: torch.zeros(shape)})
 
 
 def test_a_swin_of_other_sizes_is_told_which_there_are(form, on_meta):

@@ -74,6 +74,28 @@ def test_there_and_back_every_number_is_the_same_but_for_the_rows_of_background(
     assert list(converted.added) == list(back.left) == lost
 
 
+@pytest.mark.parametrize(
+    ('kind', 'epsilon'),
+    [(FROZEN, 0.0), (FROZEN, 1e-5), (FROZEN, None), (TRAINED, 1e-5), (TRAINED, 0.0), (SECOND, 1e-5)],
+)
+def test_the_model_that_is_named_takes_the_weights_and_computes_with_their_epsilon(kind, epsilon, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', lambda *args, **kwargs: pytest.fail('fetches'))
+    back = restore(convert(hollow(build, kind, 4) | counted(kind), classes=CLASSES).state, CLASSES)
+    found = {}
+    with torch.device('meta'):
+        exec('\n'.join(back.builder(epsilon)), found)
+        found['model'].load_state_dict(back.state, strict=True, assign=True)
+    norms = [module for module in found['model'].modules() if hasattr(module, 'running_var')]
+    assert {norm.eps for norm in norms} == {1e-5 if epsilon is None else epsilon}
+    with pytest.raises(CheckpointError, match='an epsilon of 0.1 is not that of'):
+        restore(convert(hollow(build, SECOND, 4), classes=CLASSES).state, CLASSES).builder(0.1)
+
+
+def counted(kind):
+    names = [name for name in hollow(build, kind, 4) if name.endswith('num_batches_tracked')]
+    return {name: torch.tensor(7) for name in names}
+
+
 def test_cocos_rows_go_to_its_classes_by_category_id_and_come_back():
     state = state_of(FROZEN, 91)
     state |= {SCORES: torch.arange(91.0), BOXES: torch.arange(364.0), MASKS: torch.arange(91.0)}
@@ -88,7 +110,7 @@ def test_cocos_rows_go_to_its_classes_by_category_id_and_come_back():
     back = restore(converted.state, converted.classes)
     assert torch.equal(back.state[SCORES], state[SCORES])
     assert back.state[MASKS].tolist() == [row if row in rows else 0 for row in range(91)]
-    assert back.builder == 'maskrcnn_resnet50_fpn(num_classes=91)'
+    assert restore(converted.state).rows == back.rows and back.count == 91
 
 
 def test_armbenchs_classes_are_known_and_go_to_the_order_of_its_config():
@@ -168,6 +190,14 @@ def put(name, *shape):
     return lambda state: state.update({name: torch.zeros(shape)})
 
 
+def cast(change):
+    return lambda state: state.update({PATCHES: change(state[PATCHES])})
+
+
+PATCHES = 'backbone.body.conv1.weight'
+NO_NAMES = ('abc', [1, 2, 3], [None, 'b', 'c'], 5, ['a\x1b[2J', 'b', 'c'])
+
+
 @pytest.mark.parametrize(
     ('harm', 'options', 'text'),
     [
@@ -176,6 +206,14 @@ def put(name, *shape):
         (put('backbone.body.conv1.weight', 64, 4, 7, 7), {}, 'conv1.weight of 64x4x7x7; wanted 64x3x7x7'),
         (put(BOXES, 12), {}, f'{BOXES} of 12; wanted 16'),
         (put('roi_heads.extra.weight', 1), {}, 'should not have roi_heads.extra.weight'),
+        (cast(torch.Tensor.to_sparse), {}, r'conv1.weight as float32 \(sparse_coo\); wanted a dense one of'),
+        (cast(lambda it: it.to(torch.float8_e4m3fn)), {}, 'conv1.weight as float8_e4m3fn; '),
+        (cast(lambda it: it + 0j), {}, 'conv1.weight as complex64; '),
+        (cast(torch.Tensor.bool), {}, 'conv1.weight as bool; '),
+        (put('backbone.body.bn1.num_batches_tracked'), {}, 'tracked as float32; wanted a dense one of int64'),
+        (put(f'{SCORES[:-4]}weight', 0, 1024), {}, 'cls_score.weight of 0x1024; wanted Nx1024'),
+        (put(f'{SCORES[:-4]}weight', 1, 1024), {}, 'a row for background, and none for a class'),
+        *((dict, dict(classes=it), 'no list of names') for it in NO_NAMES),
         (dict, dict(classes=None), 'for 3 classes: name them in their order, by --classes'),
         (dict, dict(classes=('a', 'b')), 'for 3 classes beside background, and 2 are named: a, b'),
         (dict, dict(classes=('a', 'b', 'A')), 'named twice: a, b, A'),
