@@ -219,7 +219,7 @@ NO_NAMES = ('abc', [1, 2, 3], [None, 'b', 'c'], 5, ['a\x1b[2J', 'b', 'c'])
         (dict, dict(classes=('a', 'b', 'A')), 'named twice: a, b, A'),
         (dict, dict(order=('bolt', 'nut')), r'know 3 classes \(washer only here\), the config 2 classes'),
         (dict, dict(order=('bolt', 'nut', 'gear')), r'washer only here.*gear only here'),
-        (dict.clear, {}, 'these are no tensors; wanted weights in the form of torchvision'),
+        (dict.clear, {}, 'the file is empty, and no weights by themselves or under model'),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(harm, options, text, frozen):
