@@ -238,8 +238,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _epsilon(meta: Mapping) -> float | None:
     """Of our batch normalisation: from the config that a training wrote, or from what a conversion did."""
-    text = meta['cfg'] if isinstance(meta.get('cfg'), str) else ''
-    for start in ('model = dict(', 'backbone=dict(', 'norm_cfg=dict('):
+    text = ''.join(meta['cfg'].split()) if isinstance(meta.get('cfg'), str) else ''  # laid out or not
+    for start in ('model=dict(', 'backbone=dict(', 'norm_cfg=dict('):
         text = text.partition(start)[2]
     if norm := text.partition(')')[0]:
         found = re.search(r'\beps=(\d[\d.]*(?:e-?\d+)?)\b', norm)
