@@ -41,14 +41,15 @@ def made_whole(target: Path) -> Iterator[Path]:
 def place(picture: Path, target: Path, copy: bool) -> None:
     """Put a picture where it belongs: the same file under a second name where that can be, or else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture = picture.resolve()  # of a link, what it leads to
-    if not copy:
-        try:
-            os.link(picture, target)
-            return
-        except OSError:  # another file system, or one without hard links
-            pass
-    shutil.copyfile(picture, target)
+    bring = shutil.copyfile if copy else _link_or_copy
+    bring(picture.resolve(), target)  # of a link, what it leads to
+
+
+def _link_or_copy(picture: Path, target: Path) -> None:
+    try:
+        os.link(picture, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(picture, target)
 
 
 def check_name(name: str) -> None:
